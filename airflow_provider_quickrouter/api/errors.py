@@ -1,0 +1,211 @@
+"""What can go wrong, as one tree. Each class says whether a retry can help and what to do.
+
+::
+
+    QuickRouterError
+    ├── InvalidInputError        an argument is wrong; refused here, nothing was sent
+    ├── InvalidConnectionError   a field of the Airflow connection is wrong; nothing was sent
+    ├── APIError                 the API, or the way to it, answered badly
+    │   ├── AuthenticationError      401
+    │   ├── QuotaError               402, or 403 with a quota code
+    │   ├── PermissionDeniedError    403
+    │   ├── NotFoundError            404, 410
+    │   ├── InvalidRequestError      400, 413, 422 and other 4xx
+    │   ├── RedirectError            3xx: never followed
+    │   ├── NoChannelError           503 that means "nobody serves this model"
+    │   ├── RateLimitError           429                                 (transient)
+    │   ├── UpstreamError            408, 5xx, bodies that are no answer  (transient)
+    │   ├── NotConnectedError        refused, or the name is unknown      (transient)
+    │   ├── ConnectionLostError      timeout or reset after sending       (transient)
+    │   └── UncertainCreateError     a create whose answer was lost
+    └── PredictionError          the API answered well, the prediction did not end well
+        ├── PredictionFailed, PredictionCanceled, PredictionAborted
+        ├── PredictionExpired        it succeeded, its data is deleted
+        ├── PredictionEmpty          it succeeded without any output
+        └── PredictionTimeout        it did not end within the time given
+
+On a task's ``context["exception"]`` these classes stand together with Airflow's own
+(``AirflowFailException`` and others), so both ``isinstance`` checks hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class QuickRouterError(Exception):
+    """Base of all errors of this package."""
+
+    transient: ClassVar[bool] = False
+    """Whether doing the same again later can succeed."""
+
+
+class InvalidInputError(QuickRouterError, ValueError):
+    """An argument is wrong. Nothing was sent or paid; a retry meets the same argument."""
+
+
+class InvalidConnectionError(QuickRouterError, ValueError):
+    """A field of the Airflow connection is wrong. Nothing was sent; correct the connection."""
+
+
+class APIError(QuickRouterError):
+    """The API, or the way to it, answered badly.
+
+    :ivar message: what the API said, readable, without the key.
+    :ivar status: HTTP status, or None if there was no answer.
+    :ivar request_id: the gateway's id of the request (``X-Oneapi-Request-Id``), or "".
+    :ivar retry_after: seconds the server asked to wait, or None if it named none.
+    """
+
+    remedy: ClassVar[str] = ""
+    resendable: ClassVar[bool] = False
+    """Whether a create that ended so was certainly not accepted and may be sent again."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        request_id: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        """Status, message, remedy and request id in one line."""
+        status = f"HTTP {self.status}: " if self.status else ""
+        request_id = f"[request id {self.request_id}]" if self.request_id else ""
+        sentence = self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
+        return " ".join(filter(None, (status + sentence, self.remedy, request_id)))
+
+    def to_payload(self) -> dict[str, Any]:
+        """JSON from which :meth:`from_payload` makes an equal error in another process."""
+        return {"type": type(self).__name__, **vars(self)}
+
+    @staticmethod
+    def from_payload(payload: dict[str, Any]) -> APIError:
+        """Rebuild an error. A type or field that this version does not know is tolerated."""
+        known = {cls.__name__: cls for cls in APIError.__subclasses__()}
+        return known.get(str(payload.get("type")), UpstreamError)(
+            str(payload.get("message", "the error's text was lost")),
+            status=payload.get("status"),
+            request_id=str(payload.get("request_id") or ""),
+            retry_after=payload.get("retry_after"),
+        )
+
+
+class AuthenticationError(APIError):
+    """The key is missing, wrong or expired. A retry does not help."""
+
+    remedy = "Check the API key in the connection's password; a retry does not help."
+
+
+class QuotaError(APIError):
+    """There is no money left. A retry helps only after someone has paid."""
+
+    remedy = "Top up the account or raise the key's quota; a retry does not help before."
+
+
+class PermissionDeniedError(APIError):
+    """Address, group or model are not allowed for this key. A retry does not help."""
+
+    remedy = "This key may not do that (address, group or model); a retry does not help."
+
+
+class NotFoundError(APIError):
+    """Unknown id, model or route. Just after a create it may heal, see ``polling``."""
+
+    remedy = "Check id or model, and the connection's host and path_prefix."
+
+
+class InvalidRequestError(APIError):
+    """The API refused body or input. A retry sends the same and does not help."""
+
+    remedy = "Correct the input; a retry does not help."
+
+
+class RedirectError(APIError):
+    """The answer points to another address. Not followed: the key stays with its host."""
+
+    remedy = "Redirects are not followed, so that the key stays here; check the connection's host."
+
+
+class NoChannelError(APIError):
+    """The gateway has nobody who serves this model: permanent, though its status is 503."""
+
+    remedy = "Nobody serves this model at present; choose another or ask the gateway's support."
+
+
+class RateLimitError(APIError):
+    """Too many requests. Nothing was accepted; it heals after ``retry_after`` seconds."""
+
+    transient = True
+    resendable = True
+
+
+class UpstreamError(APIError):
+    """Trouble behind the API, or a body that is no answer. Asking again heals."""
+
+    transient = True
+
+
+class NotConnectedError(APIError):
+    """No connection came about, so nothing was sent. A retry may find the host."""
+
+    transient = True
+    resendable = True
+    remedy = "Nothing was sent. Check the connection's host and proxy if this lasts."
+
+
+class ConnectionLostError(APIError):
+    """The connection broke or timed out after sending. Asking again heals."""
+
+    transient = True
+
+
+class UncertainCreateError(APIError):
+    """A create whose answer was lost: the prediction may run and be billed.
+
+    It is not sent again, since the API has no idempotency key.
+    """
+
+    remedy = (
+        "The prediction may have been accepted and billed: look for it in the console before "
+        "submitting again. It was not sent twice."
+    )
+
+
+class PredictionError(QuickRouterError):
+    """The prediction ended otherwise than with an output; asking again cannot change that."""
+
+    def __init__(self, message: str, *, prediction_id: str) -> None:
+        super().__init__(message)
+        self.prediction_id = prediction_id
+
+
+class PredictionFailed(PredictionError):
+    """The model reported an error."""
+
+
+class PredictionCanceled(PredictionError):
+    """Someone, or a time limit on the server, stopped it after it had started."""
+
+
+class PredictionAborted(PredictionError):
+    """It was stopped before it started; it is not charged."""
+
+
+class PredictionExpired(PredictionError):
+    """It succeeded, but its data was deleted: the API keeps data for one hour."""
+
+
+class PredictionEmpty(PredictionError):
+    """It succeeded without any output, as when a filter removed every picture."""
+
+
+class PredictionTimeout(PredictionError):
+    """It did not end within the time that the task gave it."""

@@ -1,0 +1,154 @@
+"""Which error an answer is: status, headers and body in, one typed error out.
+
+Bodies come in six shapes (Replicate's, the gateway's, flat ones, plain text, HTML, nothing),
+some of them under HTTP 200. Each is first read into a :class:`Complaint`, then classified.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from airflow_provider_quickrouter.api.errors import (
+    APIError,
+    AuthenticationError,
+    InvalidRequestError,
+    NoChannelError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaError,
+    RateLimitError,
+    RedirectError,
+    UpstreamError,
+)
+
+MAX_MESSAGE = 1_000
+"""Characters of the API's text that an error carries."""
+
+MAX_RETRY_AFTER = 86_400.0
+"""Seconds; a server that asks for more than a day is taken to mean a day."""
+
+_QUOTA_CODE = re.compile(r"insufficient.?(user.?)?quota|pre_consume_token_quota")
+_QUOTA_TEXT = re.compile(r"insufficient.{0,20}(quota|balance|credit)|额度|余额", re.IGNORECASE)
+_NO_CHANNEL = re.compile(r"model_not_found|no (available )?channel|无可用渠道", re.IGNORECASE)
+_WAIT_TEXT = re.compile(
+    r"(?:resets? in|available in|retry (?:after|in)|try again in)\s*~?\s*"
+    r"(\d+(?:\.\d+)?)\s*(?:s\b|sec)",
+    re.IGNORECASE,
+)
+_BY_STATUS: Mapping[int, type[APIError]] = {
+    401: AuthenticationError,
+    402: QuotaError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: UpstreamError,
+    410: NotFoundError,
+    425: UpstreamError,
+    429: RateLimitError,
+}
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What an error body says: ``code`` for machines (lower case, may be ""), text for people."""
+
+    message: str
+    code: str = ""
+
+
+def failure(status: int, headers: Mapping[str, str], raw: bytes, body: Any, now: float) -> APIError:
+    """Make the typed error of a bad answer.
+
+    :param headers: with lower-case names.
+    :param raw: the body as it came; ``body`` is the same parsed, None if it is no JSON.
+    :param now: epoch seconds, against which a ``Retry-After`` date is measured.
+    """
+    complaint = _complaint(raw, body)
+    return _kind(status, body, complaint)(
+        complaint.message[:MAX_MESSAGE],
+        status=status,
+        request_id=headers.get("x-oneapi-request-id", headers.get("x-request-id", "")),
+        retry_after=retry_after(headers, body, complaint.message, now),
+    )
+
+
+def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float) -> float | None:
+    """Seconds that the server asks to wait: from header, body or text; None if it names none."""
+    header = headers.get("retry-after", "").strip()
+    named = body.get("retry_after") if isinstance(body, dict) else None
+    text = _WAIT_TEXT.search(message)
+    for value in (header, named, text and text[1]):
+        seconds = _seconds(value, now)
+        if seconds is not None:
+            return min(max(0.0, seconds), MAX_RETRY_AFTER)
+    return None
+
+
+def _kind(status: int, body: Any, complaint: Complaint) -> type[APIError]:
+    """Classify. Machine codes come first: they tell more than a status that a relay made up."""
+    if _QUOTA_CODE.search(complaint.code) or (
+        status == HTTPStatus.FORBIDDEN and _QUOTA_TEXT.search(complaint.message)
+    ):
+        return QuotaError
+    if status >= 500:
+        no_channel = _NO_CHANNEL.search(f"{complaint.code} {complaint.message}")
+        return NoChannelError if status == 503 and no_channel else UpstreamError
+    if 300 <= status < 400:
+        return RedirectError
+    if status < 300:
+        return _BY_STATUS.get(dressed_status(body), UpstreamError)
+    return _BY_STATUS.get(status, InvalidRequestError)
+
+
+def dressed_status(body: Any) -> int:
+    """HTTP status that a failure under HTTP 200 carries in its body, or 0."""
+    code = str(body.get("code", body.get("status"))) if isinstance(body, dict) else ""
+    return int(code) if re.fullmatch(r"[45]\d\d", code) else 0
+
+
+def _complaint(raw: bytes, body: Any) -> Complaint:
+    if isinstance(body, dict):
+        error = body.get("error")
+        return _from_object(error if isinstance(error, dict) else body, error)
+    if isinstance(body, str) and body:
+        return Complaint(body)
+    return Complaint(_from_text(raw.decode("utf-8", "replace").strip()))
+
+
+def _from_object(source: Mapping[str, Any], error: Any) -> Complaint:
+    texts = [error if isinstance(error, str) else "", source.get("title"), source.get("detail")]
+    texts += [source.get("message"), _fields(source.get("invalid_fields"))]
+    message = ": ".join(dict.fromkeys(str(text) for text in texts if text))
+    code = f"{source.get('code') or ''} {source.get('type') or ''}".strip().casefold()
+    return Complaint(message or f"no reason given (code {code or 'absent'})", code)
+
+
+def _fields(invalid: Any) -> str:
+    """Replicate's ``invalid_fields`` in one line, whatever shape they have."""
+    pairs = invalid.items() if isinstance(invalid, dict) else enumerate(invalid or [])
+    return ", ".join(f"{field}: {reason}" for field, reason in pairs)
+
+
+def _from_text(text: str) -> str:
+    if not text:
+        return "an empty body"
+    if text.startswith("<"):
+        title = re.search(r"<(title|h1)[^>]*>\s*(.*?)\s*</\1>", text, re.IGNORECASE | re.DOTALL)
+        return f"an HTML page instead of JSON ({title[2] if title else 'without a title'})"
+    return f"a body that is no JSON object: {text[:200]!r}"
+
+
+def _seconds(value: Any, now: float) -> float | None:
+    """Read a number of seconds, or an HTTP date seen from ``now``; None if it is neither."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        return parsedate_to_datetime(str(value)).timestamp() - now
+    except (TypeError, ValueError):
+        return None

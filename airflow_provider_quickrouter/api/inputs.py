@@ -1,0 +1,80 @@
+"""Checking an input before anything is paid for, and making the dict that is sent.
+
+A field that a model's page does not list passes through, unless its name is nearly that of a
+listed one: then it is taken for a typing error. Inputs of unknown models pass as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.models import INPUTS, ModelInput
+
+_BY_PART = {part: kind for name, kind in INPUTS.items() for part in (name, *name.split(":"))}
+
+
+def check_input(input: Any, reference: str, ignore: Collection[str] = ()) -> dict[str, Any]:
+    """Return the input as a plain dict, checked against the rules of a known model.
+
+    Numbers that a template rendered as text become numbers.
+
+    :param reference: as given to ``version=`` or ``model=``; an unknown one has no rules.
+    :param ignore: fields not to check yet, because they are still templates.
+    :raises InvalidInputError: names field, value and rule; nothing was sent.
+    """
+    values = as_dict(input)
+    for field in values.keys() - set(ignore):
+        _check_json(field, values[field])
+    kind = _BY_PART.get(reference)
+    return _checked(kind, values, ignore) if kind else values
+
+
+def as_dict(input: Any) -> dict[str, Any]:
+    """Return a dict's copy, or the fields that were set on a model of this module."""
+    if isinstance(input, BaseModel):
+        return input.model_dump(exclude_unset=True)
+    if not isinstance(input, Mapping) or not all(isinstance(key, str) for key in input):
+        raise InvalidInputError(
+            f"input: must be a dict with text keys or a model of api.models, not "
+            f"{type(input).__name__}."
+        )
+    return dict(input)
+
+
+def _check_json(field: str, value: Any) -> None:
+    if value is None:
+        raise InvalidInputError(f"input.{field}: is null, which the API refuses; leave it out.")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise InvalidInputError(
+            f"input.{field}: {value!r:.100} is no JSON; give text, numbers, lists or dicts."
+        ) from None
+
+
+def _checked(
+    kind: type[ModelInput], values: dict[str, Any], ignore: Collection[str]
+) -> dict[str, Any]:
+    for name in set(values) - set(kind.model_fields) - set(ignore):
+        if near := difflib.get_close_matches(name, kind.model_fields, n=1, cutoff=0.8):
+            raise InvalidInputError(f"input.{name}: is unknown; did you mean {near[0]!r}?")
+    try:
+        return kind.model_validate(values).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        faults = [fault for fault in error.errors() if fault["loc"][0] not in ignore]
+    if faults:
+        raise InvalidInputError("; ".join(_sentence(fault) for fault in faults))
+    return values
+
+
+def _sentence(fault: Any) -> str:
+    """One fault as ``input.width: 700: Input should be a multiple of 64``."""
+    field, rule = fault["loc"][0], fault["msg"].removeprefix("Value error, ")
+    value = "" if fault["type"] == "missing" else f"{fault['input']!r:.100}: "
+    return f"input.{field}: {value}{rule}."

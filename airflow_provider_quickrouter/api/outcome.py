@@ -1,0 +1,158 @@
+"""How a wait ended: one value, whichever path the task took, and the exception it means.
+
+It crosses from triggerer to worker as JSON, so it holds ids, states, URLs and numbers, but
+neither the key nor the prompt nor the model's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from airflow_provider_quickrouter.api.errors import (
+    APIError,
+    PredictionAborted,
+    PredictionCanceled,
+    PredictionEmpty,
+    PredictionError,
+    PredictionExpired,
+    PredictionFailed,
+    PredictionTimeout,
+    QuickRouterError,
+    UpstreamError,
+)
+from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
+
+PAYLOAD_VERSION = 1
+LOG_LINES = 20
+LOG_WIDTH = 300
+
+
+class Reason(StrEnum):
+    """Why a wait is over. Only ``SUCCEEDED`` is success."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    ABORTED = "aborted"
+    EXPIRED = "expired"
+    EMPTY = "empty"
+    TIMEOUT = "timeout"
+    API_ERROR = "api_error"
+
+
+_BY_STATUS = {
+    PredictionStatus.FAILED: Reason.FAILED,
+    PredictionStatus.CANCELED: Reason.CANCELED,
+    PredictionStatus.ABORTED: Reason.ABORTED,
+}
+_EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
+    Reason.FAILED: (PredictionFailed, "failed"),
+    Reason.CANCELED: (PredictionCanceled, "was canceled after it had started"),
+    Reason.ABORTED: (PredictionAborted, "was aborted before it started (not charged)"),
+    Reason.EXPIRED: (
+        PredictionExpired,
+        "succeeded, but its output is gone: the API keeps data for one hour",
+    ),
+    Reason.EMPTY: (
+        PredictionEmpty,
+        "succeeded without any output (a filter may have removed all of it)",
+    ),
+    Reason.TIMEOUT: (PredictionTimeout, "did not end in time"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The end of a wait.
+
+    :ivar prediction: what was seen last, or None if the API never told.
+    :ivar error: why the API could not be asked any more, for ``API_ERROR`` and some timeouts.
+    """
+
+    reason: Reason
+    prediction_id: str
+    prediction: Prediction | None = None
+    error: APIError | None = None
+
+    @property
+    def output(self) -> list[Any]:
+        """What a waiting task returns: the manifest's output."""
+        return self.prediction.output_for_xcom if self.prediction else []
+
+    @classmethod
+    def of(cls, prediction: Prediction, now: float) -> Outcome | None:
+        """Tell how a prediction ended at ``now`` (epoch seconds), or None: it has not."""
+        if not prediction.status.terminal:
+            return None
+        reason = _BY_STATUS.get(prediction.status) or _success(prediction, now)
+        return cls(reason=reason, prediction_id=prediction.id, prediction=prediction)
+
+    def exception(self) -> QuickRouterError | None:
+        """Make the exception that this end means; None for success."""
+        if self.reason is Reason.SUCCEEDED:
+            return None
+        if self.reason is Reason.API_ERROR:
+            return self.error or UpstreamError("the reason was lost on the way")
+        kind, ending = _EXCEPTIONS[self.reason]
+        return kind(_message(self, ending), prediction_id=self.prediction_id)
+
+    def to_payload(self, url: str) -> dict[str, Any]:
+        """JSON for a trigger's event; ``url`` goes into the manifest."""
+        return {
+            "payload_version": PAYLOAD_VERSION,
+            "reason": str(self.reason),
+            "prediction_id": self.prediction_id,
+            "manifest": self.prediction.manifest(url) if self.prediction else None,
+            "error": self.error.to_payload() if self.error else None,
+        }
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any] | None) -> Outcome:
+        """Rebuild the outcome of an event. What cannot be understood is never success."""
+        payload = payload or {}
+        manifest, error = payload.get("manifest"), payload.get("error")
+        return cls(
+            reason=_reason(payload),
+            prediction_id=str(payload.get("prediction_id") or "unknown"),
+            prediction=Prediction.from_json(manifest) if manifest else None,
+            error=APIError.from_payload(error) if error else None,
+        )
+
+
+def log_tail(logs: str) -> list[str]:
+    """Return the last 20 lines of a model's log, cut at 300 characters; of a bar its last state."""
+    lines = [line.rstrip("\r").rpartition("\r")[2].strip() for line in logs.split("\n")]
+    return [line[:LOG_WIDTH] for line in lines if line][-LOG_LINES:]
+
+
+def _success(prediction: Prediction, now: float) -> Reason:
+    if prediction.items:
+        return Reason.SUCCEEDED
+    return Reason.EXPIRED if prediction.expired(now) else Reason.EMPTY
+
+
+def _reason(payload: Mapping[str, Any]) -> Reason:
+    word = payload.get("reason")
+    if word not in set(Reason) or (word == Reason.SUCCEEDED and not payload.get("manifest")):
+        return Reason.API_ERROR
+    return Reason(word)
+
+
+def _message(outcome: Outcome, ending: str) -> str:
+    """One sentence with id, model, state and the API's error, then the last lines of the log."""
+    seen = outcome.prediction
+    model = (seen and (seen.model or seen.version)) or "an unnamed model"
+    parts = [f"Prediction {outcome.prediction_id} of {model} {ending}."]
+    if seen and outcome.reason is Reason.TIMEOUT:
+        parts.append(f"Last state seen: {seen.status_word}.")
+    if seen and seen.error:
+        parts.append(f"The API says: {seen.error}")
+    if seen and outcome.reason is Reason.EXPIRED and seen.expires_at:
+        parts.append(f"It expired at {seen.expires_at.isoformat(timespec='seconds')}.")
+    if outcome.error:
+        parts.append(f"Last trouble on the way: {outcome.error}")
+    tail = log_tail(seen.logs) if seen else []
+    return "\n  ".join([" ".join(parts), *(["Last lines of its log:", *tail] if tail else [])])

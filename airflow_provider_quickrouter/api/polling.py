@@ -1,0 +1,143 @@
+"""When to ask again, and when to stop asking: one answer for sensor, trigger and batch.
+
+Nothing here reads a clock or sleeps: ``now`` is an argument (epoch seconds), a pause is a
+result. Every unfinished answer and every error leads to a pause or to an end, never to an
+immediate repetition.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from airflow_provider_quickrouter.api.errors import APIError, NotFoundError
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.progress import Progress
+
+DEFAULT_POLL_INTERVAL = 10.0
+"""Seconds: the longest pause between two questions, unless the author sets another."""
+
+FIRST_PAUSE = 1.0
+SHORTEST_PAUSE = 0.5
+LONGEST_PAUSE = 600.0
+"""Seconds; a server that asks for more patience is asked again after this."""
+
+NOT_FOUND_GRACE = 30.0
+"""Seconds from the start of the wait in which a 404 may mean "not known yet"."""
+
+PATIENCE = 600.0
+"""Seconds of uninterrupted trouble after which the wait gives up (the prediction runs on)."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """Not over: ask again after so many seconds (never 0), and what to say in the log, if any."""
+
+    after: float
+    line: str | None = None
+
+
+RESEND_LIMIT = 120.0
+"""Seconds a worker waits in all before it leaves the create to the scheduler's retry."""
+
+
+def resend_after(error: APIError, attempt: int, waited: float) -> float | None:
+    """Seconds until a create may be sent again, or None: it may not, or not by this worker.
+
+    Only a create that was certainly not accepted is sent again (refused connection, 429).
+
+    :param attempt: how often it was sent, from 1.
+    :param waited: seconds already waited between the attempts.
+    """
+    if not error.resendable:
+        return None
+    pause = max(min(2.0 ** (attempt - 1), 30.0), error.retry_after or 0.0)
+    return pause if waited + pause <= RESEND_LIMIT else None
+
+
+@dataclass
+class Watch:
+    """One wait for one prediction: feed it what was seen, it says what to do next.
+
+    The pause is half of the time already waited, at least 0.5 s and at most ``poll_interval``,
+    plus or minus a fifth, so that many waits do not ask in step. Errors double it up to the
+    longest pause, and the server's ``retry_after`` is always obeyed.
+
+    :param started_at: when the wait began, epoch seconds; survives a change of process.
+    :param deadline: when it ends without a result, epoch seconds; None means never.
+    :param jitter: gives numbers in [0, 1).
+    """
+
+    prediction_id: str
+    started_at: float
+    deadline: float | None = None
+    poll_interval: float = DEFAULT_POLL_INTERVAL
+    jitter: Callable[[], float] = random.random
+    last: Prediction | None = None
+    trouble: APIError | None = None
+    _failures: int = 0
+    _failing_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self._progress = Progress(self.started_at)
+
+    def start(self, now: float) -> Again:
+        """Say how long to wait before the first question of this process.
+
+        The deadline may have passed while no process was waiting: it is still asked once.
+        """
+        return Again(self._until_deadline(self._pause(now), now))
+
+    def saw(self, prediction: Prediction, now: float) -> Again | Outcome:
+        """Take in a good answer."""
+        self.last, self.trouble, self._failures, self._failing_since = prediction, None, 0, None
+        over = Outcome.of(prediction, now)
+        return over or self._again(self._pause(now), now, self._progress.line(prediction, now))
+
+    def failed(self, error: APIError, now: float) -> Again | Outcome:
+        """Take in an error: pause and ask again if that may heal it, else settle."""
+        self.trouble, self._failures = error, self._failures + 1
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if not self._may_heal(error, now):
+            return self._settle(Reason.API_ERROR)
+        backoff = min(2.0 ** min(self._failures - 1, 10), 60.0) * self._spread()
+        pause = min(max(backoff, self._pause(now), error.retry_after or 0.0), LONGEST_PAUSE)
+        return self._again(pause, now, f"Asking again in {pause:.0f} s: {error}")
+
+    def _may_heal(self, error: APIError, now: float) -> bool:
+        if isinstance(error, NotFoundError):
+            return now - self.started_at < NOT_FOUND_GRACE
+        failing = now - (self._failing_since if self._failing_since is not None else now)
+        return error.transient and failing < PATIENCE
+
+    def _again(self, pause: float, now: float, line: str | None) -> Again | Outcome:
+        """Pause, but not past the deadline; at the deadline settle."""
+        if self.deadline is not None and now >= self.deadline:
+            return self.timed_out()
+        return Again(self._until_deadline(pause, now), line)
+
+    def _until_deadline(self, pause: float, now: float) -> float:
+        left = pause if self.deadline is None else self.deadline - now
+        return max(SHORTEST_PAUSE, min(pause, left))
+
+    def _pause(self, now: float) -> float:
+        waited = max(0.0, now - self.started_at)
+        pause = FIRST_PAUSE if waited < FIRST_PAUSE else max(SHORTEST_PAUSE, waited / 2)
+        return max(SHORTEST_PAUSE, min(pause, self.poll_interval) * self._spread())
+
+    def _spread(self) -> float:
+        return 0.8 + 0.4 * self.jitter()
+
+    def timed_out(self) -> Outcome:
+        """End the wait because its time is up."""
+        return self._settle(Reason.TIMEOUT)
+
+    def _settle(self, reason: Reason) -> Outcome:
+        return Outcome(
+            reason=reason,
+            prediction_id=self.prediction_id,
+            prediction=self.last,
+            error=self.trouble,
+        )

@@ -1,0 +1,206 @@
+"""A prediction as the API tells of it: parsed at the edge, frozen, and how it ended.
+
+This is the only place that knows which states are terminal, and what of a prediction goes
+into XCom. Words and fields it does not know are kept or ignored; they never become success.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+RETENTION = timedelta(hours=1)
+"""How long the API keeps input, output, logs and files after a prediction has ended."""
+
+MAX_TEXT = 8_192
+"""Characters of one string in the manifest; a longer one is replaced by a note of its size."""
+
+MAX_JSON = 65_536
+"""Characters of the manifest's output, as JSON; beyond that it is replaced by one note."""
+
+
+class PredictionStatus(StrEnum):
+    """Replicate's states, and ``UNKNOWN`` for a word that nobody has told us of."""
+
+    STARTING = "starting"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def of(cls, word: object) -> PredictionStatus:
+        """Read a state in any spelling: ``SUCCESS``, ``Cancelled``, ``in-progress``..."""
+        plain = re.sub(r"[\s-]+", "_", str(word or "").strip().casefold())
+        return _SPELLINGS.get(plain, cls.UNKNOWN)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether this state is final. An unknown word is not."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {
+        PredictionStatus.SUCCEEDED,
+        PredictionStatus.FAILED,
+        PredictionStatus.CANCELED,
+        PredictionStatus.ABORTED,
+    }
+)
+_SPELLINGS = {
+    word: status
+    for status, words in {
+        PredictionStatus.STARTING: "starting pending queued in_queue submitted created not_start",
+        PredictionStatus.PROCESSING: "processing in_progress running",
+        PredictionStatus.SUCCEEDED: "succeeded success successful completed complete finished",
+        PredictionStatus.FAILED: "failed failure fail error timeout timed_out nsfw",
+        PredictionStatus.CANCELED: "canceled cancelled",
+        PredictionStatus.ABORTED: "aborted",
+    }.items()
+    for word in words.split()
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One answer of the API about one prediction.
+
+    :ivar raw_status: the state's word as the API spelled it.
+    :ivar output: the API's JSON as it is; :attr:`items` is the list that tasks return.
+    :ivar error: readable text, "" if there is none.
+    :ivar logs: what the model printed, progress bars included.
+    :ivar data_removed: the API has deleted input, output and files.
+    """
+
+    id: str
+    status: PredictionStatus
+    raw_status: str = ""
+    output: Any = None
+    error: str = ""
+    model: str | None = None
+    version: str | None = None
+    logs: str = ""
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    data_removed: bool = False
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Prediction:
+        """Read any shape of the API. Only ``id`` must be there; the rest may be absent or odd."""
+        metrics = body.get("metrics")
+        return cls(
+            id=str(body["id"]),
+            status=PredictionStatus.of(body.get("status")),
+            raw_status=str(body.get("status") or ""),
+            output=body.get("output"),
+            error=_text(body.get("error")),
+            model=_word(body.get("model")),
+            version=_word(body.get("version")),
+            logs=_text(body.get("logs")),
+            created_at=_time(body.get("created_at")),
+            started_at=_time(body.get("started_at")),
+            completed_at=_time(body.get("completed_at")),
+            metrics=metrics if isinstance(metrics, dict) else {},
+            data_removed=body.get("data_removed") is True,
+        )
+
+    @property
+    def status_word(self) -> str:
+        """The state for people and XCom: the normalised word, or the raw one if unknown."""
+        known = self.status is not PredictionStatus.UNKNOWN
+        return str(self.status) if known else self.raw_status or "unknown"
+
+    @property
+    def items(self) -> list[Any]:
+        """The output as a list: a lone item becomes a list of one, nothing becomes ``[]``."""
+        items = self.output if isinstance(self.output, list) else [self.output]
+        return [item for item in items if item not in (None, "", [], {})]
+
+    @property
+    def output_for_xcom(self) -> list[Any]:
+        """The output without ``data:`` URIs and very long texts: a note of their size instead."""
+        return _bounded(self.items)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When its files and data are deleted, or None while it has not ended."""
+        return self.completed_at + RETENTION if self.completed_at else None
+
+    def expired(self, now: float) -> bool:
+        """Whether its output is gone because its hour is over (``now`` in epoch seconds)."""
+        late = self.expires_at is not None and now >= self.expires_at.timestamp()
+        return not self.items and (self.data_removed or late)
+
+    def manifest(self, url: str) -> dict[str, Any]:
+        """Make the small JSON object that stands in XCom under the key ``prediction``.
+
+        :param url: where a person looks at the prediction.
+        """
+        return {
+            "id": self.id,
+            "status": self.status_word,
+            "output": self.output_for_xcom,
+            "error": _small(self.error),
+            "model": self.model,
+            "version": self.version,
+            "created_at": _iso(self.created_at),
+            "started_at": _iso(self.started_at),
+            "completed_at": _iso(self.completed_at),
+            "expires_at": _iso(self.expires_at),
+            "metrics": _small(dict(self.metrics)),
+            "url": url,
+        }
+
+
+def _text(value: object) -> str:
+    """Text of a field that should be text; an object speaks through its ``message``."""
+    if isinstance(value, dict):
+        value = value.get("message") or value.get("detail") or value
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _time(value: object) -> datetime | None:
+    """RFC 3339 with any number of fractional digits; a time without a zone is UTC."""
+    try:
+        time = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
+
+
+def _bounded(items: list[Any]) -> list[Any]:
+    small = [_small(item) for item in items]
+    length = len(json.dumps(small))
+    return small if length <= MAX_JSON else [f"[left out of XCom: output of {length} characters]"]
+
+
+def _small(value: Any) -> Any:
+    """Copy JSON, with a note in place of each ``data:`` URI and each very long string."""
+    if isinstance(value, dict):
+        return {str(key): _small(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_small(item) for item in value]
+    if isinstance(value, str) and (value.startswith("data:") or len(value) > MAX_TEXT):
+        kind = "data: URI" if value.startswith("data:") else "text"
+        return f"[left out of XCom: {kind} of {len(value)} characters]"
+    return value

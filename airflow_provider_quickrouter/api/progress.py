@@ -1,0 +1,49 @@
+"""What a waiting task says into its log, and how seldom: on news, else once a minute."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
+
+HEARTBEAT = 60.0
+"""Seconds after which an unchanged state is said again."""
+
+_PERCENT = re.compile(r"(\d{1,3})%\|")
+
+
+def percentage(logs: str) -> int | None:
+    """Percentage of the last progress bar in a model's log (``50%|█████ | 25/50``), or None."""
+    found = _PERCENT.findall(logs)
+    return min(int(found[-1]), 100) if found else None
+
+
+@dataclass
+class Progress:
+    """Decide which answers deserve a line: a new state, a further quarter, or a minute gone by.
+
+    :param started_at: epoch seconds from which the seconds in the line are counted.
+    """
+
+    started_at: float
+    _said: tuple[str, int] | None = None
+    _said_at: float = 0.0
+
+    def line(self, prediction: Prediction, now: float) -> str | None:
+        """Return the line for this answer, or None if it brings nothing worth one."""
+        percent = percentage(prediction.logs)
+        news = (prediction.status_word, (percent or 0) // 25)
+        if news == self._said and now - self._said_at < HEARTBEAT:
+            return None
+        self._said, self._said_at = news, now
+        done = "" if percent is None else f", {percent}%"
+        return f"Prediction {prediction.id}: {self._state(prediction)}, {self._waited(now)}{done}"
+
+    def _waited(self, now: float) -> str:
+        return f"waited {max(0.0, now - self.started_at):.0f} s"
+
+    @staticmethod
+    def _state(prediction: Prediction) -> str:
+        known = prediction.status is not PredictionStatus.UNKNOWN
+        return prediction.status_word if known else f"unknown state {prediction.status_word!r}"

@@ -1,0 +1,201 @@
+"""The API's protocol without a client: a verb becomes a request, an answer becomes a value.
+
+Every path is built here from checked, quoted parts; URLs in answers are never followed.
+``(status, headers, body)`` becomes a :class:`Prediction` or one of the typed errors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_quickrouter.api.errors import (
+    APIError,
+    InvalidInputError,
+    UncertainCreateError,
+    UpstreamError,
+)
+from airflow_provider_quickrouter.api.failures import dressed_status, failure
+from airflow_provider_quickrouter.api.inputs import check_input
+from airflow_provider_quickrouter.api.prediction import Prediction
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_MODEL = re.compile(rf"{_NAME}/{_NAME}")
+_VERSION = re.compile(rf"(?:{_NAME}/{_NAME}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_MIN_CANCEL_AFTER = 5.0
+_MAX_WAIT = 60
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to send. ``path`` stands behind the connection's path prefix if ``prefixed``."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    prefixed: bool = True
+    hold: float = 0.0
+    """Seconds that the server is asked to hold the answer; the read timeout grows by them."""
+
+    @property
+    def creates(self) -> bool:
+        """Whether this request costs money when accepted."""
+        return self.method == "POST" and self.path.endswith("predictions")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def create(
+    input: Any,
+    *,
+    version: str | None = None,
+    model: str | None = None,
+    cancel_after: float | timedelta | None = None,
+    wait: int | None = None,
+) -> Request:
+    """Create a prediction, by ``version`` or by ``model`` (exactly one of them).
+
+    :param input: dict or model of ``api.models``; checked against a known model's rules.
+    :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``.
+    :param model: ``owner/name``, for models that are called by name.
+    :param cancel_after: the server itself ends the prediction then; seconds, at least 5.
+    :param wait: seconds, 1 to 60, that the server may hold its answer for the result.
+    :raises InvalidInputError: names the field and the remedy; nothing is sent.
+    """
+    reference = check_reference(version=version, model=model)
+    body: dict[str, Any] = {"version": version} if version else {}
+    body["input"] = check_input(input, reference)
+    path = "predictions" if version else f"models/{reference}/predictions"
+    headers = check_cancel_after(cancel_after) | _prefer(wait)
+    return Request("POST", path, body, headers, hold=float(wait or 0))
+
+
+def get(prediction_id: str) -> Request:
+    """Ask for one prediction. Free, and safe to repeat."""
+    return Request("GET", f"predictions/{check_id(prediction_id)}")
+
+
+def cancel(prediction_id: str) -> Request:
+    """Stop one prediction. Safe to repeat; a gateway may not have the route."""
+    return Request("POST", f"predictions/{check_id(prediction_id)}/cancel")
+
+
+def probe() -> Request:
+    """Make a free request that needs a good key and changes nothing."""
+    return Request("GET", "v1/models", prefixed=False)
+
+
+def check_id(prediction_id: object) -> str:
+    """Return the id, quoted for a path, if it looks like one."""
+    if not isinstance(prediction_id, str) or not _ID.fullmatch(prediction_id):
+        raise InvalidInputError(
+            f"prediction_id: {prediction_id!r} does not look like an id (letters, digits, '-' and "
+            "'_', up to 128). Pass the value that the submitting task returned."
+        )
+    return quote(prediction_id, safe="")
+
+
+def check_reference(*, version: str | None, model: str | None) -> str:
+    """Return the one reference that was given, if it is well formed."""
+    if bool(version) == bool(model):
+        raise InvalidInputError(
+            "Give exactly one of version= (owner/name:<64 hex>, owner/name or <64 hex>) "
+            "and model= (owner/name)."
+        )
+    if version and not _VERSION.fullmatch(version):
+        raise InvalidInputError(f"version: {version!r} {_version_fault(version)}")
+    if model and not _MODEL.fullmatch(model):
+        raise InvalidInputError(
+            f"model: {model!r} is not owner/name. A reference with a version id goes to version=."
+        )
+    return version or model or ""
+
+
+def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
+    """Return the header that limits a prediction's life on the server, if any was asked for."""
+    if limit is None:
+        return {}
+    seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
+    if seconds < _MIN_CANCEL_AFTER:
+        raise InvalidInputError(f"cancel_after: {seconds:g} s is too short; give 5 s or more.")
+    return {"Cancel-After": f"{int(seconds)}s"}
+
+
+def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
+    """Read the answer to any request about one prediction.
+
+    :param now: epoch seconds, for ``Retry-After`` given as a date.
+    :raises APIError: one of the typed errors. Where the request was a create that may have
+        been accepted, it is :class:`UncertainCreateError`.
+    """
+    body = _json(answer.body)
+    try:
+        if not (_accepted(answer, body) and body.get("id")):
+            raise failure(answer.status, answer.headers, answer.body, body, now)
+        return _matching(request, Prediction.from_json(body), answer.status)
+    except UpstreamError as error:
+        raise (uncertain(error) if request.creates else error) from None
+
+
+def read_probe(answer: Answer, now: float) -> None:
+    """Return if the answer to :func:`probe` shows a good key; else raise the typed error."""
+    body = _json(answer.body)
+    if not _accepted(answer, body):
+        raise failure(answer.status, answer.headers, answer.body, body, now)
+
+
+def uncertain(error: APIError) -> UncertainCreateError:
+    """Turn an error after which a create may have been accepted into the one that says so."""
+    message = f"the answer to the create was lost ({error.message})"
+    return UncertainCreateError(message, status=error.status, request_id=error.request_id)
+
+
+def _matching(request: Request, prediction: Prediction, status: int) -> Prediction:
+    """Refuse the answer about another prediction, as a broken cache would give it."""
+    asked = request.path.split("/")[1] if not request.creates else prediction.id
+    if quote(prediction.id, safe="") != asked or not _ID.fullmatch(prediction.id):
+        text = f"the answer is about {prediction.id[:40]!r}, which was not asked for"
+        raise UpstreamError(text, status=status)
+    return prediction
+
+
+def _accepted(answer: Answer, body: Any) -> bool:
+    """Whether status and body agree that this is no failure, dressed as HTTP 200 or not."""
+    good = 200 <= answer.status < 300 and isinstance(body, dict)
+    return good and body.get("success") is not False and not dressed_status(body)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _version_fault(version: str) -> str:
+    digits = version.rpartition(":")[2]
+    if re.fullmatch(r"[0-9a-fA-F]{32,}", digits):
+        return f"has a version id of {len(digits)} characters; it needs 64 lower-case hex digits."
+    return "is not owner/name, owner/name:<64 hex digits> or <64 hex digits>."
+
+
+def _prefer(wait: int | None) -> dict[str, str]:
+    if wait is None:
+        return {}
+    if not 1 <= wait <= _MAX_WAIT:
+        raise InvalidInputError(f"wait: {wait!r} is out of range; the API takes 1 to 60 seconds.")
+    return {"Prefer": f"wait={int(wait)}"}

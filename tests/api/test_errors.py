@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+
+from airflow_provider_quickrouter.api import errors
+
+ALL = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, errors.QuickRouterError)
+]
+
+
+def test_the_tree_in_the_documentation_names_every_class() -> None:
+    assert errors.__doc__ is not None
+    for kind in ALL:
+        assert kind.__name__ in errors.__doc__
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_each_error_is_documented(kind: type[Exception]) -> None:
+    assert kind.__doc__
+
+
+@pytest.mark.parametrize("kind", errors.APIError.__subclasses__())
+def test_an_error_rebuilt_in_another_process_is_equal(kind: type[errors.APIError]) -> None:
+    error = kind("text", status=500, request_id="r", retry_after=2.5)
+    again = errors.APIError.from_payload(json.loads(json.dumps(error.to_payload())))
+    assert (type(again), vars(again), str(again)) == (kind, vars(error), str(error))
+
+
+def test_an_error_of_another_version_is_tolerated() -> None:
+    again = errors.APIError.from_payload({"type": "BrandNewError", "colour": "blue"})
+    assert type(again) is errors.UpstreamError
+    assert str(again) == "the error's text was lost."
+
+
+def test_a_message_keeps_its_own_full_stop() -> None:
+    assert str(errors.UpstreamError("Really!", status=500)) == "HTTP 500: Really!"

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_quickrouter.api.prediction import (
+    MAX_JSON,
+    MAX_TEXT,
+    Prediction,
+    PredictionStatus,
+)
+
+ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
+LINK = "https://api.quickrouter.ai/replicate/v1/predictions/" + ID
+MANIFEST_KEYS = [
+    *("id", "status", "output", "error", "model", "version"),
+    *("created_at", "started_at", "completed_at", "expires_at", "metrics", "url"),
+]
+IMAGE = "https://replicate.delivery/xezq/abc/out-0.png"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def prediction(**fields: Any) -> Prediction:
+    return Prediction.from_json({"id": ID, **fields})
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("starting", PredictionStatus.STARTING),
+        ("pending", PredictionStatus.STARTING),
+        ("queued", PredictionStatus.STARTING),
+        ("in_progress", PredictionStatus.PROCESSING),
+        ("In Progress", PredictionStatus.PROCESSING),
+        ("in-progress", PredictionStatus.PROCESSING),
+        ("SUCCESS", PredictionStatus.SUCCEEDED),
+        (" completed ", PredictionStatus.SUCCEEDED),
+        ("Failure", PredictionStatus.FAILED),
+        ("Cancelled", PredictionStatus.CANCELED),
+        ("aborted", PredictionStatus.ABORTED),
+        ("unknown", PredictionStatus.UNKNOWN),
+        ("hibernating", PredictionStatus.UNKNOWN),
+        ("", PredictionStatus.UNKNOWN),
+        (None, PredictionStatus.UNKNOWN),
+        (7, PredictionStatus.UNKNOWN),
+    ],
+)
+def test_a_state_is_read_in_any_spelling(word: object, status: PredictionStatus) -> None:
+    assert PredictionStatus.of(word) is status
+
+
+def test_exactly_four_states_are_terminal() -> None:
+    terminal = {str(status) for status in PredictionStatus if status.terminal}
+    assert terminal == {"succeeded", "failed", "canceled", "aborted"}
+
+
+def test_an_unknown_state_keeps_its_raw_word_and_is_not_finished() -> None:
+    odd = prediction(status="Hibernating")
+    assert odd.status_word == "Hibernating"
+    assert not odd.status.terminal
+
+
+def test_a_gateway_may_send_only_id_and_status() -> None:
+    bare = prediction(status="starting")
+    assert (bare.items, bare.error, bare.logs, bare.metrics, bare.model) == ([], "", "", {}, None)
+    assert bare.created_at is bare.completed_at is bare.expires_at is None
+
+
+def test_an_absent_state_is_called_unknown() -> None:
+    assert prediction().status_word == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("output", "items"),
+    [
+        (None, []),
+        ("", []),
+        ([], []),
+        ([None], []),
+        ({}, []),
+        (IMAGE, [IMAGE]),
+        ("plain text", ["plain text"]),
+        ([IMAGE, None, IMAGE], [IMAGE, IMAGE]),
+        (["to", "ken", "s"], ["to", "ken", "s"]),
+        ([{"file": IMAGE}, {"image": IMAGE}], [{"file": IMAGE}, {"image": IMAGE}]),
+        ([[IMAGE], [IMAGE]], [[IMAGE], [IMAGE]]),
+        ({"a": IMAGE, "b": IMAGE}, [{"a": IMAGE, "b": IMAGE}]),
+        (0, [0]),
+        (False, [False]),
+    ],
+)
+def test_the_output_is_always_a_list(output: object, items: list[object]) -> None:
+    assert prediction(status="succeeded", output=output).items == items
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (None, ""),
+        ("", ""),
+        ("NSFW content detected", "NSFW content detected"),
+        ({"message": "out of memory", "code": 1001}, "out of memory"),
+        ({"detail": "no"}, "no"),
+        ({"code": 7}, '{"code": 7}'),
+        (["a", "b"], '["a", "b"]'),
+    ],
+)
+def test_an_error_is_text_whatever_its_shape(error: object, text: str) -> None:
+    assert prediction(status="failed", error=error).error == text
+
+
+@pytest.mark.parametrize("digits", range(10))
+def test_times_have_from_0_to_9_fractional_digits(digits: int) -> None:
+    fraction = f".{'123456789'[:digits]}" if digits else ""
+    seen = prediction(completed_at=f"2026-03-01T12:00:00{fraction}Z").completed_at
+    assert seen is not None
+    microsecond = int("123456789"[:digits][:6].ljust(6, "0")) if digits else 0
+    assert seen == datetime(2026, 3, 1, 12, 0, 0, microsecond, tzinfo=UTC)
+
+
+def test_a_time_without_a_zone_is_utc_and_nonsense_is_none() -> None:
+    assert prediction(created_at="2026-03-01T12:00:00").created_at == datetime(
+        2026, 3, 1, 12, tzinfo=UTC
+    )
+    assert prediction(created_at="yesterday").created_at is None
+
+
+def test_odd_metrics_are_kept_or_ignored() -> None:
+    assert prediction(metrics={"predict_time": -0.2}).metrics == {"predict_time": -0.2}
+    assert prediction(metrics="fast").metrics == {}
+
+
+def test_unknown_keys_are_ignored() -> None:
+    assert prediction(status="starting", deadline="x", stream={"a": 1}, zzz=None).id == ID
+
+
+def test_the_manifest_has_its_keys_and_expires_one_hour_after_the_end() -> None:
+    manifest = prediction(
+        status="SUCCESS", output=IMAGE, completed_at="2026-03-01T12:00:00.5Z", version="hidden"
+    ).manifest(LINK)
+    assert list(manifest) == MANIFEST_KEYS
+    assert manifest["status"] == "succeeded"
+    assert manifest["output"] == [IMAGE]
+    assert manifest["expires_at"] == "2026-03-01T13:00:00.500000+00:00"
+    assert manifest["url"] == LINK
+
+
+def test_a_data_uri_of_5_mb_is_not_in_the_manifest() -> None:
+    uri = "data:image/png;base64," + "A" * 5_000_000
+    manifest = prediction(status="succeeded", output=[{"image": uri}, IMAGE]).manifest(LINK)
+    assert len(json.dumps(manifest)) < 2_000
+    note = f"[left out of XCom: data: URI of {len(uri)} characters]"
+    assert manifest["output"] == [{"image": note}, IMAGE]
+
+
+def test_a_short_data_uri_is_not_in_the_manifest_either() -> None:
+    assert "base64" not in json.dumps(prediction(output="data:a;base64,AA==").manifest(LINK))
+
+
+def test_very_long_text_and_very_long_lists_are_left_out() -> None:
+    text = prediction(output="x" * (MAX_TEXT + 1)).manifest(LINK)["output"]
+    assert text == [f"[left out of XCom: text of {MAX_TEXT + 1} characters]"]
+    tokens = prediction(output=["token"] * MAX_JSON).manifest(LINK)["output"]
+    assert len(tokens) == 1
+    assert "left out of XCom: output of" in tokens[0]
+
+
+def test_nine_hundred_tokens_stay() -> None:
+    assert len(prediction(output=["token "] * 900).manifest(LINK)["output"]) == 900
+
+
+@given(output=json_values, error=json_values, metrics=json_values, status=st.text())
+def test_a_manifest_read_back_gives_the_same_manifest(
+    output: object, error: object, metrics: object, status: str
+) -> None:
+    body = {"output": output, "error": error, "metrics": metrics, "status": status}
+    manifest = prediction(**body, completed_at="2026-03-01T12:00:00Z").manifest(LINK)
+    assert Prediction.from_json(json.loads(json.dumps(manifest))).manifest(LINK) == manifest
+
+
+def test_the_output_is_gone_when_the_api_says_so_or_an_hour_after_the_end() -> None:
+    done = {"status": "succeeded", "completed_at": "2026-03-01T12:00:00Z"}
+    end = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+    assert prediction(**done, data_removed=True).expired(end)
+    assert prediction(**done).expired(end + 3600)
+    assert not prediction(**done).expired(end + 3599)
+    assert not prediction(**done, output=IMAGE).expired(end + 9999)
+    assert not prediction(status="succeeded").expired(end)

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_quickrouter.api import errors, protocol
+from airflow_provider_quickrouter.api.models import FLUX_KONTEXT_PRO, STABLE_DIFFUSION
+from airflow_provider_quickrouter.api.protocol import Answer, Request
+
+ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
+PROMPT = {"prompt": "an astronaut riding a horse on mars, hd, dramatic lighting"}
+NOW = 1_772_366_400.0  # 2026-03-01T12:00:00Z
+GET = protocol.get(ID)
+CREATE = protocol.create(PROMPT, version=STABLE_DIFFUSION)
+HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+
+
+def answer(status: int, body: Any = b"", **headers: str) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def error_of(reply: Answer, request: Request = GET) -> errors.APIError:
+    with pytest.raises(errors.APIError) as caught:
+        protocol.read_prediction(request, reply, NOW)
+    return caught.value
+
+
+def test_a_create_by_version_is_the_request_of_quickrouters_page() -> None:
+    assert Request("POST", "predictions", {"version": STABLE_DIFFUSION, "input": PROMPT}) == CREATE
+    assert CREATE.creates
+
+
+def test_a_create_by_model_names_it_in_the_path_and_has_no_version() -> None:
+    request = protocol.create(PROMPT, model=FLUX_KONTEXT_PRO)
+    assert request.path == "models/black-forest-labs/flux-kontext-pro/predictions"
+    assert request.body == {"input": PROMPT}
+    assert request.creates
+
+
+def test_reading_and_cancelling_create_nothing() -> None:
+    assert Request("GET", f"predictions/{ID}") == GET
+    cancel = protocol.cancel(ID)
+    assert Request("POST", f"predictions/{ID}/cancel") == cancel
+    assert not GET.creates
+    assert not cancel.creates
+    assert not protocol.probe().creates
+
+
+@pytest.mark.parametrize(
+    ("limit", "header"),
+    [(90, "90s"), (5.9, "5s"), (timedelta(hours=1), "3600s"), (None, None)],
+)
+def test_cancel_after_is_sent_in_seconds(
+    limit: float | timedelta | None, header: str | None
+) -> None:
+    request = protocol.create(PROMPT, model="a/b", cancel_after=limit)
+    assert request.headers.get("Cancel-After") == header
+
+
+def test_wait_asks_the_server_to_hold_its_answer() -> None:
+    request = protocol.create(PROMPT, model="a/b", wait=30)
+    assert request.headers == {"Prefer": "wait=30"}
+    assert request.hold == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, "exactly one of version="),
+        ({"version": STABLE_DIFFUSION, "model": "a/b"}, "exactly one of version="),
+        ({"version": STABLE_DIFFUSION[:-2]}, "a version id of 62 characters; it needs 64"),
+        ({"version": "stable-diffusion"}, "is not owner/name"),
+        ({"version": "a/b:latest"}, "is not owner/name"),
+        ({"version": "../b"}, "is not owner/name"),
+        ({"version": "a/b\n"}, "is not owner/name"),
+        ({"model": STABLE_DIFFUSION}, "goes to version="),
+        ({"model": "a/../b"}, "is not owner/name"),
+        ({"model": "a/b", "cancel_after": 4}, "cancel_after: 4 s is too short"),
+        ({"model": "a/b", "wait": 61}, "wait: 61 is out of range"),
+        ({"model": "a/b", "wait": 0}, "wait: 0 is out of range"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_its_name_and_the_remedy(
+    arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(errors.InvalidInputError) as refused:
+        protocol.create(PROMPT, **arguments)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "version", [STABLE_DIFFUSION, "a/b", "A1/b_c.d-e", STABLE_DIFFUSION.partition(":")[2]]
+)
+def test_all_three_forms_of_a_version_pass(version: str) -> None:
+    assert protocol.check_reference(version=version, model=None) == version
+
+
+@pytest.mark.parametrize("wrong", ["", "../x", "a/b", "a b", "a%2e", "é", "x" * 129, None, 7])
+def test_an_id_that_does_not_look_like_one_never_enters_a_path(wrong: Any) -> None:
+    with pytest.raises(errors.InvalidInputError, match="prediction_id"):
+        protocol.get(wrong)
+
+
+def test_a_good_answer_is_a_prediction() -> None:
+    for status in (200, 201, 202):
+        seen = protocol.read_prediction(GET, answer(status, {"id": ID, "status": "starting"}), NOW)
+        assert seen.id == ID
+
+
+def test_numbers_that_json_does_not_have_are_read_as_null() -> None:
+    body = b'{"id": "%s", "metrics": {"predict_time": NaN}}' % ID.encode()
+    assert protocol.read_prediction(GET, answer(200, body), NOW).metrics == {"predict_time": None}
+
+
+QUOTA = {"error": {"message": "user quota is not enough", "code": "insufficient_user_quota"}}
+NO_CHANNEL = {"error": {"message": "no available channel for model x", "code": "model_not_found"}}
+REPLICATE = {"title": "Input validation failed", "detail": "- input: prompt is required"}
+FIELDS = REPLICATE | {"status": 422, "invalid_fields": {"input.prompt": "is required"}}
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "says"),
+    [
+        (answer(400, {"error": {"message": "bad", "code": 7}}), errors.InvalidRequestError, "bad"),
+        (answer(413, b""), errors.InvalidRequestError, "an empty body"),
+        (answer(422, FIELDS), errors.InvalidRequestError, "input.prompt: is required"),
+        (
+            answer(422, {"detail": "no", "invalid_fields": ["a"]}),
+            errors.InvalidRequestError,
+            "0: a",
+        ),
+        (answer(401, {"detail": "Unauthenticated"}), errors.AuthenticationError, "API key"),
+        (answer(402, REPLICATE), errors.QuotaError, "Top up"),
+        (answer(403, QUOTA), errors.QuotaError, "user quota is not enough"),
+        (
+            answer(403, {"error": {"message": "额度不足", "code": ""}}),
+            errors.QuotaError,
+            "额度",
+        ),
+        (
+            answer(403, {"code": "pre_consume_token_quota_failed", "message": "x", "data": None}),
+            errors.QuotaError,
+            "x",
+        ),
+        (
+            answer(403, {"error": {"message": "x", "type": "local:insufficient_quota"}}),
+            errors.QuotaError,
+            "x",
+        ),
+        (answer(403, {"detail": "no", "type": "forbidden"}), errors.PermissionDeniedError, "no"),
+        (answer(403, HTML), errors.PermissionDeniedError, "an HTML page instead of JSON"),
+        (answer(404, {"error": "Invalid URL (POST /x)"}), errors.NotFoundError, "Invalid URL"),
+        (answer(410, {}), errors.NotFoundError, "no reason given"),
+        (answer(408, b"slow"), errors.UpstreamError, "'slow'"),
+        (answer(425, b"<p>no title"), errors.UpstreamError, "without a title"),
+        (answer(429, {"detail": "throttled"}), errors.RateLimitError, "throttled"),
+        (answer(500, {"error": {"message": "", "code": None}}), errors.UpstreamError, "no reason"),
+        (answer(502, HTML), errors.UpstreamError, "502 Bad Gateway"),
+        (answer(503, b""), errors.UpstreamError, "an empty body"),
+        (answer(503, NO_CHANNEL), errors.NoChannelError, "no available channel"),
+        (answer(503, {"error": {"message": "无可用渠道"}}), errors.NoChannelError, "无可用渠道"),
+        (answer(599, "text"), errors.UpstreamError, "text"),
+        (answer(302, b"", location="https://evil.example"), errors.RedirectError, "not followed"),
+        (answer(200, HTML), errors.UpstreamError, "an HTML page"),
+        (answer(200, b""), errors.UpstreamError, "an empty body"),
+        (answer(200, b'{"id": "qpt5'), errors.UpstreamError, "a body that is no JSON object"),
+        (answer(200, [1, 2]), errors.UpstreamError, "a body that is no JSON object"),
+        (answer(200, b"[" * 100_000), errors.UpstreamError, "a body that is no JSON object"),
+        (answer(200, {"status": "starting"}), errors.UpstreamError, "no reason given"),
+        (answer(200, {"id": ID, "success": False, "message": "no"}), errors.UpstreamError, "no"),
+        (answer(200, {"success": False, "message": "busy"}), errors.UpstreamError, "busy"),
+        (answer(200, {"code": 401, "message": "bad key"}), errors.AuthenticationError, "bad key"),
+        (answer(200, {"code": "429", "message": "slow"}), errors.RateLimitError, "slow"),
+        (answer(200, {"id": "other", "status": "succeeded"}), errors.UpstreamError, "'other'"),
+        (answer(200, {"id": "../x", "status": "succeeded"}), errors.UpstreamError, "'../x'"),
+    ],
+)
+def test_each_bad_answer_is_one_typed_error_with_a_readable_message(
+    reply: Answer, kind: type[errors.APIError], says: str
+) -> None:
+    error = error_of(reply)
+    assert type(error) is kind
+    assert error.status == reply.status
+    assert says in str(error)
+    assert "<html" not in str(error)
+
+
+def test_an_error_carries_the_request_id() -> None:
+    assert error_of(answer(500, b"", x_oneapi_request_id="abc")).request_id == "abc"
+    assert "[request id abc]" in str(error_of(answer(500, b"", x_request_id="abc")))
+
+
+def test_a_very_long_message_is_cut() -> None:
+    assert len(error_of(answer(500, {"detail": "x" * 50_000})).message) == 1_000
+
+
+def test_a_text_that_is_only_json_null_is_named_by_its_status() -> None:
+    assert error_of(answer(500, b'""')).message == "a body that is no JSON object: '\"\"'"
+
+
+@pytest.mark.parametrize(
+    ("reply", "seconds"),
+    [
+        (answer(429, {}, retry_after="7"), 7),
+        (answer(429, {}, retry_after="Sun, 01 Mar 2026 12:00:09 GMT"), 9),
+        (answer(429, {}, retry_after="Sun, 01 Mar 2026 11:00:00 GMT"), 0),
+        (answer(429, {}, retry_after="-3"), 0),
+        (answer(429, {}, retry_after="1e99"), 86_400),
+        (answer(429, {}, retry_after="soon"), None),
+        (answer(429, {"detail": "x", "retry_after": 11}), 11),
+        (answer(429, {"detail": "Your rate limit resets in ~30s."}), 30),
+        (answer(429, {"detail": "Expected available in 1 second"}), 1),
+        (answer(429, {"detail": "Try again in 2.5 seconds"}), 2.5),
+        (answer(429, {"error": {"message": "Current group upstream load is saturated"}}), None),
+        (answer(429, b"", retry_after="4"), 4),
+        (answer(503, b"", retry_after="5"), 5),
+    ],
+)
+def test_the_time_to_wait_is_read_from_header_body_or_text(
+    reply: Answer, seconds: float | None
+) -> None:
+    assert error_of(reply).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(408),
+        answer(500, HTML),
+        answer(502, HTML),
+        answer(503),
+        answer(504, HTML),
+        answer(200, HTML),
+        answer(201, b""),
+        answer(201, b'{"id": "qpt5'),
+        answer(201, {"status": "starting"}),
+        answer(201, {"id": "../x"}),
+        answer(200, {"success": False, "message": "busy"}),
+    ],
+)
+def test_a_create_that_may_have_been_accepted_is_uncertain(reply: Answer) -> None:
+    error = error_of(reply, CREATE)
+    assert type(error) is errors.UncertainCreateError
+    assert not error.transient
+    assert "may have been accepted and billed" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(401), errors.AuthenticationError),
+        (answer(422, FIELDS), errors.InvalidRequestError),
+        (answer(429), errors.RateLimitError),
+        (answer(503, NO_CHANNEL), errors.NoChannelError),
+    ],
+)
+def test_a_create_that_was_refused_is_not_uncertain(
+    reply: Answer, kind: type[errors.APIError]
+) -> None:
+    assert type(error_of(reply, CREATE)) is kind
+
+
+def test_the_probe_is_free_and_only_a_good_answer_passes() -> None:
+    assert protocol.probe() == Request("GET", "v1/models", prefixed=False)
+    protocol.read_probe(answer(200, {"object": "list", "data": []}), NOW)
+    for reply in (answer(401), answer(200, HTML), answer(200, {"success": False})):
+        with pytest.raises(errors.APIError):
+            protocol.read_probe(reply, NOW)
+
+
+def read(request: Request, reply: Answer) -> str:
+    """What reading an answer gives: the id of a prediction, or the text of a typed error."""
+    try:
+        return protocol.read_prediction(request, reply, NOW).id
+    except errors.APIError as error:
+        return str(error)
+
+
+@given(status=st.integers(100, 599), body=st.binary(max_size=60), after=st.text(max_size=12))
+def test_any_answer_is_a_prediction_or_a_typed_error(status: int, body: bytes, after: str) -> None:
+    reply = Answer(status, {"retry-after": after}, body)
+    assert read(GET, reply)
+    assert read(CREATE, reply)
+
+
+words = st.sampled_from(["id", "status", "error", "code", "detail", "title", "retry_after"])
+values = st.none() | st.text(max_size=8) | st.integers() | st.lists(st.text(max_size=3), max_size=2)
+
+
+@given(body=st.dictionaries(words, values), status=st.sampled_from([200, 403, 429, 503]))
+def test_any_json_object_is_a_prediction_or_a_typed_error(
+    body: dict[str, Any], status: int
+) -> None:
+    assert read(CREATE, answer(status, body))
