@@ -1,3 +1,89 @@
 """QuickRouter provider for Apache Airflow: submit an image prediction, wait for it, use it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 __version__ = "0.1.0"
+
+_NAME = "QuickRouter"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Tell Airflow what this package holds (entry point ``apache_airflow_provider``).
+
+    The keys are those of Airflow's ``provider_info.schema.json``; ``conn-fields`` and
+    ``ui-field-behaviour`` draw the connection's form.
+    """
+    package = __name__
+    return {
+        "package-name": "airflow-provider-quickrouter",
+        "name": _NAME,
+        "description": "Predictions of image models through `QuickRouter <https://quickrouter.ai>`__.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _NAME,
+                "external-doc-url": "https://quickrouter.ai",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [_modules(f"{package}.hooks.quickrouter")],
+        "operators": [_modules(f"{package}.operators.prediction")],
+        "sensors": [_modules(f"{package}.sensors.prediction")],
+        "triggers": [_modules(f"{package}.triggers.prediction")],
+        "extra-links": [f"{package}.links.QuickRouterPredictionLink"],
+        "connection-types": [
+            {
+                "connection-type": "quickrouter",
+                "hook-class-name": f"{package}.hooks.quickrouter.QuickRouterHook",
+                "hook-name": _NAME,
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "schema", "port"],
+                    "relabeling": {"password": "API key", "host": "Base URL"},
+                    "placeholders": {
+                        "password": "the key from QuickRouter's console",
+                        "host": "https://api.quickrouter.ai",
+                    },
+                },
+                "conn-fields": _CONNECTION_FIELDS,
+            }
+        ],
+    }
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {"integration-name": _NAME, "python-modules": list(names)}
+
+
+def _field(label: str, kind: str, description: str) -> dict[str, Any]:
+    return {"label": label, "description": description, "schema": {"type": [kind, "null"]}}
+
+
+_CONNECTION_FIELDS = {
+    "path_prefix": _field(
+        "Path prefix", "string", "In front of the API's routes; /replicate/v1 if empty."
+    ),
+    "timeout": _field(
+        "Timeout (seconds)", "number", "For connecting and for each read; 10 and 60 if empty."
+    ),
+    "proxies": _field(
+        "Proxies",
+        "object",
+        'By scheme: {"https": "http://proxy:3128"}; the environment\'s if empty.',
+    ),
+    "verify": _field(
+        "Verify TLS", "string", "true, false, or the path of a CA bundle; true if empty."
+    ),
+    "cert": _field("Client certificate", "string", "Path of a PEM file with certificate and key."),
+    "trust_env": _field(
+        "Trust environment",
+        "boolean",
+        "Take proxies and CA bundle from the environment; true if empty.",
+    ),
+    "console_url": _field(
+        "Console URL",
+        "string",
+        "Where a person looks at a prediction, with {id}; the API's own address of it if empty.",
+    ),
+}

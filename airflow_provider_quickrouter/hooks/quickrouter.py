@@ -1,0 +1,198 @@
+"""The hook: an Airflow connection of type ``quickrouter``, and the API's verbs on it."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Self
+
+import requests
+from airflow import __version__ as airflow_version
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import mask_secret
+from airflow.providers.http.hooks.http import HttpHook
+from asgiref.sync import sync_to_async
+
+from airflow_provider_quickrouter import __version__, get_provider_info
+from airflow_provider_quickrouter.api import protocol
+from airflow_provider_quickrouter.api.errors import APIError, ConnectionLostError, QuickRouterError
+from airflow_provider_quickrouter.api.polling import resend_after
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.hooks.senders import (
+    AsyncSender,
+    BearerAuth,
+    proxy_and_tls,
+    send,
+)
+from airflow_provider_quickrouter.hooks.settings import Settings
+
+USER_AGENT = f"airflow-provider-quickrouter/{__version__} Airflow/{airflow_version}"
+
+
+class QuickRouterHook(HttpHook):
+    """Make, read and cancel predictions through one Airflow connection.
+
+    The async methods belong into ``async with hook:``, which keeps one session open; they
+    never block the event loop.
+
+    :param quickrouter_conn_id: connection of type ``quickrouter``: the password is the API
+        key, the host the base URL (empty: ``https://api.quickrouter.ai``). Extras:
+        ``path_prefix`` (default ``/replicate/v1``), ``timeout`` (seconds, or ``[connect,
+        read]``; default 10 and 60), ``proxies``, ``verify``, ``cert``, ``trust_env``,
+        ``console_url``.
+    """
+
+    conn_name_attr = "quickrouter_conn_id"
+    default_conn_name = "quickrouter_default"
+    conn_type = "quickrouter"
+    hook_name = "QuickRouter"
+
+    def __init__(self, quickrouter_conn_id: str = default_conn_name) -> None:
+        super().__init__(http_conn_id=quickrouter_conn_id)
+        self.quickrouter_conn_id = quickrouter_conn_id
+        self._async_sender: AsyncSender | None = None
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Form of the connection for Airflow before 3.2, which does not read provider info."""
+        form = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
+        return {key.replace("-", "_"): value for key, value in form.items()}
+
+    def create_prediction(
+        self,
+        input: Any,
+        *,
+        version: str | None = None,
+        model: str | None = None,
+        cancel_after: float | timedelta | None = None,
+        wait: int | None = None,
+    ) -> Prediction:
+        """Create a prediction, which costs money from now on. Blocks.
+
+        It is sent again, after a pause, only if it certainly was not accepted (no connection,
+        or 429), for two minutes at most.
+
+        :param input: dict, or a model of ``api.models``.
+        :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
+        :param model: ``owner/name``, for models that are called by name.
+        :param cancel_after: seconds (5 or more) after which the server itself ends it.
+        :param wait: seconds (1 to 60) that the server may hold its answer for the result.
+        :raises InvalidInputError: an argument is wrong; nothing was sent.
+        :raises UncertainCreateError: it may have been accepted and billed.
+        :raises APIError: it was not accepted.
+        """
+        request = protocol.create(
+            input, version=version, model=model, cancel_after=cancel_after, wait=wait
+        )
+        attempt, waited = 1, 0.0
+        while True:
+            try:
+                return self._ask(request)
+            except APIError as error:
+                pause = resend_after(error, attempt, waited)
+                if pause is None:
+                    raise
+                self.log.warning("Not accepted, sending again in %.0f s: %s", pause, error)
+            time.sleep(pause)
+            attempt, waited = attempt + 1, waited + pause
+
+    def get_prediction(self, prediction_id: str) -> Prediction:
+        """Ask for a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
+        return self._ask(protocol.get(prediction_id))
+
+    def cancel_prediction(self, prediction_id: str) -> Prediction:
+        """Stop a prediction; safe to repeat. A gateway may not have the route (404, 405, 501)."""
+        return self._ask(protocol.cancel(prediction_id))
+
+    async def aget_prediction(self, prediction_id: str) -> Prediction:
+        """Ask for a prediction once, without blocking the event loop."""
+        return await self._aask(protocol.get(prediction_id))
+
+    async def acancel_prediction(self, prediction_id: str) -> Prediction:
+        """Stop a prediction, without blocking the event loop."""
+        return await self._aask(protocol.cancel(prediction_id))
+
+    def prediction_url(self, prediction_id: str) -> str:
+        """Where a person looks at the prediction."""
+        return self.settings.prediction_url(prediction_id)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make one free request; creates nothing. Says what is wrong: key, address or network."""
+        try:
+            protocol.read_probe(send(self._session, self.settings, protocol.probe()), time.time())
+        except QuickRouterError as error:
+            return False, str(error)
+        return True, f"{self.settings.base_url} accepts the key."
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The connection, read and checked once. Blocks; ``async with hook`` fills it before."""
+        return self._read(self.get_connection(self.quickrouter_conn_id))
+
+    def get_conn(self, headers: Any = None, extra_options: Any = None) -> requests.Session:
+        """Return a new session with key, User-Agent, proxies and TLS settings of the connection.
+
+        :param headers: more headers, as for the HTTP provider's hook.
+        :param extra_options: more options of the HTTP provider's ``run``.
+        """
+        session = requests.Session()
+        self.base_url, self._base_url_initialized = self.settings.base_url, True
+        self.merged_extra = {
+            "timeout": self.settings.timeout,
+            "allow_redirects": False,
+            **(extra_options or {}),
+        }
+        session.auth = BearerAuth(self.settings.api_key)
+        session.headers.update({"User-Agent": USER_AGENT, **(headers or {})})
+        session.proxies = dict(self.settings.proxies)
+        session.verify, session.cert = self.settings.verify, self.settings.cert
+        session.trust_env = self.settings.trust_env
+        return self._configure_session_from_mount_adapters(session)
+
+    async def __aenter__(self) -> Self:
+        """Open one session for all questions in the block."""
+        connection = await get_async_connection(self.quickrouter_conn_id, hook=self)
+        self._async_sender = await self._open(connection)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close the session."""
+        sender, self._async_sender = self._async_sender, None
+        if sender:
+            await sender.close()
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        return self.get_conn()
+
+    def _ask(self, request: protocol.Request) -> Prediction:
+        try:
+            answer = send(self._session, self.settings, request)
+        except ConnectionLostError as error:
+            raise (protocol.uncertain(error) if request.creates else error) from None
+        return protocol.read_prediction(request, answer, time.time())
+
+    async def _aask(self, request: protocol.Request) -> Prediction:
+        if not self._async_sender:
+            async with self:
+                return await self._aask(request)
+        return protocol.read_prediction(
+            request, await self._async_sender.send(request), time.time()
+        )
+
+    async def _open(self, connection: Any) -> AsyncSender:
+        def prepare() -> tuple[str | None, Any]:
+            # In a thread: reading the extras masks secrets, reading certificates reads files.
+            self.settings = self._read(connection)
+            return proxy_and_tls(self.get_conn(), self.settings.base_url)
+
+        proxy, tls = await sync_to_async(prepare)()
+        return AsyncSender(self.settings, {"User-Agent": USER_AGENT}, proxy, tls)
+
+    def _read(self, connection: Any) -> Settings:
+        settings = Settings.of(connection)
+        mask_secret(settings.api_key)
+        for proxy in settings.proxies.values():
+            mask_secret(requests.utils.get_auth_from_url(proxy)[1] or None)
+        return settings

@@ -1,0 +1,165 @@
+"""What an Airflow connection means: one reading for both senders, requests and aiohttp.
+
+Each field is checked here, before anything is sent, with an error that names it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from airflow_provider_quickrouter.api.errors import InvalidConnectionError
+from airflow_provider_quickrouter.api.protocol import Request, get
+
+DEFAULT_BASE_URL = "https://api.quickrouter.ai"
+DEFAULT_PATH_PREFIX = "/replicate/v1"
+DEFAULT_TIMEOUT = (10.0, 60.0)
+"""Seconds: to connect, and between two bytes of an answer. A create that times out while
+reading is uncertain and may be paid for, so the second is generous."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A connection, read and checked. The key and proxies (they may hold a password) have no repr.
+
+    :ivar timeout: seconds to connect, seconds between two bytes.
+    :ivar verify: False, True, or the path of a CA bundle.
+    :ivar cert: path of a client certificate, or paths of certificate and key.
+    :ivar console_url: address of a prediction for people, with ``{id}``.
+    """
+
+    base_url: str
+    path_prefix: str
+    api_key: str = field(repr=False)
+    timeout: tuple[float, float] = DEFAULT_TIMEOUT
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    trust_env: bool = True
+    console_url: str | None = None
+
+    @classmethod
+    def of(cls, connection: Any) -> Settings:
+        """Read an Airflow connection; extras may be JSON values or the text of a URI's query.
+
+        :raises InvalidConnectionError: names the field and the remedy.
+        """
+        extra = {k: v for k, v in connection.extra_dejson.items() if v not in (None, "")}
+        return cls(
+            base_url=_base_url(connection),
+            path_prefix=_path_prefix(connection.extra_dejson.get("path_prefix")),
+            api_key=_api_key(connection.password),
+            timeout=_timeout(extra.get("timeout")),
+            proxies=_proxies(extra.get("proxies")),
+            verify=_flag_or_path(extra.get("verify", True)),
+            cert=_cert(extra.get("cert")),
+            trust_env=_flag_or_path(extra.get("trust_env", True)) is not False,
+            console_url=_console_url(extra.get("console_url")),
+        )
+
+    def url(self, request: Request) -> str:
+        """Address of a request: always this connection's host."""
+        prefix = self.path_prefix if request.prefixed else ""
+        return f"{self.base_url}{prefix}/{request.path}"
+
+    def prediction_url(self, prediction_id: str) -> str:
+        """Where a person looks at a prediction: the console's page, else the API's address."""
+        if self.console_url:
+            return self.console_url.replace("{id}", quote(prediction_id, safe=""))
+        return self.url(get(prediction_id))
+
+    def read_timeout(self, request: Request) -> float:
+        """Seconds between two bytes, with the time that the server was asked to hold its answer."""
+        return self.timeout[1] + request.hold
+
+
+def _base_url(connection: Any) -> str:
+    host = connection.host or DEFAULT_BASE_URL
+    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in url:
+        raise InvalidConnectionError(
+            "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without "
+            "user, query or key; the key goes into the password."
+        )
+    port = f":{connection.port}" if connection.port and not parts.port else ""
+    return f"{parts.scheme}://{parts.netloc}{port}{parts.path.rstrip('/')}"
+
+
+def _path_prefix(value: Any) -> str:
+    """``/replicate/v1`` if not set; an empty text or ``/`` means none."""
+    prefix = DEFAULT_PATH_PREFIX if value is None else str(value).strip("/")
+    return f"/{prefix.strip('/')}" if prefix else ""
+
+
+def _api_key(password: str | None) -> str:
+    key = (password or "").strip()
+    if not key:
+        raise InvalidConnectionError("password: is empty; put the API key there.")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise InvalidConnectionError(
+            "password: has blanks or characters that no key has; give the key alone, without "
+            "'Bearer'."
+        )
+    return key
+
+
+def _timeout(value: Any) -> tuple[float, float]:
+    """One number for both, or ``[connect, read]``; seconds."""
+    if value is None:
+        return DEFAULT_TIMEOUT
+    pair = value if isinstance(value, list | tuple) else str(value).strip("[]() ").split(",")
+    try:
+        connect, read = float(pair[0]), float(pair[-1])
+    except (TypeError, ValueError, IndexError):
+        connect = read = -1.0
+    if len(pair) not in (1, 2) or not (0 < connect < 3600 and 0 < read < 3600):
+        raise InvalidConnectionError(
+            f"extra.timeout: {value!r} is no number of seconds above 0, nor [connect, read]."
+        )
+    return connect, read
+
+
+def _proxies(value: Any) -> Mapping[str, str]:
+    proxies = _json(value) if isinstance(value, str) else value or {}
+    good = isinstance(proxies, dict) and all(
+        str(url).startswith(("http://", "https://")) for url in proxies.values()
+    )
+    if not good:
+        raise InvalidConnectionError(
+            'extra.proxies: must be an object such as {"https": "http://proxy:3128"}, with http or '
+            "https proxies."
+        )
+    return dict(proxies)
+
+
+def _cert(value: Any) -> str | tuple[str, str] | None:
+    paths = _json(value) if isinstance(value, str) and value.startswith("[") else value
+    if isinstance(paths, list | tuple) and len(paths) == 2:
+        return str(paths[0]), str(paths[1])
+    if paths is None or isinstance(paths, str):
+        return paths
+    raise InvalidConnectionError("extra.cert: must be a path, or [certificate path, key path].")
+
+
+def _console_url(value: Any) -> str | None:
+    if value is None or (str(value).startswith(("http://", "https://")) and "{id}" in str(value)):
+        return value and str(value)
+    raise InvalidConnectionError(
+        "extra.console_url: must be an http(s) address with {id} where the prediction's id goes."
+    )
+
+
+def _flag_or_path(value: Any) -> bool | str:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    return words.get(str(value).strip().casefold(), str(value))
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,95 @@
+"""The trigger that waits for a prediction in the triggerer.
+
+It only asks. It never creates a prediction, and ``cleanup`` never cancels one: it also runs
+when a triggerer restarts, and the prediction must live on then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from airflow_provider_quickrouter.api.errors import APIError
+from airflow_provider_quickrouter.api.outcome import Outcome
+from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+
+class QuickRouterPredictionTrigger(BaseTrigger):
+    """Ask for a prediction until it is over, then fire one event: ``Outcome.to_payload``.
+
+    Its arguments lie in Airflow's database, so they are ids and numbers only; all that a newer
+    or older version may add or lack has a default or is ignored.
+
+    :param prediction_id: the prediction to wait for.
+    :param quickrouter_conn_id: connection of type ``quickrouter``.
+    :param poll_interval: seconds, the longest pause between two questions.
+    :param started_at: when the wait began, epoch seconds; default now.
+    :param deadline: when it ends without a result, epoch seconds; None means never.
+    """
+
+    def __init__(
+        self,
+        prediction_id: str,
+        quickrouter_conn_id: str = "quickrouter_default",
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        started_at: float | None = None,
+        deadline: float | None = None,
+        **_ignored: Any,
+    ) -> None:
+        super().__init__()
+        self.prediction_id = prediction_id
+        self.quickrouter_conn_id = quickrouter_conn_id
+        self.poll_interval = poll_interval
+        self.started_at = time.time() if started_at is None else started_at
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return all that survives a change of process."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "prediction_id": self.prediction_id,
+                "quickrouter_conn_id": self.quickrouter_conn_id,
+                "poll_interval": self.poll_interval,
+                "started_at": self.started_at,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; yield one event."""
+        hook = await sync_to_async(self._hook)()
+        async with hook:
+            outcome = await self._wait(hook)
+        yield TriggerEvent(outcome.to_payload(hook.prediction_url(self.prediction_id)))
+
+    async def _wait(self, hook: QuickRouterHook) -> Outcome:
+        watch = Watch(self.prediction_id, self.started_at, self.deadline, self.poll_interval)
+        step: Again | Outcome = watch.start(time.time())
+        while isinstance(step, Again):
+            if step.line:
+                self.log.info(step.line)
+            await asyncio.sleep(step.after)
+            step = await self._ask(hook, watch)
+        return step
+
+    async def _ask(self, hook: QuickRouterHook, watch: Watch) -> Again | Outcome:
+        try:
+            seen = await hook.aget_prediction(self.prediction_id)
+        except APIError as error:
+            return watch.failed(error, time.time())
+        return watch.saw(seen, time.time())
+
+    def _hook(self) -> QuickRouterHook:
+        # In a thread: importing the HTTP clients takes half a second.
+        from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+        return QuickRouterHook(self.quickrouter_conn_id)

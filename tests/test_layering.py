@@ -1,0 +1,71 @@
+"""The import rule: ``api`` knows nothing of the rest, nothing imports upward or the sandbox."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_quickrouter
+
+PACKAGE = Path(airflow_provider_quickrouter.__file__).parent
+NAME = PACKAGE.name
+ALLOWED = {
+    "": {""},
+    "api": {"api"},
+    "hooks": {"", "api", "hooks"},
+    "links": set[str](),
+    "triggers": {"api", "hooks", "triggers"},
+    "operators": {"api", "hooks", "links", "triggers", "operators"},
+    "sensors": {"api", "hooks", "links", "triggers", "sensors"},
+    "sandbox": {"", "sandbox"},
+}
+
+
+def part(module: str) -> str:
+    """``api`` of ``airflow_provider_quickrouter.api.errors``; "" of the package itself."""
+    words = module.split(".")
+    return words[1] if len(words) > 1 and words[1] in ALLOWED else ""
+
+
+def imports(path: Path) -> set[str]:
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] == NAME}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
+    own = part(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+    assert {part(name) for name in imports(path)} <= ALLOWED[own]
+
+
+def loaded_by(statement: str, *watched: str) -> list[str]:
+    """Which of the watched packages a fresh interpreter has loaded after a statement."""
+    code = f"import sys; {statement}; print(*sorted(set({watched!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True
+    )
+    return done.stdout.splitlines()[-1].split()
+
+
+API = [path.stem for path in sorted((PACKAGE / "api").glob("[!_]*.py"))]
+
+
+@pytest.mark.parametrize("module", API)
+def test_the_pure_layer_loads_neither_airflow_nor_an_http_client(module: str) -> None:
+    statement = f"import {NAME}.api.{module}"
+    assert loaded_by(statement, "airflow", "requests", "aiohttp", "httpx", "http.client") == []
+
+
+def test_what_dag_files_import_loads_no_http_client() -> None:
+    modules = ("operators.prediction", "sensors.prediction", "links")
+    statement = "import " + ", ".join(f"{NAME}.{module}" for module in modules)
+    assert loaded_by(statement, "aiohttp", "requests", "fastapi", "PIL") == []
