@@ -1,0 +1,70 @@
+"""The command line: start one sandbox, say where it listens, and end quietly when asked to."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from airflow_provider_quickrouter.sandbox.faults import KINDS, FaultError, parse_fault_options
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sandbox until SIGINT or SIGTERM; return the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        faults = parse_fault_options(options.fault)
+    except FaultError as wrong:
+        parser.error(str(wrong))
+    end = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: end.set())
+    sandbox = Sandbox(
+        api_key=options.api_key,
+        starting=options.starting,
+        processing=options.processing,
+        faults=faults,
+        host=options.host,
+        port=options.port,
+    )
+    try:
+        with sandbox:
+            print(f"QuickRouter sandbox on {sandbox.url}", flush=True)
+            end.wait()
+    except OSError as wrong:
+        print(f"cannot listen on {options.host}:{options.port}: {wrong}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quickrouter-sandbox",
+        description="A local gateway that speaks QuickRouter's Replicate routes. Nothing is paid.",
+        epilog=f"Faults: {', '.join(KINDS)}.",
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address (default: %(default)s)")
+    add("--port", type=int, default=8189, help="0: a free one (default: %(default)s)")
+    add("--api-key", help="the only good key (default: any key is good)")
+    for state, seconds in (("starting", 0.5), ("processing", 3.0)):
+        wording = f"seconds in the state {state} (default: %(default)s)"
+        add(f"--{state}", type=_seconds, default=seconds, metavar="S", help=wording)
+    wording = "let something go wrong; repeatable"
+    add("--fault", action="append", default=[], metavar="NAME=VALUE", help=wording)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds >= 0:  # nan is not either
+        raise ValueError("a duration cannot be negative")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

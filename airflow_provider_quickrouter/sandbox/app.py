@@ -1,0 +1,90 @@
+"""The sandbox over HTTP: the API with its faults and its journal, and the routes for people.
+
+Written against ASGI itself: the API must answer thousands of status requests a second, and a
+dropped connection needs the server's own transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from airflow_provider_quickrouter.sandbox import answers, local
+from airflow_provider_quickrouter.sandbox.calls import Call, read_call
+from airflow_provider_quickrouter.sandbox.faults import FaultError, Faults
+from airflow_provider_quickrouter.sandbox.gateway import Gateway
+from airflow_provider_quickrouter.sandbox.handlers import handle
+from airflow_provider_quickrouter.sandbox.journal import Entry, without_key
+from airflow_provider_quickrouter.sandbox.proxy import faults_for, refusal, spoilt
+
+
+class App:
+    """The ASGI application of one sandbox."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._numbers = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        page = local.find(scope["method"], scope["path"])
+        answer = await (page(self.gateway, scope, receive) if page else self._api(scope, receive))
+        if answer is None:
+            await _drop(receive)
+            return
+        answer.headers["X-Oneapi-Request-Id"] = f"sandbox-{next(self._numbers)}"
+        await answer(scope, receive, send)
+
+    async def _api(self, scope: Scope, receive: Receive) -> Response | None:
+        """Answer a request to the API and enter it in the journal; ``None`` asks for a drop."""
+        call, now = await read_call(scope, receive), time.time()
+        entry = _entry(call, now)
+        self.gateway.journal.entries.append(entry)
+        try:
+            faults = faults_for(self.gateway, call, now)
+        except FaultError as wrong:
+            answer: Response | None = answers.bad_request(str(wrong))
+        else:
+            answer = await self._through_faults(call, faults, entry)
+        entry.status = None if answer is None else answer.status_code
+        return answer
+
+    async def _through_faults(self, call: Call, faults: Faults, entry: Entry) -> Response | None:
+        await _pause(faults.latency)
+        if faults.drop == "before":
+            return None
+        refused = refusal(faults, time.time())
+        if refused is not None:
+            return refused
+        answer, prediction_id = await handle(self.gateway, call, faults)
+        entry.prediction_id = prediction_id
+        await _pause(faults.hang)
+        return None if faults.drop == "after" else spoilt(answer, faults, call.method)
+
+
+def _entry(call: Call, now: float) -> Entry:
+    path = f"{call.path}?{call.query}" if call.query else call.path
+    return Entry(
+        now, call.method, path, without_key(call.headers), call.body, None, call.prediction_id
+    )
+
+
+async def _pause(seconds: float | None) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)
+
+
+async def _drop(receive: Receive) -> None:
+    """Close the connection without an answer, as a broken proxy or a network does.
+
+    ASGI has no word for it; uvicorn's ``receive`` belongs to the object that has the transport.
+    """
+    cycle: Any = getattr(receive, "__self__")  # noqa: B009
+    cycle.transport.abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass

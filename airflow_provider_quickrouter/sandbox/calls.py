@@ -1,0 +1,94 @@
+"""A request to the API, read whole: what the handlers and the faults look at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Receive, Scope
+
+from airflow_provider_quickrouter.sandbox.answers import Dialect
+
+GATEWAY_PREFIX = "/replicate/v1/"
+REPLICATE_PREFIX = "/v1/"
+MODELS_OF_GATEWAY = "/v1/models"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. ``headers`` have lower-case names; ``body`` is its JSON, ``None`` without any.
+
+    ``parts`` are the path's segments behind the API's prefix, or the whole path where there is
+    none, so that no route is found without its prefix.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: Any
+    dialect: Dialect
+    parts: tuple[str, ...]
+
+    @property
+    def base_url(self) -> str:
+        """The address under which the client reached this server."""
+        return f"http://{self.headers.get('host', '127.0.0.1')}"
+
+    @property
+    def prediction_id(self) -> str | None:
+        """The id that the path names, if it names one."""
+        named = len(self.parts) in (2, 3) and self.parts[0] == "predictions"
+        return self.parts[1] if named else None
+
+
+async def read_call(scope: Scope, receive: Receive) -> Call:
+    """Read a request."""
+    path = scope["path"]
+    dialect, parts = split_path(path)
+    return Call(
+        method=scope["method"],
+        path=path,
+        query=scope["query_string"].decode("latin-1"),
+        headers={name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]},
+        body=None if scope["method"] == "GET" else await read_json(receive),
+        dialect=dialect,
+        parts=parts,
+    )
+
+
+def split_path(path: str) -> tuple[Dialect, tuple[str, ...]]:
+    """Return whose errors a path speaks, and its segments behind the prefix."""
+    if path.startswith(GATEWAY_PREFIX):
+        return Dialect.GATEWAY, tuple(path[len(GATEWAY_PREFIX) :].split("/"))
+    if path.startswith(REPLICATE_PREFIX) and path != MODELS_OF_GATEWAY:
+        return Dialect.REPLICATE, tuple(path[len(REPLICATE_PREFIX) :].split("/"))
+    return Dialect.GATEWAY, ("models",) if path == MODELS_OF_GATEWAY else (path,)
+
+
+async def read_json(receive: Receive) -> Any:
+    """Read a request's body; ``None`` when it is empty or not JSON."""
+    chunks, more = [], True
+    while more:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    try:
+        return parse_json(b"".join(chunks))
+    except ValueError:
+        return None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    :raises ValueError: also for what Python reads but cannot send again (``NaN``, half characters,
+        a thousand brackets), so that an answer which shows it never fails.
+    """
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value

@@ -1,0 +1,188 @@
+"""What can go wrong, as one value: each field of :class:`Faults` is one failure of a gateway.
+
+A field left at its default means that all is well in this respect. Values are checked when they
+are made, wherever they come from (command line, header, input, JSON), so that a mistyped fault
+is an error and never a test that passes because nothing went wrong. Nothing is acted upon here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from typing import Any, Final
+
+HTTP_STATUSES = range(200, 600)
+DROPS = ("before", "after")
+RATE_LIMITS = ("header", "date", "body", "text", "bare")
+BODIES = ("html", "cut", "empty", "sparse")
+
+
+class FaultError(ValueError):
+    """A fault with a name or a value that does not exist; the message names the good ones."""
+
+
+class Unset(Enum):
+    """The type of :data:`UNSET`, which differs from every JSON value, ``None`` included."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The values that a fault may have: ``wording`` says it to people, ``good`` decides it."""
+
+    wording: str
+    good: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_status(value: Any) -> bool:
+    return _is_number(value) and value in HTTP_STATUSES
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, dict) and all(isinstance(word, str) for word in value.values())
+    )
+
+
+def _one_of(words: tuple[str, ...]) -> Kind:
+    return Kind(f"one of {', '.join(words)}", lambda value: value in words)
+
+
+SECONDS = Kind("a number of seconds, 0 or more", lambda value: _is_number(value) and value >= 0)
+STATUS = Kind("an HTTP status, 200 to 599", _is_status)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+TEXT = Kind("a text", lambda value: isinstance(value, str) and value != "")
+WORDS = Kind('a text, or an object such as {"processing": "IN_PROGRESS"}', _is_words)
+JSON = Kind("any JSON", lambda value: True)
+
+
+def _fault(kind: Kind, default: Any = None) -> Any:
+    return field(default=default, metadata={"kind": kind})
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """The failures to show. Durations are seconds; statuses are HTTP statuses.
+
+    About the connection and the answer:
+
+    * ``latency``: wait before the request is handled. ``hang``: handle it, then hold the answer.
+    * ``status``: answer this with an HTML page; nothing is accepted.
+    * ``accepted_status``: a POST is carried out, but answered by this status and an HTML page (by
+      the JSON for 2xx).
+    * ``drop``: close the connection ``"before"`` or ``"after"`` handling, without an answer.
+    * ``rate_limit``: 429 that tells the wait by ``"header"`` (seconds), ``"date"`` (header with
+      an HTTP date), ``"body"`` (``retry_after``), ``"text"`` or not at all (``"bare"``);
+      ``retry_after`` is that wait (default 1).
+    * ``quota``: 403 ``insufficient_user_quota``. ``no_channel``: 503 ``model_not_found``.
+    * ``dressed``: HTTP 200 with ``{"success": false}``; nothing is accepted.
+    * ``body``: a good answer's body is an ``"html"`` page, JSON ``"cut"`` in half, ``"empty"``, or
+      ``"sparse"``: only ``id``, ``status`` and ``output``.
+    * ``redirect``: answer 302 to this URL. ``no_cancel``: answer the cancel route by this status.
+
+    About the prediction:
+
+    * ``starting``, ``processing``: how long it is in these states. ``never``: it does not finish.
+    * ``fail``: it fails with this error.
+    * ``output``: it succeeds with this JSON instead of pictures.
+    * ``status_word``: the word shown for ``succeeded``, or an object of state to word.
+    * ``not_found_for``: a GET answers 404 for so long after the create.
+    * ``evil_urls``: the host (or base URL) that ``urls.*`` name.
+    * ``expire_after``: output, logs and files are gone so long after completion (default: 1 h).
+
+    :raises FaultError: for a value that the field cannot have.
+    """
+
+    latency: float | None = _fault(SECONDS)
+    hang: float | None = _fault(SECONDS)
+    status: int | None = _fault(STATUS)
+    accepted_status: int | None = _fault(STATUS)
+    drop: str | None = _fault(_one_of(DROPS))
+    rate_limit: str | None = _fault(_one_of(RATE_LIMITS))
+    retry_after: float | None = _fault(SECONDS)
+    quota: bool = _fault(FLAG, False)
+    no_channel: bool = _fault(FLAG, False)
+    dressed: bool = _fault(FLAG, False)
+    body: str | None = _fault(_one_of(BODIES))
+    redirect: str | None = _fault(TEXT)
+    no_cancel: int | None = _fault(STATUS)
+    starting: float | None = _fault(SECONDS)
+    processing: float | None = _fault(SECONDS)
+    never: bool = _fault(FLAG, False)
+    fail: str | None = _fault(TEXT)
+    output: Any = field(default=UNSET, metadata={"kind": JSON})
+    status_word: str | Mapping[str, str] | None = _fault(WORDS)
+    not_found_for: float | None = _fault(SECONDS)
+    evil_urls: str | None = _fault(TEXT)
+    expire_after: float | None = _fault(SECONDS)
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            kind = KINDS[name]
+            if not kind.good(value):
+                raise FaultError(f"fault {name!r} must be {kind.wording}, not {value!r}")
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that are not at their defaults."""
+        values = ((name, getattr(self, name), default) for name, default in DEFAULTS)
+        return {name: value for name, value, default in values if value != default}
+
+    def __or__(self, other: Faults) -> Faults:
+        """Return these faults with what ``other`` gives in the place of their own."""
+        if other is NONE or self is NONE:  # nearly always: spares every request the comparison
+            return self if other is NONE else other
+        return replace(self, **other.given())
+
+    def only(self, names: frozenset[str]) -> Faults:
+        """Return these faults without any but the named ones."""
+        if self is NONE:
+            return NONE
+        return Faults(**{name: value for name, value in self.given().items() if name in names})
+
+
+KINDS: Final[dict[str, Kind]] = {f.name: f.metadata["kind"] for f in fields(Faults)}
+DEFAULTS: Final[tuple[tuple[str, Any], ...]] = tuple((f.name, f.default) for f in fields(Faults))
+NONE: Final = Faults()
+
+
+def parse_faults(values: object) -> Faults:
+    """Make faults of a JSON object.
+
+    :raises FaultError: when it is none, or when a name or a value is not a fault's.
+    """
+    if not isinstance(values, dict):
+        raise FaultError(f'faults must be an object such as {{"status": 502}}, not {values!r}')
+    for name in values:
+        if name not in KINDS:
+            raise FaultError(f"unknown fault {name!r}; there are: {', '.join(KINDS)}")
+    return Faults(**values)
+
+
+def parse_fault_options(options: Iterable[str]) -> Faults:
+    """Make faults of ``name=value`` texts; a bare ``name`` means true.
+
+    :raises FaultError: when a name or a value is not a fault's.
+    """
+    return parse_faults(dict(_parse_option(option) for option in options))
+
+
+def _parse_option(option: str) -> tuple[str, Any]:
+    name, equals, text = option.partition("=")
+    if not equals:
+        return name, True
+    if KINDS.get(name) is TEXT:
+        return name, text
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text

@@ -1,0 +1,109 @@
+"""The routes that no real gateway has: pages and files for people, and controls for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Receive, Scope
+
+from airflow_provider_quickrouter.sandbox import answers, pages
+from airflow_provider_quickrouter.sandbox.bodies import body_of, pictures_of, prompt_of, size_of
+from airflow_provider_quickrouter.sandbox.calls import read_json
+from airflow_provider_quickrouter.sandbox.faults import FaultError
+from airflow_provider_quickrouter.sandbox.gateway import Gateway
+from airflow_provider_quickrouter.sandbox.pictures import render
+from airflow_provider_quickrouter.sandbox.predictions import phase_at
+from airflow_provider_quickrouter.sandbox.schedule import parse_entry
+
+Page = Callable[[Gateway, Scope, Receive], Awaitable[Response]]
+
+FILE_NAME = re.compile(r"out-(\d{1,3})\.png")
+NOTHING = 204
+
+
+def find(method: str, path: str) -> Page | None:
+    """Return the local route of a request; ``None`` sends it to the API."""
+    method = "GET" if method == "HEAD" else method  # the server itself leaves out the body
+    head, _, rest = path[1:].partition("/")
+    if head in ("files", "predictions") and method == "GET" and rest:
+        return FOR_PEOPLE[head]
+    if head == "sandbox" or path == "/":
+        return EXACT.get((method, path))
+    return None
+
+
+async def show_index(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Show the newest predictions."""
+    records = list(gateway.predictions.values())[: -pages.NEWEST - 1 : -1]
+    return HTMLResponse(pages.index_page(records, time.time()))
+
+
+async def show_prediction(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Show one prediction."""
+    record = gateway.predictions.get(scope["path"].rpartition("/")[2])
+    if record is None:
+        return answers.html_page(404)
+    return HTMLResponse(pages.prediction_page(record, time.time()))
+
+
+async def show_file(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Answer a picture; it is drawn in a thread, so that the API goes on meanwhile."""
+    _, _, prediction_id, name = f"{scope['path']}//".split("/")[:4]
+    record, found = gateway.predictions.get(prediction_id), FILE_NAME.fullmatch(name)
+    if record is None or found is None:
+        return answers.html_page(404)
+    pictures = pictures_of(record, phase_at(record, time.time()), "")
+    if int(found[1]) >= len(pictures):
+        return answers.html_page(404)
+    drawing = (prompt_of(record), record.seed, int(found[1]), size_of(record))
+    return Response(await asyncio.to_thread(render, *drawing), media_type="image/png")
+
+
+async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """List the requests to the API, oldest first."""
+    journal = gateway.journal
+    requests = [entry.as_json() for entry in journal.entries]
+    return JSONResponse({"creates": journal.creates, "requests": requests})
+
+
+async def clear_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Forget the requests."""
+    gateway.journal.clear()
+    return Response(status_code=NOTHING)
+
+
+async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """List all predictions, oldest first."""
+    now, host = time.time(), dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
+    records = list(gateway.predictions.values())
+    return JSONResponse([body_of(record, now, f"http://{host}") for record in records])
+
+
+async def schedule_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Take faults for the next requests."""
+    try:
+        gateway.schedule.add(parse_entry(await read_json(receive), time.time()))
+    except FaultError as wrong:
+        return answers.bad_request(str(wrong))
+    return Response(status_code=NOTHING)
+
+
+async def clear_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Forget the scheduled faults."""
+    gateway.schedule.clear()
+    return Response(status_code=NOTHING)
+
+
+FOR_PEOPLE: dict[str, Page] = {"files": show_file, "predictions": show_prediction}
+EXACT: dict[tuple[str, str], Page] = {
+    ("GET", "/"): show_index,
+    ("GET", "/sandbox/requests"): list_requests,
+    ("DELETE", "/sandbox/requests"): clear_requests,
+    ("GET", "/sandbox/predictions"): list_predictions,
+    ("POST", "/sandbox/faults"): schedule_faults,
+    ("DELETE", "/sandbox/faults"): clear_faults,
+}

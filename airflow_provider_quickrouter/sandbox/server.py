@@ -1,0 +1,142 @@
+"""A sandbox inside this process: the server runs in a thread, on a port of its own.
+
+with Sandbox() as sandbox:
+    requests.get(f"{sandbox.url}/v1/models", headers={"Authorization": "Bearer any"})
+    assert sandbox.requests[-1].status == 200
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+from airflow_provider_quickrouter.sandbox.app import App
+from airflow_provider_quickrouter.sandbox.bodies import body_of
+from airflow_provider_quickrouter.sandbox.faults import NONE, Faults
+from airflow_provider_quickrouter.sandbox.gateway import Gateway, Settings
+from airflow_provider_quickrouter.sandbox.journal import Entry
+from airflow_provider_quickrouter.sandbox.schedule import ScheduledFaults
+
+START_TIMEOUT = 10.0
+
+
+class Sandbox:
+    """A local gateway, as a context manager; several may run at once.
+
+    :param api_key: the only good key; any key is good without it.
+    :param starting: seconds that a prediction is ``starting``.
+    :param processing: seconds that it is ``processing``.
+    :param faults: what goes wrong all the time.
+    :param host: the address to listen on.
+    :param port: the port to listen on; 0 takes a free one.
+    :raises OSError: when the port is taken (upon entering).
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        starting: float = 0.0,
+        processing: float = 0.2,
+        faults: Faults = NONE,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self._gateway = Gateway(Settings(api_key, starting, processing, faults))
+        self._address = (host, port)
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        return f"http://{self._address[0]}:{self.port}"
+
+    @property
+    def requests(self) -> list[Entry]:
+        """The requests to the API, oldest first."""
+        return list(self._gateway.journal.entries)
+
+    @property
+    def creates(self) -> int:
+        """How many predictions were accepted since the start or the last :meth:`clear`."""
+        return self._gateway.journal.creates
+
+    @property
+    def predictions(self) -> list[dict[str, Any]]:
+        """All predictions as they are now, oldest first, as the API answers them."""
+        now, records = time.time(), list(self._gateway.predictions.values())
+        return [body_of(record, now, self.url) for record in records]
+
+    def set_faults(
+        self,
+        faults: Faults | None,
+        times: int | None = None,
+        method: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Schedule faults behind the ones that are scheduled; ``None`` forgets all of these.
+
+        They hold for ``times`` requests of ``method`` (``"GET"``, ``"POST"``; ``None``: both), for
+        ``seconds`` from now on; with neither, until other ones are set.
+
+        :raises FaultError: when ``times`` or ``method`` cannot be.
+        """
+        if faults is None:
+            self._gateway.schedule.clear()
+            return
+        until = None if seconds is None else time.time() + seconds
+        self._gateway.schedule.add(ScheduledFaults(faults, times, method, until))
+
+    def clear(self) -> None:
+        """Forget predictions, requests and scheduled faults."""
+        self._gateway.clear()
+
+    def __enter__(self) -> Self:
+        listener = socket.create_server(self._address)
+        self.port = listener.getsockname()[1]
+        self._server = _Server(_config(self._gateway))
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="quickrouter-sandbox", daemon=True
+        )
+        self._thread.start()
+        if not self._server.ready.wait(START_TIMEOUT):
+            raise RuntimeError(f"the sandbox did not start within {START_TIMEOUT:g} s")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+def _config(gateway: Gateway) -> uvicorn.Config:
+    return uvicorn.Config(
+        App(gateway),
+        access_log=False,
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        timeout_graceful_shutdown=1,
+        ws="none",
+    )
