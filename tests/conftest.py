@@ -1,11 +1,16 @@
-"""What every test stands on: no network beyond this machine, and nothing of the user's Airflow."""
+"""What every test stands on: no network beyond this machine, no blocking call on an event
+loop, and nothing of the user's own Airflow.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Iterator
 
 import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
 from pytest_socket import socket_allow_hosts
 
 # Before the first import of Airflow, which reads its settings then.
@@ -15,7 +20,37 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+
+KEY = "qr-key-of-the-tests-0123456789"
+
 
 @pytest.fixture(autouse=True)
 def _only_loopback() -> None:
     socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_on_the_event_loop() -> Iterator[BlockBuster]:
+    with blockbuster_ctx() as detector:
+        yield detector
+
+
+@pytest.fixture(scope="session")
+def _gateway() -> Iterator[Sandbox]:
+    with Sandbox(api_key=KEY, starting=0.0, processing=0.2) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def gateway(_gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox that has forgotten what came before, as the connection ``quickrouter_default``."""
+    _gateway.clear()
+    connect(monkeypatch, host=_gateway.url)
+    return _gateway
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
+    """Make ``quickrouter_default`` a connection with these fields."""
+    connection = {"conn_type": "quickrouter", "password": KEY, **fields}
+    monkeypatch.setenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", json.dumps(connection))

@@ -44,7 +44,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         deadline: float | None = None,
         **_ignored: Any,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.prediction_id = prediction_id
         self.quickrouter_conn_id = quickrouter_conn_id
         self.poll_interval = poll_interval

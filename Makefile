@@ -1,0 +1,64 @@
+# Everything runs in .venv, which is made when it is needed. Only Python 3.11+ and make must be there.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+AIRFLOW_VERSION := 3.3.2
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
+
+.DEFAULT_GOAL := help
+.PHONY: help demo airflow test lint check format live pins build clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1	/' | expand -t 10
+
+demo: $(READY) ## make a picture with a DAG on a real Airflow, about a minute, against the sandbox
+	$(BIN)/python -m dev.demo
+
+airflow: $(READY) ## run Airflow with the example DAGs and the sandbox until Ctrl-C
+	$(BIN)/python -m dev.up
+
+test: $(READY) ## run all tests, integration included, and hold the floors of coverage
+	$(BIN)/python -m pytest --cov --cov-branch --cov-report=
+	$(COVERAGE) --include='airflow_provider_quickrouter/api/*' --fail-under=100
+	$(COVERAGE) --fail-under=90
+
+lint: $(READY) ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test ## run all that must pass before a change is merged
+
+format: $(READY) ## put the code into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+live: $(READY) ## ask the real gateway, with QUICKROUTER_API_KEY; costs money
+	@test -n "$$QUICKROUTER_API_KEY" || { echo "set QUICKROUTER_API_KEY first"; exit 1; }
+	$(BIN)/python -m dev.live
+
+pins: $(READY) ## compile requirements-dev.txt from pyproject.toml; UPGRADE=--upgrade takes the newest
+	echo "apache-airflow==$(AIRFLOW_VERSION)" | $(BIN)/uv pip compile --quiet --universal \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  $(UPGRADE) --extra sandbox --group dev -o requirements-dev.txt - pyproject.toml
+
+build: $(READY) ## make and check the source archive and the wheel in dist
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
+clean: ## remove all that was made here
+	rm -rf $(VENV) .airflow build dist output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A folder .venv that is there already is used as it is.
+$(READY): pyproject.toml requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt -e '.[sandbox]'
+	@touch $@

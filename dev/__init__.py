@@ -1,0 +1,1 @@
+"""What makes and shows this project on a developer's machine; none of it is packaged."""

@@ -1,0 +1,74 @@
+"""Which gateway an Airflow on this machine talks to.
+
+The sandbox, started here as a process of its own, or with a key in the environment the real one,
+which costs money.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dev.airflow_env import free_port
+from dev.airflow_processes import Component, end
+from dev.waiting import wait_until
+
+CONNECTION_ID = "quickrouter_default"
+KEY_VARIABLE = "QUICKROUTER_API_KEY"
+SANDBOX_KEY = "any-key-opens-the-sandbox"
+SANDBOX_LINE = re.compile(r"QuickRouter sandbox on (http://\S+)")
+
+
+@contextmanager
+def chosen_gateway(
+    logs: Path, say: Callable[[str], None], port: int = 0
+) -> Iterator[dict[str, str]]:
+    """Yield the fields of the connection: the real gateway if there is a key, else a sandbox.
+
+    ``port``: of the sandbox; another free one if it is taken.
+    """
+    key = os.environ.get(KEY_VARIABLE)
+    if key:
+        say(f"{KEY_VARIABLE} is set: the REAL gateway will be asked, which COSTS MONEY")
+        yield connection(key)
+        return
+    with sandbox(logs / "sandbox.log", port) as url:
+        say(f"sandbox runs at {url}: no key, no costs ({KEY_VARIABLE} asks the real one)")
+        yield connection(SANDBOX_KEY, url)
+
+
+def connection(key: str, url: str | None = None) -> dict[str, str]:
+    """Return the fields of an Airflow connection; without ``url`` it means the real gateway."""
+    fields = {"conn_type": "quickrouter", "password": key}
+    return {**fields, "host": url} if url else fields
+
+
+def connection_env(fields: dict[str, str]) -> dict[str, str]:
+    """Return the environment variable by which Airflow finds the default connection."""
+    return {f"AIRFLOW_CONN_{CONNECTION_ID.upper()}": json.dumps(fields)}
+
+
+@contextmanager
+def sandbox(log: Path, port: int = 0) -> Iterator[str]:
+    """Run the sandbox as a child process and yield its address.
+
+    :raises RuntimeError: it ended; the message shows the end of its log.
+    """
+    log.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "airflow_provider_quickrouter.sandbox"]
+    child = Component([*command, "--port", str(free_port(port))], dict(os.environ), log)
+
+    def address() -> str | None:
+        if child.returncode() is not None:
+            raise RuntimeError(f"the sandbox ended:\n{child.tail()}")
+        found = SANDBOX_LINE.search(child.tail())
+        return found[1] if found else None
+
+    try:
+        child.start()
+        yield wait_until(address, 30, lambda: f"the sandbox does not start:\n{child.tail()}")
+    finally:
+        end([child])

@@ -1,0 +1,80 @@
+"""``make airflow``: an Airflow with the example DAGs to click through, until Ctrl-C.
+
+Its home is kept between starts, so that the history of the runs stays.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from dev.airflow_env import HOST
+from dev.airflow_rest import AirflowApiError, AirflowRest
+from dev.gateway import CONNECTION_ID, chosen_gateway
+from dev.local_airflow import LocalAirflow
+from dev.report import Clock
+from dev.waiting import sigterm_interrupts
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / ".airflow" / "ui"
+DAGS = ROOT / "dags_examples"
+UI_PORT = 8080
+SANDBOX_PORT = 8765
+SETTINGS = {
+    "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+    "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
+}
+
+
+def ensure_connection(rest: AirflowRest, fields: dict[str, str]) -> str:
+    """Make the connection, or point it at this sandbox or gateway; return what was done.
+
+    A connection to anything but a sandbox of this machine was edited by the user, and is kept.
+    """
+    path = f"/connections/{CONNECTION_ID}"
+    body = {"connection_id": CONNECTION_ID, "host": None, **fields}
+    try:
+        host = rest.call("GET", path).get("host") or ""
+    except AirflowApiError as error:
+        if error.status != 404:
+            raise
+        rest.call("POST", "/connections", json=body)
+        return "made"
+    if HOST not in host:
+        return f"kept as it is ({host or 'the real gateway'})"
+    rest.call("PATCH", path, json=body)
+    return "updated"
+
+
+def up(clock: Clock) -> None:
+    """Start everything, say how to use it, and wait for ever."""
+    with (
+        chosen_gateway(HOME / "logs", clock.say, SANDBOX_PORT) as gateway,
+        LocalAirflow(HOME, DAGS, SETTINGS, port=UI_PORT, say=clock.say) as airflow,
+    ):
+        clock.say(f"connection {CONNECTION_ID}: {ensure_connection(airflow.rest, gateway)}")
+        print(f"\n    Airflow's UI: {airflow.url} (no login: everyone here is admin)")
+        print("    The example DAGs are paused: unpause one, then trigger it.")
+        print(f"    The connection: {airflow.url}/connections")
+        print("    Ctrl-C ends everything.\n", flush=True)
+        while True:
+            airflow.check_alive()
+            time.sleep(1)
+
+
+def main() -> int:
+    """Run until Ctrl-C or SIGTERM, which return 0; return 1 when something ended by itself."""
+    clock = Clock()
+    try:
+        with sigterm_interrupts():
+            up(clock)
+    except KeyboardInterrupt:
+        clock.say("every process has ended")
+        return 0
+    except (RuntimeError, OSError) as error:
+        clock.say(f"failed: {error}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What happens to a create when the way to the API is bad: it is paid once or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_quickrouter.api import errors
+from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.sandbox.faults import Faults
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from tests.conftest import connect
+from tests.hooks.test_hook import create, unused_port
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the hook would make, instead of making them."""
+    made: list[float] = []
+    monkeypatch.setattr("airflow_provider_quickrouter.hooks.quickrouter.time.sleep", made.append)
+    return made
+
+
+@pytest.mark.parametrize("form", ["header", "date", "body", "text"])
+def test_a_429_is_sent_again_after_the_time_that_the_server_asks(
+    gateway: Sandbox, pauses: list[float], form: str
+) -> None:
+    gateway.set_faults(Faults(rate_limit=form, retry_after=7), times=2)
+    assert create().id
+    assert pauses == [pytest.approx(7, abs=1.1)] * 2
+    assert (gateway.creates, len(gateway.requests)) == (1, 3)
+
+
+def test_a_429_without_a_time_is_sent_again_after_a_growing_pause(
+    gateway: Sandbox, pauses: list[float]
+) -> None:
+    gateway.set_faults(Faults(rate_limit="bare"), times=3)
+    assert create().id
+    assert pauses == [1, 2, 4]
+    assert gateway.creates == 1
+
+
+def test_a_429_that_lasts_is_left_to_the_schedulers_retry(
+    gateway: Sandbox, pauses: list[float]
+) -> None:
+    gateway.set_faults(Faults(rate_limit="header", retry_after=300))
+    with pytest.raises(errors.RateLimitError) as caught:
+        create()
+    assert caught.value.transient
+    assert pauses == []
+
+
+def test_a_refused_connection_is_tried_again_for_two_minutes(
+    monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    connect(monkeypatch, host=f"http://127.0.0.1:{unused_port()}")
+    with pytest.raises(errors.NotConnectedError):
+        create()
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("fault", "accepted"),
+    [
+        (Faults(drop="after"), 1),
+        (Faults(accepted_status=502), 1),
+        (Faults(accepted_status=504), 1),
+        (Faults(body="html"), 1),
+        (Faults(body="cut"), 1),
+        (Faults(body="empty"), 1),
+        (Faults(drop="before"), 0),
+        (Faults(status=500), 0),
+        (Faults(status=503), 0),
+    ],
+)
+def test_a_create_whose_answer_is_lost_is_never_sent_again(
+    gateway: Sandbox, pauses: list[float], fault: Faults, accepted: int
+) -> None:
+    gateway.set_faults(fault, times=1)
+    with pytest.raises(errors.UncertainCreateError, match="may have been accepted and billed"):
+        create()
+    assert (gateway.creates, len(gateway.requests), pauses) == (accepted, 1, [])
+
+
+def test_a_create_that_times_out_while_reading_is_uncertain(
+    gateway: Sandbox, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=gateway.url, extra={"timeout": [5, 0.2]})
+    gateway.set_faults(Faults(hang=1), times=1)
+    with pytest.raises(errors.UncertainCreateError):
+        create()
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Faults(quota=True), errors.QuotaError),
+        (Faults(no_channel=True), errors.NoChannelError),
+        (Faults(redirect="http://127.0.0.1:9/"), errors.RedirectError),
+    ],
+)
+def test_a_refused_create_is_not_sent_again(
+    gateway: Sandbox, pauses: list[float], fault: Faults, kind: type[errors.APIError]
+) -> None:
+    gateway.set_faults(fault)
+    with pytest.raises(kind):
+        create()
+    assert (gateway.creates, len(gateway.requests), pauses) == (0, 1, [])
+
+
+def test_an_unknown_model_is_refused_by_the_api(gateway: Sandbox) -> None:
+    gateway.set_faults(Faults(status=404), times=1)
+    with pytest.raises(errors.NotFoundError):
+        QuickRouterHook().create_prediction({}, model="nobody/nothing")

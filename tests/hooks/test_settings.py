@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.sdk import Connection
+
+from airflow_provider_quickrouter.api import protocol
+from airflow_provider_quickrouter.api.errors import InvalidConnectionError
+from airflow_provider_quickrouter.hooks.settings import Settings
+
+KEY = "qr-0123456789"
+ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
+
+
+def settings(extra: dict[str, Any] | None = None, **fields: Any) -> Settings:
+    fields = {"password": KEY, **fields}
+    return Settings.of(
+        Connection(conn_id="c", conn_type="quickrouter", extra=json.dumps(extra or {}), **fields)
+    )
+
+
+def test_a_key_alone_is_a_whole_connection() -> None:
+    read = settings()
+    assert read.api_key == KEY
+    assert read.url(protocol.get(ID)) == f"https://api.quickrouter.ai/replicate/v1/predictions/{ID}"
+    assert read.url(protocol.probe()) == "https://api.quickrouter.ai/v1/models"
+    assert (read.timeout, read.verify, read.trust_env) == ((10, 60), True, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "base_url"),
+    [
+        ({"host": "https://api.quickrouter.us/"}, "https://api.quickrouter.us"),
+        ({"host": "api.quickrouter.us"}, "https://api.quickrouter.us"),
+        (
+            {"host": "gateway.internal", "schema": "http", "port": 8080},
+            "http://gateway.internal:8080",
+        ),
+        ({"host": "http://127.0.0.1:9000", "port": 8080}, "http://127.0.0.1:9000"),
+        ({"host": "https://proxy.example/openai/"}, "https://proxy.example/openai"),
+        ({"host": "http://[::1]:9000"}, "http://[::1]:9000"),
+    ],
+)
+def test_the_host_is_the_base_url(fields: dict[str, Any], base_url: str) -> None:
+    assert settings(**fields).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path"),
+    [("/v1", "/v1"), ("v1/", "/v1"), ("", ""), ("/", ""), (None, "/replicate/v1")],
+)
+def test_the_path_prefix_is_a_setting(prefix: str | None, path: str) -> None:
+    assert settings({"path_prefix": prefix}).path_prefix == path
+
+
+@pytest.mark.parametrize(
+    ("value", "timeout"),
+    [(30, (30, 30)), ("30", (30, 30)), ([3, 90], (3, 90)), ("[3, 90]", (3, 90)), ("", (10, 60))],
+)
+def test_a_timeout_is_one_number_or_connect_and_read(
+    value: object, timeout: tuple[float, float]
+) -> None:
+    assert settings({"timeout": value}).timeout == timeout
+
+
+def test_a_read_may_take_longer_when_the_server_was_asked_to_hold_its_answer() -> None:
+    request = protocol.create({}, model="a/b", wait=30)
+    assert settings().read_timeout(request) == 90
+
+
+def test_extras_of_a_uri_are_text_and_mean_the_same() -> None:
+    as_json = {
+        "proxies": {"https": "http://proxy:3128"},
+        "verify": False,
+        "cert": ["/c.pem", "/k.pem"],
+        "trust_env": False,
+    }
+    as_text = {
+        "proxies": '{"https": "http://proxy:3128"}',
+        "verify": "false",
+        "cert": '["/c.pem", "/k.pem"]',
+        "trust_env": "False",
+    }
+    read = settings(as_json)
+    assert read == settings(as_text)
+    assert read.cert == ("/c.pem", "/k.pem")
+    assert (read.verify, read.trust_env) == (False, False)
+    assert settings({"verify": "/ca.pem", "cert": "/both.pem"}).verify == "/ca.pem"
+
+
+def test_the_console_url_shows_a_prediction_to_people() -> None:
+    read = settings({"console_url": "https://console.example/p/{id}?tab=1"})
+    assert read.prediction_url(ID) == f"https://console.example/p/{ID}?tab=1"
+    assert settings().prediction_url(ID) == settings().url(protocol.get(ID))
+
+
+@pytest.mark.parametrize(
+    ("fields", "extra", "says"),
+    [
+        ({"password": None}, {}, "password: is empty"),
+        ({"password": "  "}, {}, "password: is empty"),
+        ({"password": f"Bearer {KEY}"}, {}, "without 'Bearer'"),
+        ({"password": f"{KEY}\nX: y"}, {}, "password: has blanks"),
+        ({"password": "ключ-123"}, {}, "password: has blanks"),
+        ({"host": "ftp://x"}, {}, "host: must be the gateway's base URL"),
+        ({"host": f"https://{KEY}@x"}, {}, "host: must be the gateway's base URL"),
+        ({"host": f"https://x?key={KEY}"}, {}, "host: must be the gateway's base URL"),
+        ({"host": "https://"}, {}, "host: must be the gateway's base URL"),
+        ({}, {"timeout": 0}, "extra.timeout: 0"),
+        ({}, {"timeout": "soon"}, "extra.timeout: 'soon'"),
+        ({}, {"timeout": [1, 2, 3]}, "extra.timeout"),
+        ({}, {"timeout": []}, "extra.timeout"),
+        ({}, {"timeout": "nan"}, "extra.timeout"),
+        ({}, {"proxies": "http://proxy:3128"}, "extra.proxies: must be an object"),
+        ({}, {"proxies": {"https": "socks5://proxy:1080"}}, "extra.proxies"),
+        ({}, {"cert": ["/only-one.pem"]}, "extra.cert"),
+        ({}, {"console_url": "https://console.example/"}, "extra.console_url"),
+    ],
+)
+def test_a_wrong_field_is_named_with_the_remedy_and_without_the_key(
+    fields: dict[str, Any], extra: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidConnectionError) as refused:
+        settings(extra, **fields)
+    assert says in str(refused.value)
+    assert KEY not in str(refused.value)
+
+
+def test_neither_key_nor_proxy_password_is_in_the_repr() -> None:
+    read = settings({"proxies": {"https": "http://user:hunter2@proxy:3128"}})
+    assert KEY not in repr(read)
+    assert "hunter2" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"quickrouter://:{KEY}@http%3A%2F%2F127.0.0.1%3A8765/?path_prefix=%2Fv1&timeout=30",
+        f"quickrouter://http://:{KEY}@127.0.0.1:8765/?path_prefix=%2Fv1&timeout=30",
+        f"quickrouter://:{KEY}@127.0.0.1:8765/http?path_prefix=%2Fv1&timeout=30",
+    ],
+)
+def test_three_spellings_of_a_uri_mean_the_same(uri: str) -> None:
+    read = Settings.of(Connection.from_uri(uri, conn_id="c"))
+    assert read.url(protocol.get(ID)) == f"http://127.0.0.1:8765/v1/predictions/{ID}"
+    assert (read.api_key, read.timeout) == (KEY, (30, 30))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import airflow
+import jsonschema
+
+import airflow_provider_quickrouter
+from airflow_provider_quickrouter import __version__, get_provider_info
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(
+        airflow_provider_quickrouter.__path__, f"{airflow_provider_quickrouter.__name__}."
+    )
+]
+
+
+def test_the_provider_info_validates_against_airflows_schema() -> None:
+    schema = Path(airflow.__file__).parent / "provider_info.schema.json"
+    jsonschema.validate(get_provider_info(), json.loads(schema.read_text()))
+
+
+def test_the_entry_point_leads_to_the_provider_info() -> None:
+    (entry,) = entry_points(group="apache_airflow_provider", module="airflow_provider_quickrouter")
+    assert entry.load() is get_provider_info
+
+
+def test_all_that_the_provider_info_names_can_be_imported() -> None:
+    info = get_provider_info()
+    for kind in ("hooks", "operators", "sensors", "triggers"):
+        for group in info[kind]:
+            for module in group["python-modules"]:
+                importlib.import_module(module)
+    classes = [*info["extra-links"], info["connection-types"][0]["hook-class-name"]]
+    for path in classes:
+        module, name = path.rsplit(".", 1)
+        assert isinstance(getattr(importlib.import_module(module), name), type)
+
+
+def test_importing_every_module_raises_no_warning() -> None:
+    code = "\n".join(f"import {module}" for module in MODULES if "__main__" not in module)
+    ready = "import airflow.sdk\nimport warnings; warnings.simplefilter('error')\n"
+    done = subprocess.run([sys.executable, "-c", ready + code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_changelog_starts_with_this_version() -> None:
+    changelog = (Path(__file__).parent.parent / "CHANGELOG.md").read_text()
+    newest = re.search(r"^## (\S+)", changelog, re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == __version__

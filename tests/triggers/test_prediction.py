@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import time
+from typing import Any
+
+import pytest
+from airflow.triggers.base import BaseTrigger
+from pytest_httpserver import HTTPServer
+
+from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
+from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.sandbox.faults import Faults
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
+from tests.conftest import KEY, connect
+from tests.tasks import event_of, rebuilt
+
+SECRET_PROMPT = "a prompt that nobody else should read"
+
+
+def submit(**faults: Any) -> str:
+    body = {"prompt": SECRET_PROMPT, "sandbox": faults}
+    return QuickRouterHook().create_prediction(body, version=STABLE_DIFFUSION).id
+
+
+def test_a_rebuilt_trigger_is_equal_in_every_attribute() -> None:
+    trigger = QuickRouterPredictionTrigger("p1", "c", 3.0, started_at=10.0, deadline=20.0)
+    assert vars(rebuilt(trigger)) == vars(trigger)
+
+
+def test_every_argument_of_the_trigger_survives_serialisation() -> None:
+    arguments = set(inspect.signature(QuickRouterPredictionTrigger).parameters) - {"_ignored"}
+    assert set(QuickRouterPredictionTrigger("p1").serialize()[1]) == arguments
+
+
+def test_arguments_of_older_and_newer_versions_do_not_break_it() -> None:
+    assert QuickRouterPredictionTrigger(prediction_id="p1").deadline is None
+    newer = QuickRouterPredictionTrigger(prediction_id="p1", colour="blue", started_at=5.0)
+    assert newer.started_at == 5.0
+    assert "colour" not in newer.serialize()[1]
+
+
+def test_it_waits_with_gets_only_on_one_connection(gateway: Sandbox) -> None:
+    prediction_id = submit(processing=2)
+    event = event_of(QuickRouterPredictionTrigger(prediction_id))
+    assert event["reason"] == "succeeded"
+    assert event["manifest"]["output"] == [f"{gateway.url}/files/{prediction_id}/out-0.png"]
+    methods = [entry.method for entry in gateway.requests]
+    assert methods.count("POST") == gateway.creates == 1
+    assert methods.count("GET") >= 2
+
+
+def test_running_it_twice_creates_nothing(gateway: Sandbox) -> None:
+    trigger = QuickRouterPredictionTrigger(submit())
+    assert event_of(rebuilt(trigger)) == event_of(rebuilt(trigger))
+    assert gateway.creates == 1
+
+
+def test_ten_seconds_of_503_cost_at_most_ten_requests_and_lose_nothing(gateway: Sandbox) -> None:
+    prediction_id = submit()
+    gateway.set_faults(Faults(status=503), seconds=10)
+    started = time.time()
+    event = event_of(QuickRouterPredictionTrigger(prediction_id))
+    during = [e for e in gateway.requests if e.method == "GET" and e.at < started + 10]
+    assert event["reason"] == "succeeded"
+    assert 2 <= len(during) <= 10
+
+
+def test_a_refused_key_is_one_request_and_a_permanent_failure(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction_id = submit()
+    connect(monkeypatch, host=gateway.url, password="qr-another-key")
+    event = event_of(QuickRouterPredictionTrigger(prediction_id))
+    assert event["reason"] == "api_error"
+    assert event["error"]["type"] == "AuthenticationError"
+    assert len([entry for entry in gateway.requests if entry.method == "GET"]) == 1
+
+
+def test_evil_urls_in_an_answer_lead_nowhere(gateway: Sandbox, httpserver: HTTPServer) -> None:
+    event = event_of(QuickRouterPredictionTrigger(submit(evil_urls=httpserver.url_for(""))))
+    assert event["reason"] == "succeeded"
+    assert httpserver.log == []
+
+
+def test_the_deadline_is_an_instant_that_survives_a_restart(gateway: Sandbox) -> None:
+    now = time.time()
+    trigger = QuickRouterPredictionTrigger(
+        submit(never=True), started_at=now - 100, deadline=now - 50
+    )
+    event = event_of(rebuilt(trigger))
+    assert event["reason"] == "timeout"
+    assert event["manifest"]["status"] == "processing"
+    assert time.time() - now < 3
+
+
+def test_neither_arguments_nor_event_hold_key_prompt_or_log(gateway: Sandbox) -> None:
+    trigger = QuickRouterPredictionTrigger(submit(fail="no"))
+    crossing = json.dumps([trigger.serialize(), event_of(trigger)]) + repr(trigger)
+    for secret in (KEY, SECRET_PROMPT, "Using seed"):
+        assert secret not in crossing
+
+
+def test_cleanup_does_not_touch_the_prediction(gateway: Sandbox) -> None:
+    prediction_id = submit(never=True)
+
+    async def restart() -> None:
+        trigger = QuickRouterPredictionTrigger(prediction_id)
+        task = asyncio.ensure_future(anext(trigger.run()))
+        await asyncio.sleep(1.5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await trigger.cleanup()
+
+    asyncio.run(restart())
+    assert [entry.method for entry in gateway.requests].count("POST") == 1
+    assert QuickRouterPredictionTrigger.cleanup is BaseTrigger.cleanup
