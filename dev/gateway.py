@@ -41,9 +41,18 @@ def chosen_gateway(
 
 
 def connection(key: str, url: str | None = None) -> dict[str, str]:
-    """Return the fields of an Airflow connection; without ``url`` it means the real gateway."""
+    """Return the fields of an Airflow connection; without ``url`` it means the real gateway.
+
+    The sandbox shows each prediction on a page of its own: the link of the tasks leads there.
+    """
     fields = {"conn_type": "quickrouter", "password": key}
-    return {**fields, "host": url} if url else fields
+    if not url:
+        return fields
+    return {
+        **fields,
+        "host": url,
+        "extra": json.dumps({"console_url": f"{url}/predictions/{{id}}"}),
+    }
 
 
 def connection_env(fields: dict[str, str]) -> dict[str, str]:
