@@ -14,6 +14,8 @@ class QuickRouterPredictionLink(BaseOperatorLink):
     """Button to the prediction, on the page of each task that knows its id."""
 
     name = "QuickRouter prediction"
+    xcom_key = "_link_QuickRouterPredictionLink"
+    """Where Airflow 3 looks for the address; Airflow 2 asks :meth:`get_link`."""
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the manifest's ``url``; "" while there is no prediction."""
@@ -30,4 +32,4 @@ def publish(context: Any, manifest: dict[str, Any]) -> None:
     if not context["task"].do_xcom_push:
         return
     task_instance.xcom_push(key=MANIFEST_KEY, value=manifest)
-    task_instance.xcom_push(key=QuickRouterPredictionLink().xcom_key, value=manifest["url"])
+    task_instance.xcom_push(key=QuickRouterPredictionLink.xcom_key, value=manifest["url"])

@@ -128,14 +128,14 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
         try:
             seen = self.hook.get_prediction(self.prediction_id)
         except APIError as error:
-            return self._log(watch.failed(error, time.time()))
+            return self._tell(watch.failed(error, time.time()))
         except QuickRouterError as error:
             self._fail(error)
         if watch.last is None:
             self._publish(context, seen)
-        return self._log(watch.saw(seen, time.time()))
+        return self._tell(watch.saw(seen, time.time()))
 
-    def _log(self, step: Again | Outcome) -> Again | Outcome:
+    def _tell(self, step: Again | Outcome) -> Again | Outcome:
         if isinstance(step, Again) and step.line:
             self.log.info(step.line)
         return step

@@ -1,0 +1,31 @@
+"""Our classes stand on Airflow's: a private name of ours must not hide one of theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.links import QuickRouterPredictionLink
+from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
+from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
+
+MEANT = {"_get_next_poke_interval"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        QuickRouterHook,
+        QuickRouterPredictionLink,
+        QuickRouterPredictionSensor,
+        QuickRouterPredictionTrigger,
+        QuickRouterSubmitPredictionOperator,
+    ],
+)
+def test_no_private_name_hides_one_of_airflows(kind: type) -> None:
+    own = {name for name in vars(kind) if name.startswith("_") and not name.startswith("__")}
+    theirs = set[str]()
+    for base in kind.__mro__[1:]:
+        theirs |= set(vars(base)) | set(vars(base).get("__annotations__", {}))
+    assert own & theirs - MEANT - {"_abc_impl"} == set()
