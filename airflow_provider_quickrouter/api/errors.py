@@ -30,7 +30,8 @@ On a task's ``context["exception"]`` these classes stand together with Airflow's
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 
 class QuickRouterError(Exception):
@@ -38,6 +39,13 @@ class QuickRouterError(Exception):
 
     transient: ClassVar[bool] = False
     """Whether doing the same again later can succeed."""
+
+    retry_after: float | None = None
+    """Seconds the server asked to wait, or None if it named none."""
+
+    def to_payload(self) -> dict[str, Any]:
+        """JSON from which :func:`from_payload` makes an equal error in another process."""
+        return {"type": type(self).__name__, "message": str(self)}
 
 
 class InvalidInputError(QuickRouterError, ValueError):
@@ -54,7 +62,6 @@ class APIError(QuickRouterError):
     :ivar message: what the API said, readable, without the key.
     :ivar status: HTTP status, or None if there was no answer.
     :ivar request_id: the gateway's id of the request (``X-Oneapi-Request-Id``), or "".
-    :ivar retry_after: seconds the server asked to wait, or None if it named none.
     """
 
     remedy: ClassVar[str] = ""
@@ -82,20 +89,16 @@ class APIError(QuickRouterError):
         sentence = self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
         return " ".join(filter(None, (status + sentence, self.remedy, request_id)))
 
-    def to_payload(self) -> dict[str, Any]:
-        """JSON from which :meth:`from_payload` makes an equal error in another process."""
-        return {"type": type(self).__name__, **vars(self)}
+    def without(self, secret: str) -> Self:
+        """Return this error with ``***`` wherever the API echoed the key."""
+        self.message = self.message.replace(secret, "***")
+        self.request_id = self.request_id.replace(secret, "***")
+        self.args = (self.message,)
+        return self
 
-    @staticmethod
-    def from_payload(payload: dict[str, Any]) -> APIError:
-        """Rebuild an error. A type or field that this version does not know is tolerated."""
-        known = {cls.__name__: cls for cls in APIError.__subclasses__()}
-        return known.get(str(payload.get("type")), UpstreamError)(
-            str(payload.get("message", "the error's text was lost")),
-            status=payload.get("status"),
-            request_id=str(payload.get("request_id") or ""),
-            retry_after=payload.get("retry_after"),
-        )
+    def to_payload(self) -> dict[str, Any]:
+        """JSON from which :func:`from_payload` makes an equal error in another process."""
+        return {"type": type(self).__name__, **vars(self)}
 
 
 class AuthenticationError(APIError):
@@ -209,3 +212,18 @@ class PredictionEmpty(PredictionError):
 
 class PredictionTimeout(PredictionError):
     """It did not end within the time that the task gave it."""
+
+
+def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:
+    """Rebuild an error from ``to_payload``. A type or field that is not known is tolerated."""
+    message = str(payload.get("message") or "the error's text was lost")
+    for local in (InvalidInputError, InvalidConnectionError):
+        if payload.get("type") == local.__name__:
+            return local(message)
+    known = {kind.__name__: kind for kind in APIError.__subclasses__()}
+    return known.get(str(payload.get("type")), UpstreamError)(
+        message,
+        status=payload.get("status"),
+        request_id=str(payload.get("request_id") or ""),
+        retry_after=payload.get("retry_after"),
+    )

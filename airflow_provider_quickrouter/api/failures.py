@@ -29,15 +29,19 @@ from airflow_provider_quickrouter.api.errors import (
 MAX_MESSAGE = 1_000
 """Characters of the API's text that an error carries."""
 
+MAX_PAGE = 4_096
+"""Bytes of a body that is no JSON which are looked at."""
+
 MAX_RETRY_AFTER = 86_400.0
 """Seconds; a server that asks for more than a day is taken to mean a day."""
 
 _QUOTA_CODE = re.compile(r"insufficient.?(user.?)?quota|pre_consume_token_quota")
 _QUOTA_TEXT = re.compile(r"insufficient.{0,20}(quota|balance|credit)|额度|余额", re.IGNORECASE)
 _NO_CHANNEL = re.compile(r"model_not_found|no (available )?channel|无可用渠道", re.IGNORECASE)
+_TITLE = re.compile(r"<(?:title|h1)[^<>]*>([^<]*)", re.IGNORECASE)
 _WAIT_TEXT = re.compile(
-    r"(?:resets? in|available in|retry (?:after|in)|try again in)\s*~?\s*"
-    r"(\d+(?:\.\d+)?)\s*(?:s\b|sec)",
+    r"(?:resets? in|available in|retry (?:after|in)|try again in) ?~? ?"
+    r"(\d{1,9}(?:\.\d{1,9})?) ?(?:s\b|sec)",
     re.IGNORECASE,
 )
 _BY_STATUS: Mapping[int, type[APIError]] = {
@@ -68,8 +72,8 @@ def failure(status: int, headers: Mapping[str, str], raw: bytes, body: Any, now:
     :param now: epoch seconds, against which a ``Retry-After`` date is measured.
     """
     complaint = _complaint(raw, body)
-    return _kind(status, body, complaint)(
-        complaint.message[:MAX_MESSAGE],
+    return _kind(dressed_status(body) or status, complaint)(
+        complaint.message,
         status=status,
         request_id=headers.get("x-oneapi-request-id", headers.get("x-request-id", "")),
         retry_after=retry_after(headers, body, complaint.message, now),
@@ -84,24 +88,22 @@ def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float)
     for value in (header, named, text and text[1]):
         seconds = _seconds(value, now)
         if seconds is not None:
-            return min(max(0.0, seconds), MAX_RETRY_AFTER)
+            return min(seconds, MAX_RETRY_AFTER)
     return None
 
 
-def _kind(status: int, body: Any, complaint: Complaint) -> type[APIError]:
+def _kind(status: int, complaint: Complaint) -> type[APIError]:
     """Classify. Machine codes come first: they tell more than a status that a relay made up."""
-    if _QUOTA_CODE.search(complaint.code) or (
-        status == HTTPStatus.FORBIDDEN and _QUOTA_TEXT.search(complaint.message)
-    ):
+    if _QUOTA_CODE.search(complaint.code):
         return QuotaError
-    if status >= 500:
-        no_channel = _NO_CHANNEL.search(f"{complaint.code} {complaint.message}")
-        return NoChannelError if status == 503 and no_channel else UpstreamError
+    if status == HTTPStatus.FORBIDDEN and _QUOTA_TEXT.search(complaint.message):
+        return QuotaError
+    if status in (200, 201, 202, 503) and _NO_CHANNEL.search(complaint.code + complaint.message):
+        return NoChannelError
     if 300 <= status < 400:
         return RedirectError
-    if status < 300:
-        return _BY_STATUS.get(dressed_status(body), UpstreamError)
-    return _BY_STATUS.get(status, InvalidRequestError)
+    fallback = InvalidRequestError if 400 <= status < 500 else UpstreamError
+    return _BY_STATUS.get(status, fallback)
 
 
 def dressed_status(body: Any) -> int:
@@ -111,44 +113,50 @@ def dressed_status(body: Any) -> int:
 
 
 def _complaint(raw: bytes, body: Any) -> Complaint:
+    """Read what a body says, cut before anything searches in it: it may be of any size."""
     if isinstance(body, dict):
         error = body.get("error")
         return _from_object(error if isinstance(error, dict) else body, error)
     if isinstance(body, str) and body:
-        return Complaint(body)
-    return Complaint(_from_text(raw.decode("utf-8", "replace").strip()))
+        return Complaint(body[:MAX_MESSAGE])
+    return Complaint(_from_text(raw[:MAX_PAGE].decode("utf-8", "replace").strip()))
 
 
 def _from_object(source: Mapping[str, Any], error: Any) -> Complaint:
     texts = [error if isinstance(error, str) else "", source.get("title"), source.get("detail")]
     texts += [source.get("message"), _fields(source.get("invalid_fields"))]
-    message = ": ".join(dict.fromkeys(str(text) for text in texts if text))
-    code = f"{source.get('code') or ''} {source.get('type') or ''}".strip().casefold()
-    return Complaint(message or f"no reason given (code {code or 'absent'})", code)
+    message = ": ".join(dict.fromkeys(str(text)[:MAX_MESSAGE] for text in texts if text))
+    code = f"{source.get('code') or ''} {source.get('type') or ''}".strip().casefold()[:200]
+    message = message or f"no reason given (code {code or 'absent'})"
+    return Complaint(message[:MAX_MESSAGE].encode("utf-8", "replace").decode(), code)
 
 
 def _fields(invalid: Any) -> str:
     """Replicate's ``invalid_fields`` in one line, whatever shape they have."""
-    pairs = invalid.items() if isinstance(invalid, dict) else enumerate(invalid or [])
-    return ", ".join(f"{field}: {reason}" for field, reason in pairs)
+    if isinstance(invalid, dict):
+        return ", ".join(f"{field}: {reason}" for field, reason in invalid.items())
+    return ", ".join(map(str, invalid)) if isinstance(invalid, list) else ""
 
 
 def _from_text(text: str) -> str:
     if not text:
         return "an empty body"
     if text.startswith("<"):
-        title = re.search(r"<(title|h1)[^>]*>\s*(.*?)\s*</\1>", text, re.IGNORECASE | re.DOTALL)
-        return f"an HTML page instead of JSON ({title[2] if title else 'without a title'})"
+        title = _TITLE.search(text)
+        return f"an HTML page instead of JSON ({title[1].strip() if title else 'without a title'})"
     return f"a body that is no JSON object: {text[:200]!r}"
 
 
 def _seconds(value: Any, now: float) -> float | None:
     """Read a number of seconds, or an HTTP date seen from ``now``; None if it is neither."""
+    if isinstance(value, bool):
+        return None
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        seconds = float(value)
+        return seconds if seconds >= 0 else None
+    except (TypeError, ValueError, OverflowError):
         pass
     try:
-        return parsedate_to_datetime(str(value)).timestamp() - now
-    except (TypeError, ValueError):
+        return max(0.0, parsedate_to_datetime(str(value)).timestamp() - now)
+    except (TypeError, ValueError, OverflowError):
         return None

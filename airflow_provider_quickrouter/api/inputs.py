@@ -29,10 +29,14 @@ def check_input(input: Any, reference: str, ignore: Collection[str] = ()) -> dic
     :raises InvalidInputError: names field, value and rule; nothing was sent.
     """
     values = as_dict(input)
-    for field in values.keys() - set(ignore):
-        _check_json(field, values[field])
+    for field, value in values.items():
+        if value is None:
+            raise InvalidInputError(f"input.{field}: is null, which the API refuses; leave it out.")
     kind = _BY_PART.get(reference)
-    return _checked(kind, values, ignore) if kind else values
+    checked = _checked(kind, values, ignore) if kind else values
+    for field in checked.keys() - set(ignore):
+        _check_json(field, checked[field])
+    return checked
 
 
 def as_dict(input: Any) -> dict[str, Any]:
@@ -48,11 +52,9 @@ def as_dict(input: Any) -> dict[str, Any]:
 
 
 def _check_json(field: str, value: Any) -> None:
-    if value is None:
-        raise InvalidInputError(f"input.{field}: is null, which the API refuses; leave it out.")
     try:
         json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         raise InvalidInputError(
             f"input.{field}: {value!r:.100} is no JSON; give text, numbers, lists or dicts."
         ) from None

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import (
-    APIError,
     PredictionAborted,
     PredictionCanceled,
     PredictionEmpty,
@@ -22,10 +21,12 @@ from airflow_provider_quickrouter.api.errors import (
     PredictionTimeout,
     QuickRouterError,
     UpstreamError,
+    from_payload,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 
 PAYLOAD_VERSION = 1
+"""Form of the event. Readers go by the keys; it tells a later version which ones to expect."""
 LOG_LINES = 20
 LOG_WIDTH = 300
 
@@ -69,13 +70,13 @@ class Outcome:
     """The end of a wait.
 
     :ivar prediction: what was seen last, or None if the API never told.
-    :ivar error: why the API could not be asked any more, for ``API_ERROR`` and some timeouts.
+    :ivar error: why it could not be asked any more, for ``API_ERROR`` and some timeouts.
     """
 
     reason: Reason
     prediction_id: str
     prediction: Prediction | None = None
-    error: APIError | None = None
+    error: QuickRouterError | None = None
 
     @property
     def output(self) -> list[Any]:
@@ -89,6 +90,11 @@ class Outcome:
             return None
         reason = _BY_STATUS.get(prediction.status) or _success(prediction, now)
         return cls(reason=reason, prediction_id=prediction.id, prediction=prediction)
+
+    @classmethod
+    def of_error(cls, prediction_id: str, error: QuickRouterError) -> Outcome:
+        """End a wait that cannot even begin to ask."""
+        return cls(reason=Reason.API_ERROR, prediction_id=prediction_id, error=error)
 
     def exception(self) -> QuickRouterError | None:
         """Make the exception that this end means; None for success."""
@@ -110,16 +116,27 @@ class Outcome:
         }
 
     @classmethod
-    def from_payload(cls, payload: Mapping[str, Any] | None) -> Outcome:
+    def from_payload(cls, payload: Any) -> Outcome:
         """Rebuild the outcome of an event. What cannot be understood is never success."""
-        payload = payload or {}
-        manifest, error = payload.get("manifest"), payload.get("error")
-        return cls(
-            reason=_reason(payload),
-            prediction_id=str(payload.get("prediction_id") or "unknown"),
+        try:
+            return cls._read(payload)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            error = UpstreamError("the triggerer's event cannot be understood")
+            return cls(reason=Reason.API_ERROR, prediction_id="unknown", error=error)
+
+    @classmethod
+    def _read(cls, payload: Mapping[str, Any]) -> Outcome:
+        manifest, error = payload["manifest"], payload["error"]
+        outcome = cls(
+            reason=Reason(payload["reason"]),
+            prediction_id=str(payload["prediction_id"]),
             prediction=Prediction.from_json(manifest) if manifest else None,
-            error=APIError.from_payload(error) if error else None,
+            error=from_payload(error) if error else None,
         )
+        succeeded = outcome.prediction and outcome.prediction.status is PredictionStatus.SUCCEEDED
+        if outcome.reason is Reason.SUCCEEDED and not succeeded:
+            raise ValueError("success without a prediction that succeeded")
+        return outcome
 
 
 def log_tail(logs: str) -> list[str]:
@@ -132,13 +149,6 @@ def _success(prediction: Prediction, now: float) -> Reason:
     if prediction.items:
         return Reason.SUCCEEDED
     return Reason.EXPIRED if prediction.expired(now) else Reason.EMPTY
-
-
-def _reason(payload: Mapping[str, Any]) -> Reason:
-    word = payload.get("reason")
-    if word not in set(Reason) or (word == Reason.SUCCEEDED and not payload.get("manifest")):
-        return Reason.API_ERROR
-    return Reason(word)
 
 
 def _message(outcome: Outcome, ending: str) -> str:

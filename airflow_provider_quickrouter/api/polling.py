@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_quickrouter.api.errors import APIError, NotFoundError
+from airflow_provider_quickrouter.api.errors import APIError, NotFoundError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.progress import Progress
@@ -21,7 +21,7 @@ DEFAULT_POLL_INTERVAL = 10.0
 
 FIRST_PAUSE = 1.0
 SHORTEST_PAUSE = 0.5
-LONGEST_PAUSE = 600.0
+LONGEST_PAUSE = 300.0
 """Seconds; a server that asks for more patience is asked again after this."""
 
 NOT_FOUND_GRACE = 30.0
@@ -40,20 +40,28 @@ class Again:
 
 
 RESEND_LIMIT = 120.0
-"""Seconds a worker waits in all before it leaves the create to the scheduler's retry."""
+"""Seconds of pauses that a worker makes before it leaves the create to the scheduler's retry."""
 
 
-def resend_after(error: APIError, attempt: int, waited: float) -> float | None:
+def resend_after(
+    error: APIError,
+    attempt: int,
+    waited: float,
+    jitter: Callable[[], float] = random.random,
+) -> float | None:
     """Seconds until a create may be sent again, or None: it may not, or not by this worker.
 
     Only a create that was certainly not accepted is sent again (refused connection, 429).
 
     :param attempt: how often it was sent, from 1.
-    :param waited: seconds already waited between the attempts.
+    :param waited: seconds of the pauses so far.
+    :param jitter: gives numbers in [0, 1); up to a tenth is added, so that tasks that met the
+        same limit do not come back together.
     """
     if not error.resendable:
         return None
     pause = max(min(2.0 ** (attempt - 1), 30.0), error.retry_after or 0.0)
+    pause *= 1 + jitter() / 10
     return pause if waited + pause <= RESEND_LIMIT else None
 
 
@@ -62,8 +70,8 @@ class Watch:
     """One wait for one prediction: feed it what was seen, it says what to do next.
 
     The pause is half of the time already waited, at least 0.5 s and at most ``poll_interval``,
-    plus or minus a fifth, so that many waits do not ask in step. Errors double it up to the
-    longest pause, and the server's ``retry_after`` is always obeyed.
+    plus or minus a fifth, so that many waits do not ask in step. Errors double it up to a
+    minute, and the server's ``retry_after`` is obeyed up to five.
 
     :param started_at: when the wait began, epoch seconds; survives a change of process.
     :param deadline: when it ends without a result, epoch seconds; None means never.
@@ -76,7 +84,7 @@ class Watch:
     poll_interval: float = DEFAULT_POLL_INTERVAL
     jitter: Callable[[], float] = random.random
     last: Prediction | None = None
-    trouble: APIError | None = None
+    trouble: QuickRouterError | None = None
     _failures: int = 0
     _failing_since: float | None = None
 
@@ -96,7 +104,7 @@ class Watch:
         over = Outcome.of(prediction, now)
         return over or self._again(self._pause(now), now, self._progress.line(prediction, now))
 
-    def failed(self, error: APIError, now: float) -> Again | Outcome:
+    def failed(self, error: QuickRouterError, now: float) -> Again | Outcome:
         """Take in an error: pause and ask again if that may heal it, else settle."""
         self.trouble, self._failures = error, self._failures + 1
         self._failing_since = now if self._failing_since is None else self._failing_since
@@ -106,7 +114,7 @@ class Watch:
         pause = min(max(backoff, self._pause(now), error.retry_after or 0.0), LONGEST_PAUSE)
         return self._again(pause, now, f"Asking again in {pause:.0f} s: {error}")
 
-    def _may_heal(self, error: APIError, now: float) -> bool:
+    def _may_heal(self, error: QuickRouterError, now: float) -> bool:
         if isinstance(error, NotFoundError):
             return now - self.started_at < NOT_FOUND_GRACE
         failing = now - (self._failing_since if self._failing_since is not None else now)

@@ -10,18 +10,24 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 RETENTION = timedelta(hours=1)
 """How long the API keeps input, output, logs and files after a prediction has ended."""
 
-MAX_TEXT = 8_192
+LEFT_OUT = "[left out of XCom: "
+"""How a note begins that stands for what is too large for XCom."""
+
+MAX_TEXT = 16_384
 """Characters of one string in the manifest; a longer one is replaced by a note of its size."""
 
 MAX_JSON = 65_536
-"""Characters of the manifest's output, as JSON; beyond that it is replaced by one note."""
+"""Characters of the manifest's output, or metrics, as JSON; beyond that one note stands there."""
+
+MAX_DEPTH = 20
+"""Levels of lists and objects in the manifest's output; what lies deeper is left out."""
 
 
 class PredictionStatus(StrEnum):
@@ -114,6 +120,11 @@ class Prediction:
             data_removed=body.get("data_removed") is True,
         )
 
+    @classmethod
+    def unseen(cls, prediction_id: str) -> Prediction:
+        """Stand for a prediction of which only the id is known yet."""
+        return cls(id=prediction_id, status=PredictionStatus.UNKNOWN)
+
     @property
     def status_word(self) -> str:
         """The state for people and XCom: the normalised word, or the raw one if unknown."""
@@ -124,12 +135,14 @@ class Prediction:
     def items(self) -> list[Any]:
         """The output as a list: a lone item becomes a list of one, nothing becomes ``[]``."""
         items = self.output if isinstance(self.output, list) else [self.output]
-        return [item for item in items if item not in (None, "", [], {})]
+        return [item for item in items if not _nothing(item)]
 
     @property
     def output_for_xcom(self) -> list[Any]:
         """The output without ``data:`` URIs and very long texts: a note of their size instead."""
-        return _bounded(self.items)
+        items = _small(self.items)
+        length = len(json.dumps(items))
+        return items if length <= MAX_JSON else [_note(f"output of {length}")]
 
     @property
     def expires_at(self) -> datetime | None:
@@ -148,18 +161,23 @@ class Prediction:
         """
         return {
             "id": self.id,
-            "status": self.status_word,
+            "status": _small(self.status_word),
             "output": self.output_for_xcom,
             "error": _small(self.error),
-            "model": self.model,
-            "version": self.version,
+            "model": _small(self.model),
+            "version": _small(self.version),
             "created_at": _iso(self.created_at),
             "started_at": _iso(self.started_at),
             "completed_at": _iso(self.completed_at),
             "expires_at": _iso(self.expires_at),
-            "metrics": _small(dict(self.metrics)),
+            "metrics": self._metrics_for_xcom(),
             "url": url,
         }
+
+    def _metrics_for_xcom(self) -> dict[str, Any]:
+        metrics = _small(dict(self.metrics))
+        length = len(json.dumps(metrics))
+        return metrics if length <= MAX_JSON else {"note": _note(f"metrics of {length}")}
 
 
 def _text(value: object) -> str:
@@ -167,7 +185,7 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         value = value.get("message") or value.get("detail") or value
     if value is None or isinstance(value, str):
-        return value or ""
+        return _storable(value or "")
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -181,6 +199,8 @@ def _time(value: object) -> datetime | None:
         time = datetime.fromisoformat(str(value))
     except ValueError:
         return None
+    if time.year == MAXYEAR:  # no hour can be added to its end
+        return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -188,19 +208,36 @@ def _iso(time: datetime | None) -> str | None:
     return time.isoformat() if time else None
 
 
-def _bounded(items: list[Any]) -> list[Any]:
-    small = [_small(item) for item in items]
-    length = len(json.dumps(small))
-    return small if length <= MAX_JSON else [f"[left out of XCom: output of {length} characters]"]
-
-
-def _small(value: Any) -> Any:
-    """Copy JSON, with a note in place of each ``data:`` URI and each very long string."""
+def _nothing(value: Any, depth: int = 0) -> bool:
+    """Whether a value holds nothing at all, as ``null``, ``""``, ``[[null]]``, ``{"a": null}``."""
     if isinstance(value, dict):
-        return {str(key): _small(item) for key, item in value.items()}
+        value = list(value.values())
     if isinstance(value, list):
-        return [_small(item) for item in value]
-    if isinstance(value, str) and (value.startswith("data:") or len(value) > MAX_TEXT):
-        kind = "data: URI" if value.startswith("data:") else "text"
-        return f"[left out of XCom: {kind} of {len(value)} characters]"
-    return value
+        return depth < MAX_DEPTH and all(_nothing(item, depth + 1) for item in value)
+    return value is None or value == ""
+
+
+def _small(value: Any, depth: int = 0) -> Any:
+    """Copy JSON, with a note in place of each ``data:`` URI and of what is too long or too deep."""
+    if isinstance(value, dict | list) and depth == MAX_DEPTH:
+        return f"{LEFT_OUT}more than {MAX_DEPTH} levels]"
+    if isinstance(value, dict):
+        return {_small(str(key)): _small(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_small(item, depth + 1) for item in value]
+    return _small_text(value) if isinstance(value, str) else value
+
+
+def _small_text(text: str) -> str:
+    if text[:40].lstrip().casefold().startswith("data:"):
+        return _note(f"data: URI of {len(text)}")
+    return _storable(text) if len(text) <= MAX_TEXT else _note(f"text of {len(text)}")
+
+
+def _note(what: str) -> str:
+    return f"{LEFT_OUT}{what} characters]"
+
+
+def _storable(text: str) -> str:
+    """Text without halves of surrogate pairs, which JSON may hold but no log or database."""
+    return text.encode("utf-8", "replace").decode()

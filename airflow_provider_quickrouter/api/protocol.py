@@ -7,6 +7,7 @@ Every path is built here from checked, quoted parts; URLs in answers are never f
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -116,6 +117,9 @@ def check_reference(*, version: str | None, model: str | None) -> str:
             "Give exactly one of version= (owner/name:<64 hex>, owner/name or <64 hex>) "
             "and model= (owner/name)."
         )
+    for name, value in (("version", version), ("model", model)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidInputError(f"{name}: {value!r} is no text.")
     if version and not _VERSION.fullmatch(version):
         raise InvalidInputError(f"version: {version!r} {_version_fault(version)}")
     if model and not _MODEL.fullmatch(model):
@@ -129,9 +133,11 @@ def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
     """Return the header that limits a prediction's life on the server, if any was asked for."""
     if limit is None:
         return {}
-    seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-    if seconds < _MIN_CANCEL_AFTER:
-        raise InvalidInputError(f"cancel_after: {seconds:g} s is too short; give 5 s or more.")
+    seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
+    if not isinstance(seconds, int | float) or not _MIN_CANCEL_AFTER <= seconds < math.inf:
+        raise InvalidInputError(
+            f"cancel_after: {limit!r} is no number of seconds from 5 on, nor a timedelta."
+        )
     return {"Cancel-After": f"{int(seconds)}s"}
 
 
@@ -147,8 +153,8 @@ def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
         if not (_accepted(answer, body) and body.get("id")):
             raise failure(answer.status, answer.headers, answer.body, body, now)
         return _matching(request, Prediction.from_json(body), answer.status)
-    except UpstreamError as error:
-        raise (uncertain(error) if request.creates else error) from None
+    except APIError as error:
+        raise (uncertain(error) if _may_run(request, answer, body, error) else error) from None
 
 
 def read_probe(answer: Answer, now: float) -> None:
@@ -179,9 +185,21 @@ def _accepted(answer: Answer, body: Any) -> bool:
     return good and body.get("success") is not False and not dressed_status(body)
 
 
+def _may_run(request: Request, answer: Answer, body: Any, error: APIError) -> bool:
+    """Whether a bad answer may hide a prediction that was accepted and is billed."""
+    named = answer.status < 300 and isinstance(body, dict) and bool(body.get("id"))
+    return request.creates and (named or isinstance(error, UpstreamError))
+
+
+def _finite(number: str) -> float | None:
+    value = float(number)
+    return value if math.isfinite(value) else None
+
+
 def _json(body: bytes) -> Any:
+    """Parse JSON; NaN and numbers beyond a float's range, which XCom cannot hold, become null."""
     try:
-        return json.loads(body, parse_constant=lambda _: None)
+        return json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
 

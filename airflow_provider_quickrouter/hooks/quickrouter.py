@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self
@@ -10,7 +12,7 @@ from typing import Any, Self
 import requests
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import mask_secret
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, mask_secret
 from airflow.providers.http.hooks.http import HttpHook
 from asgiref.sync import sync_to_async
 
@@ -22,10 +24,15 @@ from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.senders import (
     AsyncSender,
     BearerAuth,
+    Session,
     proxy_and_tls,
     send,
+    tls_context,
 )
 from airflow_provider_quickrouter.hooks.settings import Settings
+
+_LARGE = 2**18
+"""Bytes of a body from which on it is parsed in a thread: it would hold up the event loop."""
 
 USER_AGENT = f"airflow-provider-quickrouter/{__version__} Airflow/{airflow_version}"
 
@@ -88,7 +95,7 @@ class QuickRouterHook(HttpHook):
         attempt, waited = 1, 0.0
         while True:
             try:
-                return self._ask(request)
+                return self._create(request)
             except APIError as error:
                 pause = resend_after(error, attempt, waited)
                 if pause is None:
@@ -120,7 +127,9 @@ class QuickRouterHook(HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Make one free request; creates nothing. Says what is wrong: key, address or network."""
         try:
-            protocol.read_probe(send(self._session, self.settings, protocol.probe()), time.time())
+            with self._cleaned():
+                answer = send(self._session, self.settings, protocol.probe())
+                protocol.read_probe(answer, time.time())
         except QuickRouterError as error:
             return False, str(error)
         return True, f"{self.settings.base_url} accepts the key."
@@ -136,7 +145,7 @@ class QuickRouterHook(HttpHook):
         :param headers: more headers, as for the HTTP provider's hook.
         :param extra_options: more options of the HTTP provider's ``run``.
         """
-        session = requests.Session()
+        session = Session()
         self.base_url, self._base_url_initialized = self.settings.base_url, True
         self.merged_extra = {
             "timeout": self.settings.timeout,
@@ -152,8 +161,7 @@ class QuickRouterHook(HttpHook):
 
     async def __aenter__(self) -> Self:
         """Open one session for all questions in the block."""
-        connection = await get_async_connection(self.quickrouter_conn_id, hook=self)
-        self._async_sender = await self._open(connection)
+        self._async_sender = await self._open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -167,21 +175,48 @@ class QuickRouterHook(HttpHook):
         return self.get_conn()
 
     def _ask(self, request: protocol.Request) -> Prediction:
-        try:
+        with self._cleaned():
             answer = send(self._session, self.settings, request)
+            return protocol.read_prediction(request, answer, time.time())
+
+    def _create(self, request: protocol.Request) -> Prediction:
+        """Send a create once. What may have been accepted ends in an error without a retry."""
+        try:
+            return self._ask(request)
         except ConnectionLostError as error:
-            raise (protocol.uncertain(error) if request.creates else error) from None
-        return protocol.read_prediction(request, answer, time.time())
+            raise protocol.uncertain(error) from None
+        except AirflowTaskTimeout:
+            lost = ConnectionLostError("the task's execution_timeout came before it")
+            raise protocol.uncertain(lost) from None
 
     async def _aask(self, request: protocol.Request) -> Prediction:
-        if not self._async_sender:
-            async with self:
-                return await self._aask(request)
-        return protocol.read_prediction(
-            request, await self._async_sender.send(request), time.time()
-        )
+        if self._async_sender:
+            return await self._aask_with(self._async_sender, request)
+        sender = await self._open()
+        try:
+            return await self._aask_with(sender, request)
+        finally:
+            await sender.close()
 
-    async def _open(self, connection: Any) -> AsyncSender:
+    async def _aask_with(self, sender: AsyncSender, request: protocol.Request) -> Prediction:
+        with self._cleaned():
+            answer = await sender.send(request)
+            if len(answer.body) < _LARGE:
+                return protocol.read_prediction(request, answer, time.time())
+            read = sync_to_async(protocol.read_prediction)
+            return await read(request, answer, time.time())
+
+    @contextmanager
+    def _cleaned(self) -> Iterator[None]:
+        """Take the key out of an error whose text the API made of it."""
+        try:
+            yield
+        except APIError as error:
+            raise error.without(self.settings.api_key) from None
+
+    async def _open(self) -> AsyncSender:
+        connection = await get_async_connection(self.quickrouter_conn_id, hook=self)
+
         def prepare() -> tuple[str | None, Any]:
             # In a thread: reading the extras masks secrets, reading certificates reads files.
             self.settings = self._read(connection)
@@ -192,6 +227,7 @@ class QuickRouterHook(HttpHook):
 
     def _read(self, connection: Any) -> Settings:
         settings = Settings.of(connection)
+        tls_context(settings.verify, settings.cert)  # for its check of the files
         mask_secret(settings.api_key)
         for proxy in settings.proxies.values():
             mask_secret(requests.utils.get_auth_from_url(proxy)[1] or None)

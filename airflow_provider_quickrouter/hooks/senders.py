@@ -1,30 +1,52 @@
-"""The two ways to send a request. Nothing is decided here: an answer, or a connection error.
+"""The two ways to send a request: an answer comes back, or one of three errors.
 
-Both take proxies, CA bundle and client certificate from the same place: what ``requests``
-makes of the connection and of the environment. Neither follows a redirect.
+The errors tell what matters for money: nothing can be sent (the connection's settings are wrong),
+nothing was sent (no connection came about), or it was sent and the answer is lost. Both senders
+take proxies, CA bundle and client certificate from the same place: what ``requests`` makes of the
+connection and of the environment. Neither follows a redirect.
 """
 
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import requests
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH
+from requests.exceptions import (
+    InvalidHeader,
+    InvalidSchema,
+    InvalidURL,
+    MissingSchema,
+)
 from requests.utils import select_proxy
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
 from airflow_provider_quickrouter.api.errors import (
     ConnectionLostError,
     InvalidConnectionError,
     NotConnectedError,
+    QuickRouterError,
 )
 from airflow_provider_quickrouter.api.protocol import Answer, Request
 from airflow_provider_quickrouter.hooks.settings import Settings
 
-_BEFORE_SENDING = (ConnectTimeoutError, NewConnectionError, SSLError)
+MAX_BODY = 32 * 2**20
+"""Bytes of an answer. A prediction with pictures as ``data:`` URIs has some; more is no answer."""
+
+_CHUNK = 2**16
+_MAX_HEADER = 2**16
+_SETTINGS = (InvalidHeader, InvalidSchema, InvalidURL, MissingSchema)
+_ASYNC_BEFORE_SENDING = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+)
+_BEFORE_SENDING = (ConnectTimeoutError, NewConnectionError, ProxyError)
 
 
 class BearerAuth(requests.auth.AuthBase):
@@ -45,23 +67,42 @@ def environment(session: requests.Session, url: str) -> dict[str, Any]:
     return dict(session.merge_environment_settings(url, *given))
 
 
+class Session(requests.Session):
+    """A session that does not even look where a redirect leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow none."""
+
+
 def send(session: requests.Session, settings: Settings, request: Request) -> Answer:
     """Send with ``requests``; blocks.
 
-    :raises NotConnectedError: nothing was sent.
+    :raises InvalidConnectionError: the settings cannot work; nothing was sent.
+    :raises NotConnectedError: no connection came about; nothing was sent.
     :raises ConnectionLostError: it was sent, the answer is unknown.
     """
     url = settings.url(request)
     plain = requests.Request(request.method, url, headers=dict(request.headers), json=request.body)
-    timeout = (settings.timeout[0], settings.read_timeout(request))
+    limits = (settings.timeout[0], settings.read_timeout(request))
+    options = environment(session, url) | {"stream": True}
     try:
         prepared = session.prepare_request(plain)
-        response = session.send(
-            prepared, timeout=timeout, allow_redirects=False, **environment(session, url)
-        )
-    except requests.RequestException as error:
+        with session.send(prepared, timeout=limits, **options) as response:
+            body = _read(response, time.monotonic() + sum(limits))
+    except (OSError, ValueError, HTTPError) as error:
         raise _requests_error(error, settings) from None
-    return _answer(response.status_code, response.headers, response.content, settings)
+    return _answer(response.status_code, response.headers, body)
+
+
+def _read(response: requests.Response, until: float) -> bytes:
+    """Read a body of bounded size until an instant of the monotonic clock."""
+    body = bytearray()
+    # Not iter_content: it waits for a whole chunk, however slowly that drips in.
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > MAX_BODY or time.monotonic() > until:
+            raise HTTPError("too large or too slow")
+    return bytes(body)
 
 
 class AsyncSender:
@@ -76,19 +117,21 @@ class AsyncSender:
         self._settings = settings
         self._options: dict[str, Any] = {"proxy": proxy, "ssl": tls, "allow_redirects": False}
         headers = {**headers, "Authorization": f"Bearer {settings.api_key}"}
-        self._session = aiohttp.ClientSession(headers=headers)
+        self._session = aiohttp.ClientSession(
+            headers=headers, max_line_size=_MAX_HEADER, max_field_size=_MAX_HEADER
+        )
 
     async def send(self, request: Request) -> Answer:
         """Send one request; the errors are those of :func:`send`."""
         connect, read = self._settings.timeout[0], self._settings.read_timeout(request)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
+        timeout = aiohttp.ClientTimeout(total=connect + read, sock_connect=connect, sock_read=read)
         url = self._settings.url(request)
         try:
             async with self._session.request(
                 request.method, url, headers=request.headers, timeout=timeout, **self._options
             ) as response:
-                body = await response.read()
-                return _answer(response.status, response.headers, body, self._settings)
+                body = await _aread(response)
+                return _answer(response.status, response.headers, body)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _aiohttp_error(error, self._settings) from None
 
@@ -97,43 +140,83 @@ class AsyncSender:
         await self._session.close()
 
 
-def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, Any]:
+async def _aread(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise aiohttp.ClientPayloadError("too large")
+    return bytes(body)
+
+
+def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, ssl.SSLContext]:
     """Translate :func:`environment` for aiohttp. Reads files, so not on an event loop."""
     merged = environment(session, url)
-    return select_proxy(url, merged["proxies"]), _tls(merged["verify"], merged["cert"])
+    proxy = select_proxy(url, merged["proxies"])
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise InvalidConnectionError("extra.proxies: only http and https proxies can be used.")
+    return proxy, tls_context(merged["verify"], merged["cert"])
 
 
-def _tls(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
-    bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
-    context = ssl.create_default_context(cafile=bundle)
+def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
+    """Make the TLS settings of a connection.
+
+    :raises InvalidConnectionError: a file cannot be used as what it is given for.
+    """
+    try:
+        context = ssl.create_default_context()
+        bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
+        folder = Path(bundle).is_dir()
+        context.load_verify_locations(**{"capath" if folder else "cafile": bundle})
+        if cert:
+            context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+    except OSError as error:
+        raise InvalidConnectionError(
+            f"extra.verify, extra.cert: a file cannot be used ({_name(error)})."
+        ) from None
     if verify is False:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if cert:
-        context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
     return context
 
 
-def _answer(status: int, headers: Mapping[str, str], body: bytes, settings: Settings) -> Answer:
-    """Take over what came, without the key should a gateway echo it in an error."""
-    clean = body.replace(settings.api_key.encode(), b"***")
-    return Answer(status, {name.lower(): value for name, value in headers.items()}, clean)
+def _answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    return Answer(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
-def _requests_error(error: requests.RequestException, settings: Settings) -> Exception:
-    if isinstance(error, ValueError):
-        return InvalidConnectionError(f"host: {settings.base_url} cannot be used ({_name(error)}).")
+def _requests_error(error: Exception, settings: Settings) -> QuickRouterError:
     reason = getattr(error.args[0], "reason", error.args[0]) if error.args else None
+    if _untrusted(reason):
+        return _not_trusted(settings)
     if isinstance(error, requests.ConnectTimeout) or isinstance(reason, _BEFORE_SENDING):
         return NotConnectedError(f"no connection to {settings.base_url} ({_name(reason)})")
+    if isinstance(error, _SETTINGS):
+        return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
     return ConnectionLostError(f"no answer from {settings.base_url} ({_name(error)})")
 
 
-def _aiohttp_error(error: Exception, settings: Settings) -> Exception:
+def _aiohttp_error(error: Exception, settings: Settings) -> QuickRouterError:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return _not_trusted(settings)
     if isinstance(error, aiohttp.InvalidURL):
-        return InvalidConnectionError(f"host: {settings.base_url} cannot be used ({_name(error)}).")
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
+    if isinstance(error, _ASYNC_BEFORE_SENDING):
         return NotConnectedError(f"no connection to {settings.base_url} ({_name(error)})")
     return ConnectionLostError(f"no answer from {settings.base_url} ({_name(error)})")
+
+
+def _untrusted(reason: object) -> bool:
+    """Whether a certificate was refused. Any other TLS error may come after sending."""
+    causes = [*getattr(reason, "args", ()), getattr(reason, "__cause__", None)]
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
+
+
+def _not_trusted(settings: Settings) -> InvalidConnectionError:
+    return InvalidConnectionError(
+        f"extra.verify: the certificate of {settings.base_url} is not trusted; name a CA bundle "
+        "that has its authority. Nothing was sent."
+    )
 
 
 def _name(error: object) -> str:

@@ -6,8 +6,10 @@ Each field is checked here, before anything is sent, with an error that names it
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +21,13 @@ DEFAULT_PATH_PREFIX = "/replicate/v1"
 DEFAULT_TIMEOUT = (10.0, 60.0)
 """Seconds: to connect, and between two bytes of an answer. A create that times out while
 reading is uncertain and may be paid for, so the second is generous."""
+
+_HOST = (
+    "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without user, "
+    "query or key; the key goes into the password."
+)
+_FLAGS = dict.fromkeys(("true", "1", "yes", "on"), True)
+_FLAGS |= dict.fromkeys(("false", "0", "no", "off"), False)
 
 
 @dataclass(frozen=True)
@@ -47,16 +56,19 @@ class Settings:
 
         :raises InvalidConnectionError: names the field and the remedy.
         """
-        extra = {k: v for k, v in connection.extra_dejson.items() if v not in (None, "")}
+        given = connection.extra_dejson
+        if not isinstance(given, dict):
+            raise InvalidConnectionError('extra: must be a JSON object, such as {"timeout": 30}.')
+        extra = {name: value for name, value in given.items() if value not in (None, "")}
         return cls(
             base_url=_base_url(connection),
-            path_prefix=_path_prefix(connection.extra_dejson.get("path_prefix")),
+            path_prefix=_path_prefix(given.get("path_prefix")),
             api_key=_api_key(connection.password),
             timeout=_timeout(extra.get("timeout")),
             proxies=_proxies(extra.get("proxies")),
-            verify=_flag_or_path(extra.get("verify", True)),
+            verify=_verify(extra.get("verify", True)),
             cert=_cert(extra.get("cert")),
-            trust_env=_flag_or_path(extra.get("trust_env", True)) is not False,
+            trust_env=_flag("trust_env", extra.get("trust_env", True)),
             console_url=_console_url(extra.get("console_url")),
         )
 
@@ -79,20 +91,25 @@ class Settings:
 def _base_url(connection: Any) -> str:
     host = connection.host or DEFAULT_BASE_URL
     url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in url:
-        raise InvalidConnectionError(
-            "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without "
-            "user, query or key; the key goes into the password."
-        )
-    port = f":{connection.port}" if connection.port and not parts.port else ""
-    return f"{parts.scheme}://{parts.netloc}{port}{parts.path.rstrip('/')}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or connection.port
+    except ValueError:
+        raise InvalidConnectionError(_HOST) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or set("?#@") & set(url):
+        raise InvalidConnectionError(_HOST)
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
 def _path_prefix(value: Any) -> str:
     """``/replicate/v1`` if not set; an empty text or ``/`` means none."""
-    prefix = DEFAULT_PATH_PREFIX if value is None else str(value).strip("/")
-    return f"/{prefix.strip('/')}" if prefix else ""
+    prefix = (DEFAULT_PATH_PREFIX if value is None else str(value)).strip("/")
+    if not re.fullmatch(r"[\w./-]*", prefix, re.ASCII) or ".." in prefix:
+        raise InvalidConnectionError(
+            f"extra.path_prefix: {value!r} is no path such as /replicate/v1 or /v1."
+        )
+    return f"/{prefix}" if prefix else ""
 
 
 def _api_key(password: str | None) -> str:
@@ -136,13 +153,29 @@ def _proxies(value: Any) -> Mapping[str, str]:
     return dict(proxies)
 
 
+def _verify(value: Any) -> bool | str:
+    flag = _FLAGS.get(str(value).strip().casefold())
+    return _file("verify", value) if flag is None else flag
+
+
 def _cert(value: Any) -> str | tuple[str, str] | None:
     paths = _json(value) if isinstance(value, str) and value.startswith("[") else value
     if isinstance(paths, list | tuple) and len(paths) == 2:
-        return str(paths[0]), str(paths[1])
-    if paths is None or isinstance(paths, str):
-        return paths
-    raise InvalidConnectionError("extra.cert: must be a path, or [certificate path, key path].")
+        return _file("cert", paths[0]), _file("cert", paths[1])
+    return None if paths is None else _file("cert", paths)
+
+
+def _file(name: str, path: Any) -> str:
+    if not isinstance(path, str) or not Path(path).exists():
+        raise InvalidConnectionError(f"extra.{name}: {path!r} is no file on this machine.")
+    return path
+
+
+def _flag(name: str, value: Any) -> bool:
+    flag = _FLAGS.get(str(value).strip().casefold())
+    if flag is None:
+        raise InvalidConnectionError(f"extra.{name}: {value!r} is neither true nor false.")
+    return flag
 
 
 def _console_url(value: Any) -> str | None:
@@ -151,11 +184,6 @@ def _console_url(value: Any) -> str | None:
     raise InvalidConnectionError(
         "extra.console_url: must be an http(s) address with {id} where the prediction's id goes."
     )
-
-
-def _flag_or_path(value: Any) -> bool | str:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    return words.get(str(value).strip().casefold(), str(value))
 
 
 def _json(text: str) -> Any:

@@ -25,7 +25,7 @@ class QuickRouterSubmitPredictionOperator(BaseOperator):
 
     XCom: ``return_value`` is the id, ``prediction`` the manifest. The prediction costs money
     once it is accepted. If Airflow retries the task, it submits anew; a create whose answer
-    was lost fails without a retry, since it may have been accepted.
+    was lost, also by ``execution_timeout``, fails without a retry, since it may have been accepted.
 
     :param input: dict, or a model of ``api.models``; may hold templates at any depth. For a
         known model it is checked, as far as it is constant, when the DAG is parsed.
@@ -52,7 +52,8 @@ class QuickRouterSubmitPredictionOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.input = input if is_template(input) else as_dict(input)
+        with airflow_errors():
+            self.input = input if is_template(input) else as_dict(input)
         self.version = version
         self.model = model
         self.cancel_after = cancel_after
@@ -73,19 +74,26 @@ class QuickRouterSubmitPredictionOperator(BaseOperator):
             prediction = self.hook.create_prediction(
                 self.input, version=self.version, model=self.model, cancel_after=self.cancel_after
             )
-        publish(context, prediction.manifest(self.hook.prediction_url(prediction.id)))
         self.log.info("Submitted prediction %s", prediction.id)
+        try:
+            publish(context, prediction.manifest(self.hook.prediction_url(prediction.id)))
+        except Exception:
+            self.log.exception("The manifest of prediction %s was not stored", prediction.id)
         return prediction.id
 
     def _check_constants(self) -> None:
-        """Refuse what is already known to be wrong; templates are checked when the task runs."""
-        check_cancel_after(self.cancel_after)
-        if is_template(self.version) or is_template(self.model):
-            return
-        reference = check_reference(version=self.version, model=self.model)
-        if isinstance(self.input, dict):
-            templates = {name for name, value in self.input.items() if is_template(value)}
-            check_input(self.input, reference, ignore=templates)
+        """Refuse what is already known to be wrong; templates are checked when the task runs.
+
+        The error is Airflow's at once: a mapped task comes here on the worker.
+        """
+        with airflow_errors():
+            check_cancel_after(self.cancel_after)
+            if is_template(self.version) or is_template(self.model):
+                return
+            reference = check_reference(version=self.version, model=self.model)
+            if isinstance(self.input, dict):
+                templates = {name for name, value in self.input.items() if is_template(value)}
+                check_input(self.input, reference, ignore=templates)
 
 
 def is_template(value: Any) -> bool:

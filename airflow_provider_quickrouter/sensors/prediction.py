@@ -25,7 +25,7 @@ from airflow_provider_quickrouter.api.polling import (
     Again,
     Watch,
 )
-from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
 from airflow_provider_quickrouter.hooks.exceptions import as_airflow
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink, publish
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
@@ -45,11 +45,13 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
     XCom: ``return_value`` is the output, ``prediction`` the manifest; both are the same in
     every mode. A prediction that ended badly fails the task for good, since a retry would find
     the same end; ``soft_fail`` skips instead, in every mode. Trouble with the API is waited
-    out for ten minutes; then the task fails and a retry takes up the same prediction.
+    out for ten minutes; then the task fails and a retry takes up the same prediction. In
+    ``reschedule`` mode, where each poke is a new process, it is waited out until ``timeout``.
 
     :param prediction_id: the id that the submitting task returned.
     :param poke_interval: seconds, the longest pause between two questions; the first ones come
-        quicker. In ``reschedule`` mode it is the pause, and 60 or more is kind to the scheduler.
+        quicker. In ``reschedule`` mode it is the pause, and 60 or more is kind to the scheduler;
+        only there ``exponential_backoff`` and ``max_wait`` have a meaning.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
@@ -97,6 +99,7 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
+        self._pause = self.poke_interval  # also if an error ends this poke and silent_fail goes on
         step = self._ask(context)
         if isinstance(step, Outcome):
             return PokeReturnValue(is_done=True, xcom_value=self._finish(context, step))
@@ -112,7 +115,7 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
         try:
             return super().execute(context)
         except AirflowSensorTimeout:
-            self._end(self._watch(context).timed_out())
+            return self._finish(context, self._watch(context).timed_out())
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -128,6 +131,8 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
         try:
             seen = self.hook.get_prediction(self.prediction_id)
         except APIError as error:
+            if not (watch.last or watch.trouble):
+                self._publish(context, Prediction.unseen(self.prediction_id))
             return self._tell(watch.failed(error, time.time()))
         except QuickRouterError as error:
             self._fail(error)
@@ -149,7 +154,10 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
         return self._waiting
 
     def _started_at(self, context: Context) -> float:
-        """When the first poke was, also for a poke in a later process (Airflow 3 tells it)."""
+        """When the first poke was, also for a poke in a later process.
+
+        Airflow 2.11 does not tell: there an unknown id is asked for until ``timeout``.
+        """
         ask_airflow = getattr(context["ti"], "get_first_reschedule_date", None)
         first = ask_airflow(context) if self.reschedule and ask_airflow else None
         return first.timestamp() if first else time.time()
@@ -170,24 +178,26 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
         """End the wait: every path leads here, so every path ends alike."""
         if outcome.prediction:
             self._publish(context, outcome.prediction)
-        self._end(outcome)
-        return outcome.output
-
-    def _with_log(self, outcome: Outcome) -> Outcome:
-        """Fetch the model's log for the message of a failure: events do not carry it."""
-        if outcome.reason is Reason.SUCCEEDED or not outcome.prediction:
-            return outcome
-        try:
-            logs = self.hook.get_prediction(outcome.prediction_id).logs
-        except QuickRouterError as error:
-            self.log.warning("The model's log could not be fetched: %s", error)
-            return outcome
-        return replace(outcome, prediction=replace(outcome.prediction, logs=logs))
-
-    def _end(self, outcome: Outcome) -> None:
         error = outcome.exception()
         if error:
             self._fail(error)
+        if LEFT_OUT in str(outcome.output):
+            self.log.warning("A part of the output is too large for XCom: a note stands for it")
+        return outcome.output
+
+    def _with_log(self, outcome: Outcome) -> Outcome:
+        """Ask once more after a bad end: events do not carry the model's log.
+
+        What is over by now, a success after the deadline say, counts as it is.
+        """
+        if outcome.reason in (Reason.SUCCEEDED, Reason.API_ERROR):
+            return outcome
+        try:
+            seen = self.hook.get_prediction(outcome.prediction_id)
+        except QuickRouterError as error:
+            self.log.warning("The model's log could not be fetched: %s", error)
+            return outcome
+        return Outcome.of(seen, time.time()) or replace(outcome, prediction=seen)
 
     def _fail(self, error: QuickRouterError) -> NoReturn:
         """Raise what Airflow understands; ``soft_fail`` and ``never_fail`` skip in every mode."""

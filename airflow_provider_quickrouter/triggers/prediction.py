@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_quickrouter.api.errors import APIError
+from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+
+SHORTEST_QUESTION = 5.0
+"""Seconds that a question at, or after, the deadline may still take."""
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):
@@ -67,9 +71,13 @@ class QuickRouterPredictionTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; yield one event."""
         hook = await sync_to_async(self._hook)()
-        async with hook:
-            outcome = await self._wait(hook)
-        yield TriggerEvent(outcome.to_payload(hook.prediction_url(self.prediction_id)))
+        try:
+            async with hook:
+                outcome = await self._wait(hook)
+                url = hook.prediction_url(self.prediction_id)
+        except QuickRouterError as error:
+            outcome, url = Outcome.of_error(self.prediction_id, error), ""
+        yield TriggerEvent(outcome.to_payload(url))
 
     async def _wait(self, hook: QuickRouterHook) -> Outcome:
         watch = Watch(self.prediction_id, self.started_at, self.deadline, self.poll_interval)
@@ -83,10 +91,19 @@ class QuickRouterPredictionTrigger(BaseTrigger):
 
     async def _ask(self, hook: QuickRouterHook, watch: Watch) -> Again | Outcome:
         try:
-            seen = await hook.aget_prediction(self.prediction_id)
-        except APIError as error:
+            async with asyncio.timeout(self._left()):
+                seen = await hook.aget_prediction(self.prediction_id)
+        except QuickRouterError as error:
             return watch.failed(error, time.time())
+        except TimeoutError:
+            return watch.failed(ConnectionLostError("no answer before the deadline"), time.time())
         return watch.saw(seen, time.time())
+
+    def _left(self) -> float | None:
+        """Seconds that one question may take: until the deadline, but never none at all."""
+        if self.deadline is None:
+            return None
+        return max(SHORTEST_QUESTION, self.deadline - time.time())
 
     def _hook(self) -> QuickRouterHook:
         # In a thread: importing the HTTP clients takes half a second.

@@ -28,12 +28,23 @@ def test_each_error_is_documented(kind: type[Exception]) -> None:
 @pytest.mark.parametrize("kind", errors.APIError.__subclasses__())
 def test_an_error_rebuilt_in_another_process_is_equal(kind: type[errors.APIError]) -> None:
     error = kind("text", status=500, request_id="r", retry_after=2.5)
-    again = errors.APIError.from_payload(json.loads(json.dumps(error.to_payload())))
+    again = errors.from_payload(json.loads(json.dumps(error.to_payload())))
     assert (type(again), vars(again), str(again)) == (kind, vars(error), str(error))
 
 
+@pytest.mark.parametrize("kind", [errors.InvalidInputError, errors.InvalidConnectionError])
+def test_an_error_of_the_authors_crosses_the_border_too(kind: type[Exception]) -> None:
+    again = errors.from_payload(kind("timeout: soon").to_payload())  # type: ignore[attr-defined]
+    assert (type(again), str(again)) == (kind, "timeout: soon")
+
+
+def test_a_key_that_the_api_echoed_is_taken_out() -> None:
+    error = errors.UpstreamError("bad key qr-1", request_id="for qr-1").without("qr-1")
+    assert "qr-1" not in str(error) + repr(error) + str(vars(error))
+
+
 def test_an_error_of_another_version_is_tolerated() -> None:
-    again = errors.APIError.from_payload({"type": "BrandNewError", "colour": "blue"})
+    again = errors.from_payload({"type": "BrandNewError", "colour": "blue"})
     assert type(again) is errors.UpstreamError
     assert str(again) == "the error's text was lost."
 

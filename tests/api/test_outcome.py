@@ -104,14 +104,37 @@ def test_an_event_holds_neither_log_nor_input() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [None, {}, {"reason": "splendid"}, {"reason": "succeeded"}, {"reason": None}]
+    "changes",
+    [
+        {"reason": "splendid"},
+        {"reason": None},
+        {"reason": {"a": 1}},
+        {"manifest": None},
+        {"manifest": "text"},
+        {"manifest": {"status": "succeeded"}},
+        {"manifest": {"id": "p1", "status": "failed"}},
+        {"error": "text"},
+        None,
+    ],
 )
 def test_an_event_that_cannot_be_understood_is_never_success(
-    payload: dict[str, Any] | None,
+    changes: dict[str, Any] | None,
 ) -> None:
-    outcome = Outcome.from_payload(payload)
+    good = over(status="succeeded", output="https://x").to_payload("https://link")
+    assert Outcome.from_payload(good).reason is Reason.SUCCEEDED
+    outcome = Outcome.from_payload(changes and good | changes)
     assert outcome.reason is Reason.API_ERROR
     assert isinstance(outcome.exception(), errors.APIError)
+
+
+def test_an_api_error_without_its_error_is_still_an_error() -> None:
+    lost = Outcome(reason=Reason.API_ERROR, prediction_id="p1").exception()
+    assert isinstance(lost, errors.UpstreamError)
+
+
+def test_a_wait_that_cannot_begin_to_ask_ends_with_the_reason() -> None:
+    error = errors.InvalidConnectionError("extra.timeout: 'soon'")
+    assert Outcome.of_error("p1", error).exception() is error
 
 
 def test_an_api_error_is_raised_as_it_was() -> None:

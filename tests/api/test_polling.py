@@ -28,6 +28,10 @@ def middle() -> float:
     return 0.5
 
 
+def exactly() -> float:
+    return 0.0
+
+
 def watch(**fields: Any) -> Watch:
     return Watch("p1", START, jitter=fields.pop("jitter", middle), **fields)
 
@@ -217,7 +221,7 @@ def test_a_create_is_sent_again_only_when_it_was_certainly_not_accepted() -> Non
 
 def test_a_create_is_sent_again_after_1_2_4_8_seconds_and_for_two_minutes_at_most() -> None:
     error, waited, pauses = errors.NotConnectedError("refused"), 0.0, list[float]()
-    while (after := resend_after(error, len(pauses) + 1, waited)) is not None:
+    while (after := resend_after(error, len(pauses) + 1, waited, exactly)) is not None:
         pauses.append(after)
         waited += after
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
@@ -225,5 +229,9 @@ def test_a_create_is_sent_again_after_1_2_4_8_seconds_and_for_two_minutes_at_mos
 
 
 def test_a_create_waits_as_long_as_a_429_asks_or_leaves_it_to_the_scheduler() -> None:
-    assert resend_after(errors.RateLimitError("slow", retry_after=30), 1, 0) == 30
+    limit = errors.RateLimitError("slow", retry_after=30)
+    assert resend_after(limit, 1, 0, exactly) == 30
+    spread = resend_after(limit, 1, 0, middle)
+    assert spread is not None
+    assert 30 < spread <= 33
     assert resend_after(errors.RateLimitError("slow", retry_after=300), 1, 0) is None

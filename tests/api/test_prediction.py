@@ -87,6 +87,8 @@ def test_an_absent_state_is_called_unknown() -> None:
         ("", []),
         ([], []),
         ([None], []),
+        ([[None]], []),
+        ({"image": None}, []),
         ({}, []),
         (IMAGE, [IMAGE]),
         ("plain text", ["plain text"]),
@@ -173,6 +175,35 @@ def test_very_long_text_and_very_long_lists_are_left_out() -> None:
     tokens = prediction(output=["token"] * MAX_JSON).manifest(LINK)["output"]
     assert len(tokens) == 1
     assert "left out of XCom: output of" in tokens[0]
+
+
+def test_nothing_else_in_the_manifest_is_large_either() -> None:
+    manifest = prediction(
+        status="s" * 1_000_000,
+        model="m" * 1_000_000,
+        version=" DATA:image/png;base64," + "A" * 400_000,
+        error="e" * 1_000_000,
+        metrics={str(number): number for number in range(50_000)},
+        output={"data:image/png;base64,AAAA": [[[]] * 9, "x"]},
+    ).manifest(LINK)
+    assert len(json.dumps(manifest)) < 2_000
+    assert "base64" not in json.dumps(manifest)
+
+
+def test_output_that_is_nested_too_deeply_is_left_out_from_there_on() -> None:
+    nested: Any = "x"
+    for _ in range(900):
+        nested = [nested]
+    assert "more than 20 levels" in json.dumps(prediction(output=nested).manifest(LINK))
+
+
+def test_halves_of_surrogate_pairs_can_be_stored() -> None:
+    manifest = prediction(error="\ud800", output=["\ud800"], logs="\ud800").manifest(LINK)
+    assert json.dumps(manifest, ensure_ascii=False).encode()
+
+
+def test_the_last_year_of_the_calendar_is_no_time() -> None:
+    assert prediction(completed_at="9999-12-31T23:30:00Z").manifest(LINK)["expires_at"] is None
 
 
 def test_nine_hundred_tokens_stay() -> None:

@@ -81,7 +81,10 @@ def test_wait_asks_the_server_to_hold_its_answer() -> None:
         ({"version": "a/b\n"}, "is not owner/name"),
         ({"model": STABLE_DIFFUSION}, "goes to version="),
         ({"model": "a/../b"}, "is not owner/name"),
-        ({"model": "a/b", "cancel_after": 4}, "cancel_after: 4 s is too short"),
+        ({"model": "a/b", "cancel_after": 4}, "cancel_after: 4 is no number of seconds from 5 on"),
+        ({"model": "a/b", "cancel_after": float("nan")}, "cancel_after: nan"),
+        ({"model": "a/b", "cancel_after": "1h30m"}, "cancel_after: '1h30m'"),
+        ({"version": 5}, "version: 5 is no text"),
         ({"model": "a/b", "wait": 61}, "wait: 61 is out of range"),
         ({"model": "a/b", "wait": 0}, "wait: 0 is out of range"),
     ],
@@ -116,6 +119,8 @@ def test_a_good_answer_is_a_prediction() -> None:
 def test_numbers_that_json_does_not_have_are_read_as_null() -> None:
     body = b'{"id": "%s", "metrics": {"predict_time": NaN}}' % ID.encode()
     assert protocol.read_prediction(GET, answer(200, body), NOW).metrics == {"predict_time": None}
+    body = b'{"id": "%s", "metrics": {"predict_time": 1e999}}' % ID.encode()
+    assert protocol.read_prediction(GET, answer(200, body), NOW).metrics == {"predict_time": None}
 
 
 QUOTA = {"error": {"message": "user quota is not enough", "code": "insufficient_user_quota"}}
@@ -133,7 +138,7 @@ FIELDS = REPLICATE | {"status": 422, "invalid_fields": {"input.prompt": "is requ
         (
             answer(422, {"detail": "no", "invalid_fields": ["a"]}),
             errors.InvalidRequestError,
-            "0: a",
+            "no: a",
         ),
         (answer(401, {"detail": "Unauthenticated"}), errors.AuthenticationError, "API key"),
         (answer(402, REPLICATE), errors.QuotaError, "Top up"),
@@ -177,6 +182,14 @@ FIELDS = REPLICATE | {"status": 422, "invalid_fields": {"input.prompt": "is requ
         (answer(200, {"success": False, "message": "busy"}), errors.UpstreamError, "busy"),
         (answer(200, {"code": 401, "message": "bad key"}), errors.AuthenticationError, "bad key"),
         (answer(200, {"code": "429", "message": "slow"}), errors.RateLimitError, "slow"),
+        (answer(200, {"code": 422, "message": "bad"}), errors.InvalidRequestError, "bad"),
+        (
+            answer(200, {"success": False, "code": "model_not_found", "message": "x"}),
+            errors.NoChannelError,
+            "x",
+        ),
+        (answer(422, {"detail": "no", "invalid_fields": 5}), errors.InvalidRequestError, "no"),
+        (answer(502, b"<html><title>" + b" " * 50_000), errors.UpstreamError, "an HTML page"),
         (answer(200, {"id": "other", "status": "succeeded"}), errors.UpstreamError, "'other'"),
         (answer(200, {"id": "../x", "status": "succeeded"}), errors.UpstreamError, "'../x'"),
     ],
@@ -210,7 +223,10 @@ def test_a_text_that_is_only_json_null_is_named_by_its_status() -> None:
         (answer(429, {}, retry_after="7"), 7),
         (answer(429, {}, retry_after="Sun, 01 Mar 2026 12:00:09 GMT"), 9),
         (answer(429, {}, retry_after="Sun, 01 Mar 2026 11:00:00 GMT"), 0),
-        (answer(429, {}, retry_after="-3"), 0),
+        (answer(429, {"detail": "resets in ~30s"}, retry_after="-3"), 30),
+        (answer(429, {"detail": "resets in ~30s", "retry_after": False}), 30),
+        (answer(429, b'{"retry_after": 1' + b"0" * 400 + b"}"), None),
+        (answer(429, {"detail": "retry in" + " " * 50_000 + "3 seconds"}), None),
         (answer(429, {}, retry_after="1e99"), 86_400),
         (answer(429, {}, retry_after="soon"), None),
         (answer(429, {"detail": "x", "retry_after": 11}), 11),
@@ -242,6 +258,9 @@ def test_the_time_to_wait_is_read_from_header_body_or_text(
         answer(201, {"status": "starting"}),
         answer(201, {"id": "../x"}),
         answer(200, {"success": False, "message": "busy"}),
+        answer(201, {"id": ID, "status": "starting", "code": 429}),
+        answer(201, {"id": ID, "status": "429"}),
+        answer(201, {"id": ID, "success": False}),
     ],
 )
 def test_a_create_that_may_have_been_accepted_is_uncertain(reply: Answer) -> None:

@@ -3,8 +3,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,6 +243,137 @@ def test_a_proxy_of_the_environment_is_used_unless_it_is_not_trusted(
         get(ID)
 
 
+@both_senders
+def test_a_proxy_without_a_scheme_is_an_http_proxy(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    httpserver.expect_request(f"/replicate/v1/predictions/{ID}").respond_with_json({"id": ID})
+    monkeypatch.setenv("http_proxy", f"127.0.0.1:{httpserver.port}")
+    connect(monkeypatch, host="http://gateway.invalid")
+    assert get(ID).id == ID
+
+
+@both_senders
+def test_a_socks_proxy_of_the_environment_is_refused_without_sending_anything(
+    monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0.1)
+        monkeypatch.setenv("http_proxy", f"socks5://127.0.0.1:{proxy.getsockname()[1]}")
+        connect(monkeypatch, host="http://gateway.invalid")
+        with pytest.raises(errors.InvalidConnectionError):
+            get(ID)
+        with pytest.raises(TimeoutError):
+            proxy.accept()
+
+
+@both_senders
+@pytest.mark.parametrize("host", ["http://gateway.invalid", "https://gateway.invalid"])
+def test_a_dead_proxy_means_that_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch, get: Get, host: str
+) -> None:
+    proxy = f"http://127.0.0.1:{unused_port()}"
+    connect(monkeypatch, host=host, extra={"proxies": {"http": proxy, "https": proxy}})
+    with pytest.raises(errors.NotConnectedError):
+        get(ID)
+
+
+@both_senders
+def test_a_proxy_that_refuses_the_tunnel_means_that_nothing_was_sent(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    proxies = {"https": httpserver.url_for("")}
+    connect(monkeypatch, host="https://gateway.invalid", extra={"proxies": proxies})
+    with pytest.raises(errors.NotConnectedError):
+        get(ID)
+
+
+@both_senders
+def test_a_file_that_is_no_certificate_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, get: Get
+) -> None:
+    odd = tmp_path / "odd.pem"
+    odd.write_text("no certificate")
+    connect(monkeypatch, host=f"https://127.0.0.1:{unused_port()}", extra={"verify": str(odd)})
+    with pytest.raises(errors.InvalidConnectionError, match="verify"):
+        get(ID)
+
+
+@both_senders
+def test_an_answer_that_drips_is_left_after_the_timeout(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    with dripping_server() as port:
+        host = f"http://127.0.0.1:{port}"
+        connect(monkeypatch, host=host, extra={"timeout": [0.2, 0.4]})
+        started = time.monotonic()
+        with pytest.raises(errors.ConnectionLostError):
+            get(ID)
+        assert time.monotonic() - started < 3
+
+
+@both_senders
+def test_an_endless_answer_is_left_when_it_is_too_large(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    prediction = create()
+    monkeypatch.setattr("airflow_provider_quickrouter.hooks.senders.MAX_BODY", 100)
+    with pytest.raises(errors.ConnectionLostError):
+        get(prediction.id)
+
+
+@both_senders
+def test_a_large_answer_is_read(gateway: Sandbox, get: Get) -> None:
+    uri = "data:image/png;base64," + "A" * 2**20
+    body = {"prompt": "x", "sandbox": {"output": [uri], "processing": 0}}
+    prediction = QuickRouterHook().create_prediction(body, version=STABLE_DIFFUSION)
+    assert get(prediction.id).items == [uri]
+
+
+@both_senders
+def test_a_short_key_does_not_change_what_is_read(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    with Sandbox(processing=0) as open_gateway:
+        connect(monkeypatch, host=open_gateway.url, password="id")
+        prediction = create()
+        assert get(prediction.id).items[0].endswith("/out-0.png")
+
+
+def test_questions_without_a_block_each_have_their_own_session(gateway: Sandbox) -> None:
+    prediction = create()
+
+    async def ask() -> list[Prediction]:
+        hook = QuickRouterHook()
+        return await asyncio.gather(*[hook.aget_prediction(prediction.id) for _ in range(3)])
+
+    assert {seen.id for seen in asyncio.run(ask())} == {prediction.id}
+
+
+@contextmanager
+def dripping_server() -> Iterator[int]:
+    """A server that sends its answer a byte at a time, for ever."""
+    stop = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")
+            while not stop.wait(0.1):
+                with suppress(OSError):
+                    connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join(5)
+
+
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     return trustme.CA()
@@ -261,7 +396,7 @@ def test_a_private_authority_is_trusted_when_the_connection_names_it(
 ) -> None:
     host = tls_server.url_for("")
     connect(monkeypatch, host=host)
-    with pytest.raises(errors.NotConnectedError):
+    with pytest.raises(errors.InvalidConnectionError, match=r"extra\.verify: the certificate of"):
         get(ID)
     with authority.cert_pem.tempfile() as bundle:
         connect(monkeypatch, host=host, extra={"verify": bundle})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,24 +71,27 @@ def test_a_read_may_take_longer_when_the_server_was_asked_to_hold_its_answer() -
     assert settings().read_timeout(request) == 90
 
 
-def test_extras_of_a_uri_are_text_and_mean_the_same() -> None:
+def test_extras_of_a_uri_are_text_and_mean_the_same(tmp_path: Path) -> None:
+    pem = str(tmp_path / "file.pem")
+    Path(pem).touch()
     as_json = {
         "proxies": {"https": "http://proxy:3128"},
         "verify": False,
-        "cert": ["/c.pem", "/k.pem"],
+        "cert": [pem, pem],
         "trust_env": False,
     }
     as_text = {
         "proxies": '{"https": "http://proxy:3128"}',
         "verify": "false",
-        "cert": '["/c.pem", "/k.pem"]',
+        "cert": f'["{pem}", "{pem}"]',
         "trust_env": "False",
     }
     read = settings(as_json)
     assert read == settings(as_text)
-    assert read.cert == ("/c.pem", "/k.pem")
+    assert read.cert == (pem, pem)
     assert (read.verify, read.trust_env) == (False, False)
-    assert settings({"verify": "/ca.pem", "cert": "/both.pem"}).verify == "/ca.pem"
+    one = settings({"verify": pem, "cert": pem})
+    assert (one.verify, one.cert) == (pem, pem)
 
 
 def test_the_console_url_shows_a_prediction_to_people() -> None:
@@ -116,6 +120,13 @@ def test_the_console_url_shows_a_prediction_to_people() -> None:
         ({}, {"proxies": "http://proxy:3128"}, "extra.proxies: must be an object"),
         ({}, {"proxies": {"https": "socks5://proxy:1080"}}, "extra.proxies"),
         ({}, {"cert": ["/only-one.pem"]}, "extra.cert"),
+        ({}, {"cert": "/nowhere.pem"}, "extra.cert: '/nowhere.pem' is no file on this machine"),
+        ({}, {"verify": "/nowhere.pem"}, "extra.verify: '/nowhere.pem' is no file"),
+        ({}, {"trust_env": "maybe"}, "extra.trust_env: 'maybe' is neither true nor false"),
+        ({}, {"path_prefix": "/v1?key=x"}, "extra.path_prefix"),
+        ({}, {"path_prefix": "/../v1"}, "extra.path_prefix"),
+        ({"host": "http://[bad"}, {}, "host: must be the gateway's base URL"),
+        ({"host": "http://x:port"}, {}, "host: must be the gateway's base URL"),
         ({}, {"console_url": "https://console.example/"}, "extra.console_url"),
     ],
 )
@@ -126,6 +137,20 @@ def test_a_wrong_field_is_named_with_the_remedy_and_without_the_key(
         settings(extra, **fields)
     assert says in str(refused.value)
     assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["off", "no", "0", False])
+def test_off_means_off(word: object) -> None:
+    read = settings({"verify": word, "trust_env": word})
+    assert (read.verify, read.trust_env) == (False, False)
+
+
+def test_extras_that_are_no_object_are_refused() -> None:
+    class Odd:
+        extra_dejson = (1, 2)
+
+    with pytest.raises(InvalidConnectionError, match="extra: must be a JSON object"):
+        Settings.of(Odd())
 
 
 def test_neither_key_nor_proxy_password_is_in_the_repr() -> None:
