@@ -56,16 +56,22 @@ def _modules(*names: str) -> dict[str, Any]:
     return {"integration-name": _NAME, "python-modules": list(names)}
 
 
-def _field(label: str, kind: str, description: str) -> dict[str, Any]:
-    return {"label": label, "description": description, "schema": {"type": [kind, "null"]}}
+def _field(label: str, kind: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {
+        "label": label,
+        "description": description,
+        "schema": {"type": [kind, "null"], **schema},
+    }
 
 
 _CONNECTION_FIELDS = {
     "path_prefix": _field(
-        "Path prefix", "string", "In front of the API's routes; /replicate/v1 if empty."
+        "Path prefix", "string", "In front of the API's routes; / for none, /replicate/v1 if empty."
     ),
     "timeout": _field(
-        "Timeout (seconds)", "number", "For connecting and for each read; 10 and 60 if empty."
+        "Timeout (seconds)",
+        "number",
+        "For connecting and for reading; 10 and 60 if empty. In JSON also [connect, read].",
     ),
     "proxies": _field(
         "Proxies",
@@ -79,7 +85,8 @@ _CONNECTION_FIELDS = {
     "trust_env": _field(
         "Trust environment",
         "boolean",
-        "Take proxies and CA bundle from the environment; true if empty.",
+        "Take proxies and CA bundle from the environment.",
+        default=True,
     ),
     "console_url": _field(
         "Console URL",

@@ -3,8 +3,11 @@
 Its home is kept between starts, so that the history of the runs stays.
 """
 
+import fcntl
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dev.airflow_env import HOST
@@ -32,7 +35,8 @@ def ensure_connection(rest: AirflowRest, fields: dict[str, str]) -> str:
     A connection to anything but a sandbox of this machine was edited by the user, and is kept.
     """
     path = f"/connections/{CONNECTION_ID}"
-    body = {"connection_id": CONNECTION_ID, "host": None, **fields}
+    # Port 0: the Test button of Airflow 3.3's UI refuses a connection that has no port.
+    body = {"connection_id": CONNECTION_ID, "host": None, "port": 0, **fields}
     try:
         host = rest.call("GET", path).get("host") or ""
     except AirflowApiError as error:
@@ -46,15 +50,35 @@ def ensure_connection(rest: AirflowRest, fields: dict[str, str]) -> str:
     return "updated"
 
 
+@contextmanager
+def only_one(file: Path) -> Iterator[None]:
+    """Hold a lock, which ends with the process however it ends.
+
+    :raises RuntimeError: another process has it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RuntimeError("'make airflow' runs already, in this folder") from None
+        yield
+
+
 def up(clock: Clock) -> None:
     """Start everything, say how to use it, and wait for ever."""
     with (
+        only_one(HOME / "lock"),
         chosen_gateway(HOME / "logs", clock.say, SANDBOX_PORT) as gateway,
         LocalAirflow(HOME, DAGS, SETTINGS, port=UI_PORT, say=clock.say) as airflow,
     ):
         clock.say(f"connection {CONNECTION_ID}: {ensure_connection(airflow.rest, gateway)}")
+        if not airflow.url.endswith(f":{UI_PORT}"):
+            clock.say(f"port {UI_PORT} is taken, so the UI has another")
         print(f"\n    Airflow's UI: {airflow.url} (no login: everyone here is admin)")
-        print("    The example DAGs are paused: unpause one, then trigger it.")
+        print("    The example DAGs wait for you to press Trigger; a task's link is under Details.")
+        if "host" in gateway:
+            print(f"    The sandbox and its pictures: {gateway['host']}")
         print(f"    The connection: {airflow.url}/connections")
         print("    Ctrl-C ends everything.\n", flush=True)
         while True:

@@ -85,22 +85,17 @@ def test_the_make_targets_exist() -> None:
 
 
 def test_the_test_of_ones_own_dag_passes(tmp_path: Path) -> None:
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    shutil.copy(ROOT / "dags_examples" / "text_to_image.py", dags)
+    (tmp_path / "dags").mkdir()
+    shutil.copy(ROOT / "dags_examples" / "text_to_image.py", tmp_path / "dags")
     (tmp_path / "test_my_dag.py").write_text(blocks("python")[1])
-    environment = {
-        **os.environ,
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-        "PYTHONPATH": str(dags),
-    }
-    python = [sys.executable, "-m"]
-    migrated = subprocess.run(
-        [*python, "airflow", "db", "migrate"], env=environment, capture_output=True, text=True
+    bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": bin_first, "AIRFLOW__CORE__UNIT_TEST_MODE": "False"}
+    done = subprocess.run(
+        ["bash", "-e", "-c", blocks("bash")[1]],  # noqa: S607
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
-    assert migrated.returncode == 0, migrated.stderr
-    command = [*python, "pytest", "-q", "-p", "no:cacheprovider", "test_my_dag.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout

@@ -152,17 +152,16 @@ def _success(prediction: Prediction, now: float) -> Reason:
 
 
 def _message(outcome: Outcome, ending: str) -> str:
-    """One sentence with id, model, state and the API's error, then the last lines of the log."""
+    """Lines of a message: what happened and why, then the model, then the tail of its log."""
     seen = outcome.prediction
-    model = (seen and (seen.model or seen.version)) or "an unnamed model"
-    parts = [f"Prediction {outcome.prediction_id} of {model} {ending}."]
+    why = f": {seen.error}" if seen and seen.error else "."
+    lines = [f"Prediction {outcome.prediction_id} {ending}{why}"]
+    lines.append(f"Model: {(seen and (seen.model or seen.version)) or 'not named'}.")
     if seen and outcome.reason is Reason.TIMEOUT:
-        parts.append(f"Last state seen: {seen.status_word}.")
-    if seen and seen.error:
-        parts.append(f"The API says: {seen.error}")
+        lines.append(f"Last state seen: {seen.status_word}.")
     if seen and outcome.reason is Reason.EXPIRED and seen.expires_at:
-        parts.append(f"It expired at {seen.expires_at.isoformat(timespec='seconds')}.")
+        lines.append(f"It expired at {seen.expires_at.isoformat(timespec='seconds')}.")
     if outcome.error:
-        parts.append(f"Last trouble on the way: {outcome.error}")
+        lines.append(f"Last trouble on the way: {outcome.error}")
     tail = log_tail(seen.logs) if seen else []
-    return "\n  ".join([" ".join(parts), *(["Last lines of its log:", *tail] if tail else [])])
+    return "\n  ".join([*lines, *(["Last lines of its log:", *tail] if tail else [])])

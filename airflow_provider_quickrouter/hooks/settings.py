@@ -5,6 +5,7 @@ Each field is checked here, before anything is sent, with an error that names it
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ DEFAULT_TIMEOUT = (10.0, 60.0)
 """Seconds: to connect, and between two bytes of an answer. A create that times out while
 reading is uncertain and may be paid for, so the second is generous."""
 
+EXTRAS = frozenset(
+    ("path_prefix", "timeout", "proxies", "verify", "cert", "trust_env", "console_url")
+)
 _HOST = (
     "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without user, "
     "query or key; the key goes into the password."
@@ -60,9 +64,10 @@ class Settings:
         if not isinstance(given, dict):
             raise InvalidConnectionError('extra: must be a JSON object, such as {"timeout": 30}.')
         extra = {name: value for name, value in given.items() if value not in (None, "")}
+        _check_names(extra)
         return cls(
             base_url=_base_url(connection),
-            path_prefix=_path_prefix(given.get("path_prefix")),
+            path_prefix=_path_prefix(extra.get("path_prefix", DEFAULT_PATH_PREFIX)),
             api_key=_api_key(connection.password),
             timeout=_timeout(extra.get("timeout")),
             proxies=_proxies(extra.get("proxies")),
@@ -88,6 +93,13 @@ class Settings:
         return self.timeout[1] + request.hold
 
 
+def _check_names(extra: Mapping[str, Any]) -> None:
+    """Refuse the name of an extra that is nearly that of a known one: a typing error."""
+    for name in extra.keys() - EXTRAS:
+        if near := difflib.get_close_matches(name, EXTRAS, n=1, cutoff=0.8):
+            raise InvalidConnectionError(f"extra.{name}: is unknown; did you mean {near[0]!r}?")
+
+
 def _base_url(connection: Any) -> str:
     host = connection.host or DEFAULT_BASE_URL
     url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
@@ -103,8 +115,8 @@ def _base_url(connection: Any) -> str:
 
 
 def _path_prefix(value: Any) -> str:
-    """``/replicate/v1`` if not set; an empty text or ``/`` means none."""
-    prefix = (DEFAULT_PATH_PREFIX if value is None else str(value)).strip("/")
+    """Path in front of the routes; ``/`` means none."""
+    prefix = str(value).strip("/")
     if not re.fullmatch(r"[\w./-]*", prefix, re.ASCII) or ".." in prefix:
         raise InvalidConnectionError(
             f"extra.path_prefix: {value!r} is no path such as /replicate/v1 or /v1."

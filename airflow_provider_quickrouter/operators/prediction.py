@@ -74,7 +74,7 @@ class QuickRouterSubmitPredictionOperator(BaseOperator):
             prediction = self.hook.create_prediction(
                 self.input, version=self.version, model=self.model, cancel_after=self.cancel_after
             )
-        self.log.info("Submitted prediction %s", prediction.id)
+        self.log.info("Submitted prediction %s of %s", prediction.id, self.version or self.model)
         try:
             publish(context, prediction.manifest(self.hook.prediction_url(prediction.id)))
         except Exception:

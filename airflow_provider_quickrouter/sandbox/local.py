@@ -31,7 +31,7 @@ def find(method: str, path: str) -> Page | None:
     head, _, rest = path[1:].partition("/")
     if head in ("files", "predictions") and method == "GET" and rest:
         return FOR_PEOPLE[head]
-    if head == "sandbox" or path == "/":
+    if head == "sandbox" or path in ("/", "/favicon.ico"):
         return EXACT.get((method, path))
     return None
 
@@ -46,7 +46,7 @@ async def show_prediction(gateway: Gateway, scope: Scope, receive: Receive) -> R
     """Show one prediction."""
     record = gateway.predictions.get(scope["path"].rpartition("/")[2])
     if record is None:
-        return answers.html_page(404)
+        return HTMLResponse(pages.unknown_page(), 404)
     return HTMLResponse(pages.prediction_page(record, time.time()))
 
 
@@ -61,6 +61,11 @@ async def show_file(gateway: Gateway, scope: Scope, receive: Receive) -> Respons
         return answers.html_page(404)
     drawing = (prompt_of(record), record.seed, int(found[1]), size_of(record))
     return Response(await asyncio.to_thread(render, *drawing), media_type="image/png")
+
+
+async def show_no_icon(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Have no icon, and keep browsers' question for it out of the journal."""
+    return Response(status_code=NOTHING)
 
 
 async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
@@ -101,6 +106,7 @@ async def clear_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Resp
 FOR_PEOPLE: dict[str, Page] = {"files": show_file, "predictions": show_prediction}
 EXACT: dict[tuple[str, str], Page] = {
     ("GET", "/"): show_index,
+    ("GET", "/favicon.ico"): show_no_icon,
     ("GET", "/sandbox/requests"): list_requests,
     ("DELETE", "/sandbox/requests"): clear_requests,
     ("GET", "/sandbox/predictions"): list_predictions,

@@ -5,6 +5,7 @@ All text that came from outside is escaped here, by :func:`html.escape`, before 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from string import Template
@@ -56,20 +57,29 @@ LAYOUT = Template("""<!doctype html>
 
 CARD = Template("""<a class="card" href="/predictions/$id">$picture<div class="text">
 <div class="prompt">$prompt</div>
-<div class="row"><span class="state $state">$state</span><span>$note</span></div></div></a>
+<div class="row"><span class="state $status">$state</span><span>$note</span></div></div></a>
 """)
 
 
 def index_page(records: Sequence[Record], now: float) -> str:
     """Return the page that lists predictions, in the order given."""
     cards = "".join(_card(record, phase_at(record, now)) for record in records)
-    empty = "<p>Nothing was asked for yet: POST to /replicate/v1/predictions.</p>"
+    empty = "<p>Nothing was asked for yet: trigger a DAG, or POST to /replicate/v1/predictions.</p>"
     content = (
         "<h1>QuickRouter sandbox</h1><p>The newest predictions. Nothing here was paid for.</p>"
         f'<div class="grid">{cards}</div>'
     )
     phases = [phase_at(record, now) for record in records]
     return _layout("QuickRouter sandbox", content if records else content + empty, phases)
+
+
+def unknown_page() -> str:
+    """Return the page of a prediction that does not exist, or not any more."""
+    content = (
+        '<p><a href="/">All predictions</a></p><h1>This prediction is not known here</h1>'
+        "<p>The sandbox forgets all predictions when it ends.</p>"
+    )
+    return _layout("QuickRouter sandbox", content, [])
 
 
 def prediction_page(record: Record, now: float) -> str:
@@ -83,35 +93,46 @@ def prediction_page(record: Record, now: float) -> str:
     )
     content = (
         f'<p><a href="/">All predictions</a></p><h1>{prompt}</h1>'
-        f'<p class="state {phase.status}">{phase.status}</p><div class="shots">{shots}</div>'
+        f'<p class="state {phase.status}">{_state(record, phase)}</p>'
+        f'<div class="shots">{shots}</div>'
         f"{_facts(record, now)}"
     )
-    return _layout(record.id, content, [phase])
+    return _layout(f"{prompt_of(record)[:60]} · QuickRouter sandbox", content, [phase])
 
 
 def _card(record: Record, phase: Phase) -> str:
     pictures = pictures_of(record, phase, "")
-    blank = f'<div class="blank">{phase.fraction:.0%}</div>'
+    unfinished = phase.completed_at is None
+    blank = f'<div class="blank">{f"{phase.fraction:.0%}" if unfinished else ""}</div>'
     return CARD.substitute(
         id=record.id,
         picture=f'<img src="{pictures[0]}" alt="" loading="lazy">' if pictures else blank,
         prompt=escape(prompt_of(record)) or "(no prompt)",
-        state=phase.status,
+        status=phase.status,
+        state=_state(record, phase),
         note=escape(record.model.rpartition("/")[2]),
     )
 
 
+def _state(record: Record, phase: Phase) -> str:
+    """Return the state, with the reason of a failure."""
+    why = record.faults.fail if phase.status == "failed" else None
+    return f"{phase.status}: {escape(why)}" if why else str(phase.status)
+
+
 def _facts(record: Record, now: float) -> str:
     body = body_of(record, now, "")
-    names = ("id", "model", "version", "created_at", "started_at", "completed_at", "error")
+    names = ("error", "id", "model", "version", "created_at", "started_at", "completed_at")
     facts = {name: body[name] for name in names} | body["metrics"]
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>"
         for name, value in facts.items()
         if value is not None
     )
-    logs = escape(body["logs"].replace("\n\r", "\n").replace("\r", "\n"))
-    return f"<dl>{rows}</dl>" + (f"<pre>{logs}</pre>" if logs else "")
+    given = escape(json.dumps(body["input"], indent=2, ensure_ascii=False, default=str))
+    logs = escape("\n".join(line.rpartition("\r")[2] for line in body["logs"].split("\n")))
+    blocks = "".join(f"<pre>{text}</pre>" for text in (given, logs) if text)
+    return f"<dl>{rows}</dl>{blocks}"
 
 
 def _layout(title: str, content: str, phases: Iterable[Phase]) -> str:

@@ -181,6 +181,7 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
         error = outcome.exception()
         if error:
             self._fail(error)
+        self.log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, outcome.output)
         if LEFT_OUT in str(outcome.output):
             self.log.warning("A part of the output is too large for XCom: a note stands for it")
         return outcome.output

@@ -56,7 +56,8 @@ def test_each_bad_end_has_its_own_exception_that_says_why(
     assert isinstance(error, errors.PredictionError)
     assert error.prediction_id == "p1"
     text = str(error)
-    assert "Prediction p1 of stability-ai/sdxl" in text
+    assert text.startswith("Prediction p1 ")
+    assert "Model: stability-ai/sdxl." in text
     assert says in text
     assert "saved" in text
 
@@ -69,7 +70,8 @@ def test_a_timeout_names_the_last_state_and_the_last_trouble() -> None:
             reason=Reason.TIMEOUT, prediction_id="p1", prediction=seen, error=trouble
         ).exception()
     )
-    assert "Prediction p1 of an unnamed model did not end in time" in text
+    assert "Prediction p1 did not end in time." in text
+    assert "Model: not named." in text
     assert "Last state seen: Hibernating" in text
     assert "HTTP 502: bad gateway" in text
 

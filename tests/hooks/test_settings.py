@@ -50,7 +50,7 @@ def test_the_host_is_the_base_url(fields: dict[str, Any], base_url: str) -> None
 
 @pytest.mark.parametrize(
     ("prefix", "path"),
-    [("/v1", "/v1"), ("v1/", "/v1"), ("", ""), ("/", ""), (None, "/replicate/v1")],
+    [("/v1", "/v1"), ("v1/", "/v1"), ("", "/replicate/v1"), ("/", ""), (None, "/replicate/v1")],
 )
 def test_the_path_prefix_is_a_setting(prefix: str | None, path: str) -> None:
     assert settings({"path_prefix": prefix}).path_prefix == path
@@ -113,6 +113,7 @@ def test_the_console_url_shows_a_prediction_to_people() -> None:
         ({"host": f"https://x?key={KEY}"}, {}, "host: must be the gateway's base URL"),
         ({"host": "https://"}, {}, "host: must be the gateway's base URL"),
         ({}, {"timeout": 0}, "extra.timeout: 0"),
+        ({}, {"time_out": 5}, "extra.time_out: is unknown; did you mean 'timeout'?"),
         ({}, {"timeout": "soon"}, "extra.timeout: 'soon'"),
         ({}, {"timeout": [1, 2, 3]}, "extra.timeout"),
         ({}, {"timeout": []}, "extra.timeout"),

@@ -130,3 +130,23 @@ def test_each_error_is_one_of_airflows_and_keeps_its_own_class(
     assert type(error.__cause__) is kind
     assert str(error) == str(error.__cause__)
     assert error.retry_after == error.__cause__.retry_after
+
+
+def test_a_wrong_input_of_a_mapped_task_is_final_too() -> None:
+    with pytest.raises(AirflowFailException, match=r"input\.width: 700"):
+        submit(input={"width": 700})
+
+
+def test_once_it_is_paid_for_nothing_may_lead_to_a_retry(
+    gateway: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(TaskInstance):
+        def xcom_push(self, key: str, value: Any) -> None:
+            raise RuntimeError("the API server is away")
+
+    task = submit()
+    prediction_id = task.execute(context_of(task, Broken()))
+    log = capsys.readouterr().out
+    assert prediction_id == gateway.predictions[0]["id"]
+    assert f"Submitted prediction {prediction_id}" in log
+    assert "was not stored" in log

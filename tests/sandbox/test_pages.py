@@ -61,5 +61,22 @@ def test_a_prompt_with_a_dollar_sign_is_only_text(client: Client) -> None:
     assert "cost: $5 ${id} $$" in page(client, "/")
 
 
-def test_an_unknown_prediction_has_no_page(client: Client) -> None:
-    assert client.send("GET", "/predictions/unknown").status_code == 404
+def test_an_unknown_prediction_has_a_page_that_says_why_and_leads_back(client: Client) -> None:
+    answer = client.send("GET", "/predictions/nothing", headers=NO_KEY)
+    assert answer.status_code == 404
+    assert "forgets all predictions when it ends" in answer.text
+    assert 'href="/"' in answer.text
+
+
+def test_a_failed_prediction_shows_its_reason_and_its_input(client: Client) -> None:
+    prediction_id = client.create_id(fail="no memory")
+    client.wait(prediction_id)
+    assert "failed: no memory" in page(client, "/")
+    text = page(client, f"/predictions/{prediction_id}")
+    assert "failed: no memory" in text
+    assert "&quot;fail&quot;: &quot;no memory&quot;" in text
+
+
+def test_a_browsers_question_for_an_icon_is_not_in_the_journal(client: Client) -> None:
+    assert client.send("GET", "/favicon.ico", headers=NO_KEY).status_code == 204
+    assert client.sandbox.requests == []

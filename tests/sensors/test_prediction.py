@@ -119,7 +119,8 @@ def test_each_bad_end_is_final_and_has_its_own_exception_in_every_mode(
     error = failure(prediction_id, mode)
     assert isinstance(error, kind)
     assert isinstance(error, AirflowFailException)
-    assert f"Prediction {prediction_id} of stability-ai/stable-diffusion" in str(error)
+    assert str(error).startswith(f"Prediction {prediction_id} ")
+    assert "Model: stability-ai/stable-diffusion." in str(error)
     assert says in str(error)
     if "expire_after" not in faults:
         assert "Using seed:" in str(error)
@@ -230,14 +231,14 @@ def test_a_failure_is_told_even_if_its_log_cannot_be_fetched_any_more(gateway: S
     gateway.set_faults(Faults(status=503))
     with DAG("test"):
         task = sensor(prediction_id, deferrable=True)()
-    with pytest.raises(AirflowFailException, match="The API says: no"):
+    with pytest.raises(AirflowFailException, match="failed: no"):
         task.execute_complete(context_of(task, TaskInstance()), payload)
 
 
 def test_an_event_that_cannot_be_understood_is_never_success(gateway: Sandbox) -> None:
     with DAG("test"):
         task = sensor("p1", deferrable=True)()
-    with pytest.raises(AirflowException, match="the reason was lost on the way"):
+    with pytest.raises(AirflowException, match="event cannot be understood"):
         task.execute_complete(context_of(task, TaskInstance()), None)
 
 
@@ -262,3 +263,46 @@ def test_whether_it_defers_is_airflows_default_unless_the_author_says_so() -> No
             text=True,
         )
         assert done.stdout.split()[-1] == default
+
+
+def test_a_success_after_the_deadline_is_still_a_success(gateway: Sandbox) -> None:
+    prediction_id = submit(processing=0)
+    late = {
+        "reason": "timeout",
+        "prediction_id": prediction_id,
+        "manifest": {"id": prediction_id, "status": "processing"},
+        "error": None,
+    }
+    with DAG("test"):
+        task = sensor(prediction_id, deferrable=True)()
+    output = task.execute_complete(context_of(task, TaskInstance()), late)
+    assert output == [f"{gateway.url}/files/{prediction_id}/out-0.png"]
+
+
+@each_mode
+def test_a_wrong_connection_is_final_and_named(
+    gateway: Sandbox, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction_id = submit()
+    connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
+    error = failure(prediction_id, mode)
+    assert isinstance(error, errors.InvalidConnectionError)
+    assert isinstance(error, AirflowFailException)
+
+
+@each_mode
+def test_the_link_is_there_even_if_the_first_question_fails(gateway: Sandbox, mode: str) -> None:
+    prediction_id, task_instance = submit(never=True), TaskInstance()
+    gateway.set_faults(Faults(status=503))
+    with pytest.raises(AirflowSensorTimeout):
+        run(sensor(prediction_id, **MODES[mode], timeout=0.5), task_instance)
+    assert task_instance.xcoms["prediction"]["status"] == "unknown"
+    assert prediction_id in task_instance.xcoms["_link_QuickRouterPredictionLink"]
+
+
+def test_an_output_that_is_too_large_for_xcom_is_warned_about(
+    gateway: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, _ = wait(submit(output="data:image/png;base64,AAAA", processing=0), "poke")
+    assert output == ["[left out of XCom: data: URI of 26 characters]"]
+    assert "too large for XCom" in capsys.readouterr().out

@@ -118,3 +118,26 @@ def test_cleanup_does_not_touch_the_prediction(gateway: Sandbox) -> None:
     asyncio.run(restart())
     assert [entry.method for entry in gateway.requests].count("POST") == 1
     assert QuickRouterPredictionTrigger.cleanup is BaseTrigger.cleanup
+
+
+def test_a_silent_gateway_does_not_outlive_the_deadline(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_quickrouter.triggers.prediction.SHORTEST_QUESTION", 0.5)
+    prediction_id, now = submit(never=True), time.time()
+    gateway.set_faults(Faults(hang=30))
+    event = event_of(QuickRouterPredictionTrigger(prediction_id, deadline=now + 2))
+    gateway.set_faults(None)
+    assert event["reason"] == "timeout"
+    assert event["error"]["message"] == "no answer before the deadline"
+    assert time.time() - now < 5
+
+
+def test_a_wrong_connection_reaches_the_task_with_its_reason(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
+    event = event_of(QuickRouterPredictionTrigger("p1"))
+    assert event["reason"] == "api_error"
+    assert event["error"]["type"] == "InvalidConnectionError"
+    assert "extra.timeout" in event["error"]["message"]
