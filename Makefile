@@ -43,7 +43,7 @@ live: $(READY) ## ask the real gateway, with QUICKROUTER_API_KEY; costs money
 
 pins: $(READY) ## compile requirements-dev.txt from pyproject.toml; UPGRADE=--upgrade takes the newest
 	echo "apache-airflow==$(AIRFLOW_VERSION)" | $(BIN)/uv pip compile --quiet --universal \
-	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --python-version 3.11 --no-header --no-annotate \
 	  $(UPGRADE) --extra sandbox --group dev -o requirements-dev.txt - pyproject.toml
 
 build: $(READY) ## make and check the source archive and the wheel in dist

@@ -90,7 +90,12 @@ class APIError(QuickRouterError):
         return " ".join(filter(None, (status + sentence, self.remedy, request_id)))
 
     def without(self, secret: str) -> Self:
-        """Return this error with ``***`` wherever the API echoed the key."""
+        """Return this error with ``***`` wherever the API echoed the key.
+
+        One of fewer than eight characters is no real key, and would make holes in any text.
+        """
+        if len(secret) < 8:
+            return self
         self.message = self.message.replace(secret, "***")
         self.request_id = self.request_id.replace(secret, "***")
         self.args = (self.message,)

@@ -39,8 +39,9 @@ def test_an_error_of_the_authors_crosses_the_border_too(kind: type[Exception]) -
 
 
 def test_a_key_that_the_api_echoed_is_taken_out() -> None:
-    error = errors.UpstreamError("bad key qr-1", request_id="for qr-1").without("qr-1")
-    assert "qr-1" not in str(error) + repr(error) + str(vars(error))
+    error = errors.UpstreamError("bad key qr-12345", request_id="qr-12345").without("qr-12345")
+    assert "qr-12345" not in str(error) + repr(error) + str(vars(error))
+    assert errors.UpstreamError("bad key").without("e").message == "bad key"
 
 
 def test_an_error_of_another_version_is_tolerated() -> None:
