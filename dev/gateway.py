@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from airflow_provider_quickrouter import get_provider_info
 from dev.airflow_env import free_port
 from dev.airflow_processes import Component, end
 from dev.waiting import wait_until
@@ -48,11 +49,10 @@ def connection(key: str, url: str | None = None) -> dict[str, str]:
     fields = {"conn_type": "quickrouter", "password": key}
     if not url:
         return fields
-    return {
-        **fields,
-        "host": url,
-        "extra": json.dumps({"console_url": f"{url}/predictions/{{id}}"}),
-    }
+    names = get_provider_info()["connection-types"][0]["conn-fields"]
+    # Airflow's form for a change shows only the extras that are there.
+    extra = {**dict.fromkeys(names), "console_url": f"{url}/predictions/{{id}}"}
+    return {**fields, "host": url, "extra": json.dumps(extra)}
 
 
 def connection_env(fields: dict[str, str]) -> dict[str, str]:

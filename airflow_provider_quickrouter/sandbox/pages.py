@@ -117,7 +117,7 @@ def _card(record: Record, phase: Phase) -> str:
 def _state(record: Record, phase: Phase) -> str:
     """Return the state, with the reason of a failure."""
     why = record.faults.fail if phase.status == "failed" else None
-    return f"{phase.status}: {escape(why)}" if why else str(phase.status)
+    return f"{phase.status}: {escape(why[:120])}" if why else str(phase.status)
 
 
 def _facts(record: Record, now: float) -> str:
