@@ -39,7 +39,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": f"{package}.hooks.quickrouter.QuickRouterHook",
                 "hook-name": _NAME,
                 "ui-field-behaviour": {
-                    "hidden-fields": ["login", "schema", "port"],
+                    "hidden-fields": ["login", "schema"],
                     "relabeling": {"password": "API key", "host": "Base URL"},
                     "placeholders": {
                         "password": "the key from QuickRouter's console",
