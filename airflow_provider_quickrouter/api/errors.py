@@ -33,6 +33,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+SHORTEST_SECRET = 8
+"""Characters; a shorter one is no real key, and taking it out would make holes in any text."""
+
 
 class QuickRouterError(Exception):
     """Base of all errors of this package."""
@@ -90,11 +93,8 @@ class APIError(QuickRouterError):
         return " ".join(filter(None, (status + sentence, self.remedy, request_id)))
 
     def without(self, secret: str) -> Self:
-        """Return this error with ``***`` wherever the API echoed the key.
-
-        One of fewer than eight characters is no real key, and would make holes in any text.
-        """
-        if len(secret) < 8:
+        """Return this error with ``***`` wherever the API echoed the key."""
+        if len(secret) < SHORTEST_SECRET:
             return self
         self.message = self.message.replace(secret, "***")
         self.request_id = self.request_id.replace(secret, "***")

@@ -26,6 +26,9 @@ MAX_TEXT = 16_384
 MAX_JSON = 65_536
 """Characters of the manifest's output, or metrics, as JSON; beyond that one note stands there."""
 
+MAX_VALUES = MAX_JSON // 2
+"""Values in the output, or metrics, which are not even looked at if there are more."""
+
 MAX_DEPTH = 20
 """Levels of lists and objects in the manifest's output; what lies deeper is left out."""
 
@@ -140,9 +143,12 @@ class Prediction:
     @property
     def output_for_xcom(self) -> list[Any]:
         """The output without ``data:`` URIs and very long texts: a note of their size instead."""
-        items = _small(self.items)
-        length = len(json.dumps(items))
-        return items if length <= MAX_JSON else [_note(f"output of {length}")]
+        items = self.items
+        if _many(items):
+            return [f"{LEFT_OUT}output of more than {MAX_VALUES} values]"]
+        small = _small(items)
+        length = len(json.dumps(small))
+        return small if length <= MAX_JSON else [_note(f"output of {length}")]
 
     @property
     def expires_at(self) -> datetime | None:
@@ -175,6 +181,8 @@ class Prediction:
         }
 
     def _metrics_for_xcom(self) -> dict[str, Any]:
+        if _many(self.metrics):
+            return {"note": f"{LEFT_OUT}more than {MAX_VALUES} metrics]"}
         metrics = _small(dict(self.metrics))
         length = len(json.dumps(metrics))
         return metrics if length <= MAX_JSON else {"note": _note(f"metrics of {length}")}
@@ -215,6 +223,19 @@ def _nothing(value: Any, depth: int = 0) -> bool:
     if isinstance(value, list):
         return depth < MAX_DEPTH and all(_nothing(item, depth + 1) for item in value)
     return value is None or value == ""
+
+
+def _many(value: Any) -> bool:
+    """Whether JSON has more than ``MAX_VALUES`` values; quick, since an event loop may ask."""
+    found, waiting = 0, [value]
+    while waiting and found <= MAX_VALUES:
+        value = waiting.pop()
+        found += 1
+        if isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return found > MAX_VALUES
 
 
 def _small(value: Any, depth: int = 0) -> Any:

@@ -10,12 +10,15 @@ from airflow_provider_quickrouter.api.prediction import Prediction, PredictionSt
 HEARTBEAT = 60.0
 """Seconds after which an unchanged state is said again."""
 
+_TAIL = 4_096
+"""Characters of a log's end in which the last progress bar is looked for."""
+
 _PERCENT = re.compile(r"(\d{1,3})%\|")
 
 
 def percentage(logs: str) -> int | None:
     """Percentage of the last progress bar in a model's log (``50%|█████ | 25/50``), or None."""
-    found = _PERCENT.findall(logs)
+    found = _PERCENT.findall(logs[-_TAIL:])
     return min(int(found[-1]), 100) if found else None
 
 

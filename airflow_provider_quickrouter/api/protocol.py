@@ -10,12 +10,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_quickrouter.api.errors import (
+    SHORTEST_SECRET,
     APIError,
     InvalidInputError,
     UncertainCreateError,
@@ -58,6 +59,12 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def without(self, secret: str) -> Answer:
+        """Return this answer with ``***`` where its body has the key (see ``APIError.without``)."""
+        if len(secret) < SHORTEST_SECRET:
+            return self
+        return replace(self, body=self.body.replace(secret.encode(), b"***"))
 
 
 def create(

@@ -175,19 +175,29 @@ class QuickRouterHook(HttpHook):
         return self.get_conn()
 
     def _ask(self, request: protocol.Request) -> Prediction:
+        return self._value(request, send(self._session, self.settings, request))
+
+    def _value(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
+        """Read an answer, of which nothing may hold the key, should the API have echoed it."""
         with self._cleaned():
-            answer = send(self._session, self.settings, request)
-            return protocol.read_prediction(request, answer, time.time())
+            clean = answer.without(self.settings.api_key)
+            return protocol.read_prediction(request, clean, time.time())
 
     def _create(self, request: protocol.Request) -> Prediction:
         """Send a create once. What may have been accepted ends in an error without a retry."""
+        session = self._session  # before the try: where this fails nothing was sent
         try:
-            return self._ask(request)
+            return self._value(request, send(session, self.settings, request))
         except ConnectionLostError as error:
             raise protocol.uncertain(error) from None
+        except QuickRouterError:
+            raise
         except AirflowTaskTimeout:
             lost = ConnectionLostError("the task's execution_timeout came before it")
             raise protocol.uncertain(lost) from None
+        except Exception as error:
+            lost = ConnectionLostError(f"reading it failed with {type(error).__name__}")
+            raise protocol.uncertain(lost) from error
 
     async def _aask(self, request: protocol.Request) -> Prediction:
         if self._async_sender:
@@ -199,12 +209,10 @@ class QuickRouterHook(HttpHook):
             await sender.close()
 
     async def _aask_with(self, sender: AsyncSender, request: protocol.Request) -> Prediction:
-        with self._cleaned():
-            answer = await sender.send(request)
-            if len(answer.body) < _LARGE:
-                return protocol.read_prediction(request, answer, time.time())
-            read = sync_to_async(protocol.read_prediction)
-            return await read(request, answer, time.time())
+        answer = await sender.send(request)
+        if len(answer.body) < _LARGE:
+            return self._value(request, answer)
+        return await sync_to_async(self._value)(request, answer)
 
     @contextmanager
     def _cleaned(self) -> Iterator[None]:

@@ -18,13 +18,18 @@ import aiohttp
 import requests
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 from requests.exceptions import (
-    InvalidHeader,
     InvalidSchema,
     InvalidURL,
     MissingSchema,
 )
 from requests.utils import select_proxy
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NewConnectionError,
+    ProxyError,
+)
 
 from airflow_provider_quickrouter.api.errors import (
     ConnectionLostError,
@@ -40,13 +45,13 @@ MAX_BODY = 32 * 2**20
 
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
-_SETTINGS = (InvalidHeader, InvalidSchema, InvalidURL, MissingSchema)
+_SETTINGS = (InvalidSchema, InvalidURL, LocationParseError, MissingSchema)
 _ASYNC_BEFORE_SENDING = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
 )
-_BEFORE_SENDING = (ConnectTimeoutError, NewConnectionError, ProxyError)
+_BEFORE_SENDING = (ConnectTimeoutError, NewConnectionError)
 
 
 class BearerAuth(requests.auth.AuthBase):
@@ -132,7 +137,7 @@ class AsyncSender:
             ) as response:
                 body = await _aread(response)
                 return _answer(response.status, response.headers, body)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _aiohttp_error(error, self._settings) from None
 
     async def close(self) -> None:
@@ -187,36 +192,51 @@ def _answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
 
 def _requests_error(error: Exception, settings: Settings) -> QuickRouterError:
     reason = getattr(error.args[0], "reason", error.args[0]) if error.args else None
-    if _untrusted(reason):
-        return _not_trusted(settings)
-    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, _BEFORE_SENDING):
-        return NotConnectedError(f"no connection to {settings.base_url} ({_name(reason)})")
-    if isinstance(error, _SETTINGS):
+    if wrong := _wrong_tls(reason, settings):
+        return wrong
+    if isinstance(error, _SETTINGS) or isinstance(reason, _SETTINGS):
         return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
+    if isinstance(error, requests.ConnectTimeout) or _before_sending(reason):
+        return NotConnectedError(f"no connection to {settings.base_url} ({_name(reason)})")
     return ConnectionLostError(f"no answer from {settings.base_url} ({_name(error)})")
 
 
+def _before_sending(reason: object) -> bool:
+    """Whether nothing can have been sent.
+
+    A ``ProxyError`` alone does not tell: urllib3 also makes one of a connection through a proxy
+    that broke after sending.
+    """
+    cause = reason.original_error if isinstance(reason, ProxyError) else reason
+    no_tunnel = type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
+    return no_tunnel or isinstance(cause, _BEFORE_SENDING)
+
+
 def _aiohttp_error(error: Exception, settings: Settings) -> QuickRouterError:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return _not_trusted(settings)
-    if isinstance(error, aiohttp.InvalidURL):
+    if wrong := _wrong_tls(error, settings):
+        return wrong
+    if isinstance(error, ValueError):
         return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
     if isinstance(error, _ASYNC_BEFORE_SENDING):
         return NotConnectedError(f"no connection to {settings.base_url} ({_name(error)})")
     return ConnectionLostError(f"no answer from {settings.base_url} ({_name(error)})")
 
 
-def _untrusted(reason: object) -> bool:
-    """Whether a certificate was refused. Any other TLS error may come after sending."""
-    causes = [*getattr(reason, "args", ()), getattr(reason, "__cause__", None)]
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
-
-
-def _not_trusted(settings: Settings) -> InvalidConnectionError:
-    return InvalidConnectionError(
-        f"extra.verify: the certificate of {settings.base_url} is not trusted; name a CA bundle "
-        "that has its authority. Nothing was sent."
-    )
+def _wrong_tls(reason: Any, settings: Settings) -> InvalidConnectionError | None:
+    """Tell the two TLS errors that surely come before sending; any other may come after it."""
+    causes = [*getattr(reason, "args", ()), getattr(reason, "certificate_error", None)]
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return InvalidConnectionError(
+                f"extra.verify: the certificate of {settings.base_url} is not trusted; name a CA "
+                "bundle that has its authority. Nothing was sent."
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+            return InvalidConnectionError(
+                f"host: {settings.base_url} does not speak TLS; give it with http:// if that is "
+                "meant. Nothing was sent."
+            )
+    return None
 
 
 def _name(error: object) -> str:

@@ -108,7 +108,7 @@ def _base_url(connection: Any) -> str:
         port = parts.port or connection.port
     except ValueError:
         raise InvalidConnectionError(_HOST) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or set("?#@") & set(url):
+    if not _is_http(url) or not parts.hostname or set("?#@") & set(url):
         raise InvalidConnectionError(_HOST)
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
@@ -154,15 +154,20 @@ def _timeout(value: Any) -> tuple[float, float]:
 
 def _proxies(value: Any) -> Mapping[str, str]:
     proxies = _json(value) if isinstance(value, str) else value or {}
-    good = isinstance(proxies, dict) and all(
-        str(url).startswith(("http://", "https://")) for url in proxies.values()
-    )
-    if not good:
+    if not (isinstance(proxies, dict) and all(map(_is_http, proxies.values()))):
         raise InvalidConnectionError(
             'extra.proxies: must be an object such as {"https": "http://proxy:3128"}, with http or '
             "https proxies."
         )
     return dict(proxies)
+
+
+def _is_http(url: Any) -> bool:
+    try:
+        parts = urlsplit(str(url))
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _verify(value: Any) -> bool | str:

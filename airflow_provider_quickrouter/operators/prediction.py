@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
 from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_reference
@@ -77,7 +77,8 @@ class QuickRouterSubmitPredictionOperator(BaseOperator):
         self.log.info("Submitted prediction %s of %s", prediction.id, self.version or self.model)
         try:
             publish(context, prediction.manifest(self.hook.prediction_url(prediction.id)))
-        except Exception:
+        except (Exception, AirflowTaskTimeout):
+            # It is paid for: nothing may lead to a retry now, which would pay again.
             self.log.exception("The manifest of prediction %s was not stored", prediction.id)
         return prediction.id
 

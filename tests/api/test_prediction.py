@@ -190,6 +190,13 @@ def test_nothing_else_in_the_manifest_is_large_either() -> None:
     assert "base64" not in json.dumps(manifest)
 
 
+def test_millions_of_values_are_not_even_copied() -> None:
+    numbers = prediction(output=[[0.5] * 1024] * 1000, metrics={str(n): n for n in range(40_000)})
+    manifest = numbers.manifest(LINK)
+    assert manifest["output"] == ["[left out of XCom: output of more than 32768 values]"]
+    assert manifest["metrics"] == {"note": "[left out of XCom: more than 32768 metrics]"}
+
+
 def test_output_that_is_nested_too_deeply_is_left_out_from_there_on() -> None:
     nested: Any = "x"
     for _ in range(900):

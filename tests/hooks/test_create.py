@@ -6,11 +6,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import trustme
-from airflow.providers.common.compat.sdk import timeout
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, timeout
+from pytest_httpserver import HTTPServer
+from werkzeug import Response
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
@@ -122,6 +124,76 @@ def test_a_tls_connection_that_breaks_after_sending_is_uncertain(
     assert len(received) == 1
     assert received[0].startswith(b"POST /replicate/v1/predictions")
     assert pauses == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_through_a_proxy_that_breaks_after_sending_is_uncertain(
+    monkeypatch: pytest.MonkeyPatch, pauses: list[float], scheme: str
+) -> None:
+    authority, received = trustme.CA(), list[bytes]()
+    with dropping_proxy(authority, received) as port, authority.cert_pem.tempfile() as bundle:
+        extra = {"verify": bundle, "proxies": {scheme: f"http://127.0.0.1:{port}"}}
+        connect(monkeypatch, host=f"{scheme}://gateway.invalid", extra=extra)
+        with pytest.raises(errors.UncertainCreateError):
+            create()
+    assert [request.partition(b" ")[0] for request in received] == [b"POST"]
+    assert pauses == []
+
+
+@contextmanager
+def dropping_proxy(authority: trustme.CA, received: list[bytes]) -> Iterator[int]:
+    """A proxy, and the gateway behind it, which reads a request and hangs up."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("gateway.invalid").configure_cert(context)
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(TimeoutError):
+            while True:
+                connection, _ = listener.accept()
+                connection.settimeout(5)
+                request = connection.recv(65536)
+                if request.startswith(b"CONNECT"):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    connection = context.wrap_socket(connection, server_side=True)
+                    request = connection.recv(65536)
+                received.append(request)
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(1)
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(5)
+
+
+def test_an_answer_with_a_broken_header_is_uncertain(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    httpserver.expect_request("/replicate/v1/predictions").respond_with_response(
+        Response(b"{}", 201, {"Content-Length": "5,6"})
+    )
+    connect(monkeypatch, host=httpserver.url_for(""))
+    with pytest.raises(errors.UncertainCreateError):
+        create()
+
+
+def test_a_connection_that_is_not_there_is_not_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", raising=False)
+    with pytest.raises(AirflowNotFoundException):
+        create()
+
+
+def test_whatever_fails_after_sending_is_uncertain(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr("airflow_provider_quickrouter.api.protocol.read_prediction", fail)
+    with pytest.raises(errors.UncertainCreateError, match="AttributeError"):
+        create()
+    assert gateway.creates == 1
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from airflow_provider_quickrouter.api.prediction import Prediction, PredictionSt
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from tests.conftest import connect
+from tests.conftest import KEY, connect
 
 PROMPT = {"prompt": "an astronaut riding a horse on mars, hd, dramatic lighting"}
 ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
@@ -211,6 +211,49 @@ def test_a_key_that_the_gateway_echoes_is_not_in_the_error(
     httpserver.expect_request(f"/replicate/v1/predictions/{ID}").respond_with_handler(echo)
     connect(monkeypatch, host=httpserver.url_for(""))
     with pytest.raises(errors.AuthenticationError, match=r"bad key: Bearer \*\*\*"):
+        get(ID)
+
+
+@both_senders
+def test_a_key_that_a_model_echoes_is_not_in_the_prediction(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    body = {"id": ID, "status": "failed", "error": f"Incorrect API key: {KEY}", "logs": KEY}
+    httpserver.expect_request(f"/replicate/v1/predictions/{ID}").respond_with_json(body)
+    connect(monkeypatch, host=httpserver.url_for(""))
+    seen = get(ID)
+    assert seen.error == "Incorrect API key: ***"
+    assert KEY not in repr(seen)
+
+
+@both_senders
+def test_a_key_at_the_place_where_a_text_is_cut_is_not_in_the_error(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    httpserver.expect_request(f"/replicate/v1/predictions/{ID}").respond_with_data(
+        "x" * 190 + KEY, 500
+    )
+    connect(monkeypatch, host=httpserver.url_for(""))
+    with pytest.raises(errors.UpstreamError) as caught:
+        get(ID)
+    assert KEY[:8] not in str(caught.value)
+
+
+@both_senders
+def test_https_to_a_port_that_speaks_http_says_what_to_do(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    connect(monkeypatch, host=gateway.url.replace("http://", "https://"))
+    with pytest.raises(errors.InvalidConnectionError, match="does not speak TLS"):
+        get(ID)
+
+
+@both_senders
+def test_a_host_name_that_cannot_be_one_is_an_error_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    connect(monkeypatch, host="http://a..b")
+    with pytest.raises(errors.InvalidConnectionError):
         get(ID)
 
 

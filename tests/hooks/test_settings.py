@@ -120,6 +120,8 @@ def test_the_console_url_shows_a_prediction_to_people() -> None:
         ({}, {"timeout": "nan"}, "extra.timeout"),
         ({}, {"proxies": "http://proxy:3128"}, "extra.proxies: must be an object"),
         ({}, {"proxies": {"https": "socks5://proxy:1080"}}, "extra.proxies"),
+        ({}, {"proxies": {"http": "http://[bad"}}, "extra.proxies"),
+        ({"host": "http://127.0.0.1:0"}, {}, "host: must be the gateway's base URL"),
         ({}, {"cert": ["/only-one.pem"]}, "extra.cert"),
         ({}, {"cert": "/nowhere.pem"}, "extra.cert: '/nowhere.pem' is no file on this machine"),
         ({}, {"verify": "/nowhere.pem"}, "extra.verify: '/nowhere.pem' is no file"),

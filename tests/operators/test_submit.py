@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import (
@@ -137,12 +137,13 @@ def test_a_wrong_input_of_a_mapped_task_is_final_too() -> None:
         submit(input={"width": 700})
 
 
+@pytest.mark.parametrize("trouble", [RuntimeError("no API server"), AirflowTaskTimeout("late")])
 def test_once_it_is_paid_for_nothing_may_lead_to_a_retry(
-    gateway: Sandbox, capsys: pytest.CaptureFixture[str]
+    gateway: Sandbox, capsys: pytest.CaptureFixture[str], trouble: BaseException
 ) -> None:
     class Broken(TaskInstance):
         def xcom_push(self, key: str, value: Any) -> None:
-            raise RuntimeError("the API server is away")
+            raise trouble
 
     task = submit()
     prediction_id = task.execute(context_of(task, Broken()))
