@@ -317,3 +317,11 @@ def test_any_json_object_is_a_prediction_or_a_typed_error(
     body: dict[str, Any], status: int
 ) -> None:
     assert read(CREATE, answer(status, body))
+
+
+def test_an_answer_without_the_key_is_otherwise_the_same() -> None:
+    reply = answer(401, {"detail": "bad key qr-12345678"}, x_request_id="r")
+    clean = reply.without("qr-12345678")
+    assert clean.body == b'{"detail": "bad key ***"}'
+    assert (clean.status, clean.headers) == (reply.status, reply.headers)
+    assert reply.without("id") is reply
