@@ -50,8 +50,9 @@ class QuickRouterPredictionSensor(BaseSensorOperator):
 
     :param prediction_id: the id that the submitting task returned.
     :param poke_interval: seconds, the longest pause between two questions; the first ones come
-        quicker. In ``reschedule`` mode it is the pause, and 60 or more is kind to the scheduler;
-        only there ``exponential_backoff`` and ``max_wait`` have a meaning.
+        quicker. In ``reschedule`` mode it is the pause: give 60 or more there, since after a few
+        seconds Airflow's scheduler may take the end of one poke for that of the next. Only
+        there ``exponential_backoff`` and ``max_wait`` have a meaning.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """

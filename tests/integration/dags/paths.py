@@ -8,7 +8,7 @@ from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictio
 
 MODES = {
     "poke": {"deferrable": False},
-    "reschedule": {"deferrable": False, "mode": "reschedule", "poke_interval": 2},
+    "reschedule": {"deferrable": False, "mode": "reschedule", "poke_interval": 15},
     "deferred": {"deferrable": True},
 }
 
