@@ -170,11 +170,13 @@ def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.S
 
     :raises InvalidConnectionError: a file cannot be used as what it is given for.
     """
+    bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
+    folder = Path(bundle).is_dir()
     try:
-        context = ssl.create_default_context()
-        bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
-        folder = Path(bundle).is_dir()
-        context.load_verify_locations(**{"capath" if folder else "cafile": bundle})
+        # With the bundle given, Python does not add the authorities of the system.
+        context = ssl.create_default_context(
+            cafile=None if folder else bundle, capath=bundle if folder else None
+        )
         if cert:
             context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
     except OSError as error:

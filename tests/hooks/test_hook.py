@@ -451,6 +451,17 @@ def test_a_private_authority_is_trusted_when_the_connection_names_it(
 
 
 @both_senders
+def test_only_the_named_authority_is_trusted_not_those_of_the_system_too(
+    tls_server: HTTPServer, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, get: Get
+) -> None:
+    with authority.cert_pem.tempfile() as system, trustme.CA().cert_pem.tempfile() as other:
+        monkeypatch.setenv("SSL_CERT_FILE", system)
+        connect(monkeypatch, host=tls_server.url_for(""), extra={"verify": other})
+        with pytest.raises(errors.InvalidConnectionError, match="is not trusted"):
+            get(ID)
+
+
+@both_senders
 def test_the_client_certificate_of_the_connection_is_shown(
     authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, get: Get
 ) -> None:
