@@ -25,6 +25,7 @@ from airflow_provider_quickrouter.api.errors import (
     RedirectError,
     UpstreamError,
 )
+from airflow_provider_quickrouter.api.small import storable
 
 MAX_MESSAGE = 1_000
 """Characters of the API's text that an error carries."""
@@ -128,7 +129,7 @@ def _from_object(source: Mapping[str, Any], error: Any) -> Complaint:
     message = ": ".join(dict.fromkeys(str(text)[:MAX_MESSAGE] for text in texts if text))
     code = f"{source.get('code') or ''} {source.get('type') or ''}".strip().casefold()[:200]
     message = message or f"no reason given (code {code or 'absent'})"
-    return Complaint(message[:MAX_MESSAGE].encode("utf-8", "replace").decode(), code)
+    return Complaint(storable(message[:MAX_MESSAGE]), code)
 
 
 def _fields(invalid: Any) -> str:

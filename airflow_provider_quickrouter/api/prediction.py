@@ -14,23 +14,19 @@ from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from airflow_provider_quickrouter.api.small import (
+    LEFT_OUT,
+    MAX_DEPTH,
+    MAX_JSON,
+    MAX_VALUES,
+    many,
+    note,
+    small,
+    storable,
+)
+
 RETENTION = timedelta(hours=1)
 """How long the API keeps input, output, logs and files after a prediction has ended."""
-
-LEFT_OUT = "[left out of XCom: "
-"""How a note begins that stands for what is too large for XCom."""
-
-MAX_TEXT = 16_384
-"""Characters of one string in the manifest; a longer one is replaced by a note of its size."""
-
-MAX_JSON = 65_536
-"""Characters of the manifest's output, or metrics, as JSON; beyond that one note stands there."""
-
-MAX_VALUES = MAX_JSON // 2
-"""Values in the output, or metrics, which are not even looked at if there are more."""
-
-MAX_DEPTH = 20
-"""Levels of lists and objects in the manifest's output; what lies deeper is left out."""
 
 
 class PredictionStatus(StrEnum):
@@ -144,11 +140,11 @@ class Prediction:
     def output_for_xcom(self) -> list[Any]:
         """The output without ``data:`` URIs and very long texts: a note of their size instead."""
         items = self.items
-        if _many(items):
+        if many(items):
             return [f"{LEFT_OUT}output of more than {MAX_VALUES} values]"]
-        small = _small(items)
-        length = len(json.dumps(small))
-        return small if length <= MAX_JSON else [_note(f"output of {length}")]
+        copy = small(items)
+        length = len(json.dumps(copy))
+        return copy if length <= MAX_JSON else [note(f"output of {length}")]
 
     @property
     def expires_at(self) -> datetime | None:
@@ -167,11 +163,11 @@ class Prediction:
         """
         return {
             "id": self.id,
-            "status": _small(self.status_word),
+            "status": small(self.status_word),
             "output": self.output_for_xcom,
-            "error": _small(self.error),
-            "model": _small(self.model),
-            "version": _small(self.version),
+            "error": small(self.error),
+            "model": small(self.model),
+            "version": small(self.version),
             "created_at": _iso(self.created_at),
             "started_at": _iso(self.started_at),
             "completed_at": _iso(self.completed_at),
@@ -181,11 +177,11 @@ class Prediction:
         }
 
     def _metrics_for_xcom(self) -> dict[str, Any]:
-        if _many(self.metrics):
+        if many(self.metrics):
             return {"note": f"{LEFT_OUT}more than {MAX_VALUES} metrics]"}
-        metrics = _small(dict(self.metrics))
+        metrics = small(dict(self.metrics))
         length = len(json.dumps(metrics))
-        return metrics if length <= MAX_JSON else {"note": _note(f"metrics of {length}")}
+        return metrics if length <= MAX_JSON else {"note": note(f"metrics of {length}")}
 
 
 def _text(value: object) -> str:
@@ -193,7 +189,7 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         value = value.get("message") or value.get("detail") or value
     if value is None or isinstance(value, str):
-        return _storable(value or "")
+        return storable(value or "")
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -223,42 +219,3 @@ def _nothing(value: Any, depth: int = 0) -> bool:
     if isinstance(value, list):
         return depth < MAX_DEPTH and all(_nothing(item, depth + 1) for item in value)
     return value is None or value == ""
-
-
-def _many(value: Any) -> bool:
-    """Whether JSON has more than ``MAX_VALUES`` values; quick, since an event loop may ask."""
-    found, waiting = 0, [value]
-    while waiting and found <= MAX_VALUES:
-        value = waiting.pop()
-        found += 1
-        if isinstance(value, Mapping):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-    return found > MAX_VALUES
-
-
-def _small(value: Any, depth: int = 0) -> Any:
-    """Copy JSON, with a note in place of each ``data:`` URI and of what is too long or too deep."""
-    if isinstance(value, dict | list) and depth == MAX_DEPTH:
-        return f"{LEFT_OUT}more than {MAX_DEPTH} levels]"
-    if isinstance(value, dict):
-        return {_small(str(key)): _small(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_small(item, depth + 1) for item in value]
-    return _small_text(value) if isinstance(value, str) else value
-
-
-def _small_text(text: str) -> str:
-    if text[:40].lstrip().casefold().startswith("data:"):
-        return _note(f"data: URI of {len(text)}")
-    return _storable(text) if len(text) <= MAX_TEXT else _note(f"text of {len(text)}")
-
-
-def _note(what: str) -> str:
-    return f"{LEFT_OUT}{what} characters]"
-
-
-def _storable(text: str) -> str:
-    """Text without halves of surrogate pairs, which JSON may hold but no log or database."""
-    return text.encode("utf-8", "replace").decode()

@@ -127,9 +127,9 @@ class QuickRouterHook(HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Make one free request; creates nothing. Says what is wrong: key, address or network."""
         try:
+            answer = send(self._session, self.settings, protocol.probe())
             with self._cleaned():
-                answer = send(self._session, self.settings, protocol.probe())
-                protocol.read_probe(answer, time.time())
+                protocol.read_probe(answer.without(self.settings.api_key), time.time())
         except QuickRouterError as error:
             return False, str(error)
         return True, f"{self.settings.base_url} accepts the key."
@@ -235,7 +235,8 @@ class QuickRouterHook(HttpHook):
 
     def _read(self, connection: Any) -> Settings:
         settings = Settings.of(connection)
-        tls_context(settings.verify, settings.cert)  # for its check of the files
+        if isinstance(settings.verify, str) or settings.cert:
+            tls_context(settings.verify, settings.cert)  # for its check of the files
         mask_secret(settings.api_key)
         for proxy in settings.proxies.values():
             mask_secret(requests.utils.get_auth_from_url(proxy)[1] or None)

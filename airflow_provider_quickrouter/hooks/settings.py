@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from airflow_provider_quickrouter import get_provider_info
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.protocol import Request, get
 
@@ -23,9 +24,7 @@ DEFAULT_TIMEOUT = (10.0, 60.0)
 """Seconds: to connect, and between two bytes of an answer. A create that times out while
 reading is uncertain and may be paid for, so the second is generous."""
 
-EXTRAS = frozenset(
-    ("path_prefix", "timeout", "proxies", "verify", "cert", "trust_env", "console_url")
-)
+EXTRAS = frozenset(get_provider_info()["connection-types"][0]["conn-fields"])
 _HOST = (
     "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without user, "
     "query or key; the key goes into the password."

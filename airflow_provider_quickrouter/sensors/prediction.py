@@ -25,7 +25,8 @@ from airflow_provider_quickrouter.api.polling import (
     Again,
     Watch,
 )
-from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.small import LEFT_OUT
 from airflow_provider_quickrouter.hooks.exceptions import as_airflow
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink, publish
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
