@@ -7,9 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from airflow_provider_quickrouter.sandbox.faults import KINDS, FaultError, parse_fault_options
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.sandbox.store import StateError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         faults=faults,
         host=options.host,
         port=options.port,
+        chaos=options.chaos,
+        state=options.state,
     )
     try:
         with sandbox:
@@ -37,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             end.wait()
     except OSError as wrong:
         print(f"cannot listen on {options.host}:{options.port}: {wrong}", file=sys.stderr)
+        return 1
+    except StateError as wrong:
+        print(wrong, file=sys.stderr)
         return 1
     return 0
 
@@ -56,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
         add(f"--{state}", type=_seconds, default=seconds, metavar="S", help=wording)
     wording = "let something go wrong; repeatable"
     add("--fault", action="append", default=[], metavar="NAME=VALUE", help=wording)
+    wording = (
+        "let 14 of 100 requests go wrong, and of 100 predictions 3 fail and 10 start slowly, "
+        "by a plan that the seed fixes"
+    )
+    add("--chaos", type=int, metavar="SEED", help=wording)
+    wording = "keep predictions, cancels and counts in this file, also when the process is killed"
+    add("--state", type=Path, metavar="FILE", help=wording)
     return parser
 
 

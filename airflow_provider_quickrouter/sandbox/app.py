@@ -45,6 +45,7 @@ class App:
         call, now = await read_call(scope, receive), time.time()
         entry = _entry(call, now)
         self.gateway.journal.entries.append(entry)
+        self.gateway.count(call.kind, now)
         try:
             faults = faults_for(self.gateway, call, now)
         except FaultError as wrong:

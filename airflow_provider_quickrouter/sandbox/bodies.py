@@ -39,6 +39,15 @@ def body_of(record: Record, now: float, base_url: str) -> dict[str, Any]:
     }
 
 
+def ledger_entry(record: Record, now: float, base_url: str) -> dict[str, Any]:
+    """Return the prediction for the ledger: its input for ever, and what came to cancel it.
+
+    ``canceled`` says whether a cancel took effect, ``cancels`` how many were carried out.
+    """
+    told = {"canceled": record.canceled_at is not None, "cancels": record.cancels}
+    return {**body_of(record, now, base_url), "input": record.input, **told}
+
+
 def pictures_of(record: Record, phase: Phase, base_url: str) -> list[str]:
     """Return the URLs of the pictures that a prediction has now."""
     if phase.status is not Status.SUCCEEDED or phase.expired or record.faults.output is not UNSET:

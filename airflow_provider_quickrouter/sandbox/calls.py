@@ -13,6 +13,7 @@ from airflow_provider_quickrouter.sandbox.answers import Dialect
 GATEWAY_PREFIX = "/replicate/v1/"
 REPLICATE_PREFIX = "/v1/"
 MODELS_OF_GATEWAY = "/v1/models"
+OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,18 @@ class Call:
         """The id that the path names, if it names one."""
         named = len(self.parts) in (2, 3) and self.parts[0] == "predictions"
         return self.parts[1] if named else None
+
+    @property
+    def kind(self) -> str:
+        """What it asks for: ``create``, ``get``, ``cancel`` or, without chaos, ``other``."""
+        match (self.method, *self.parts):
+            case ("POST", "predictions") | ("POST", "models", _, _, "predictions"):
+                return "create"
+            case ("GET", "predictions", _):
+                return "get"
+            case ("POST", "predictions", _, "cancel"):
+                return "cancel"
+        return OTHER
 
 
 async def read_call(scope: Scope, receive: Receive) -> Call:

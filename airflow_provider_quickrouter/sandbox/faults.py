@@ -154,6 +154,27 @@ KINDS: Final[dict[str, Kind]] = {f.name: f.metadata["kind"] for f in fields(Faul
 DEFAULTS: Final[tuple[tuple[str, Any], ...]] = tuple((f.name, f.default) for f in fields(Faults))
 NONE: Final = Faults()
 
+LASTING = frozenset(
+    {
+        "starting",
+        "processing",
+        "never",
+        "fail",
+        "output",
+        "status_word",
+        "not_found_for",
+        "evil_urls",
+        "expire_after",
+    }
+)
+"""Faults of a create that stay with its prediction, wherever they were asked for."""
+
+ABOUT_ANSWERS = frozenset(KINDS) - LASTING
+"""Faults of a request and of its answer."""
+
+OWN = LASTING | {"latency", "hang", "no_cancel"}
+"""Faults that stay with a prediction when its own input asks for them."""
+
 
 def parse_faults(values: object) -> Faults:
     """Make faults of a JSON object.
@@ -166,6 +187,16 @@ def parse_faults(values: object) -> Faults:
         if name not in KINDS:
             raise FaultError(f"unknown fault {name!r}; there are: {', '.join(KINDS)}")
     return Faults(**values)
+
+
+def own_faults(given: Any) -> Faults:
+    """Return the faults that an input asks for under the name ``sandbox``.
+
+    :raises FaultError: when they are not faults.
+    """
+    if isinstance(given, dict) and given.get("sandbox") is not None:
+        return parse_faults(given["sandbox"])
+    return NONE
 
 
 def parse_fault_options(options: Iterable[str]) -> Faults:

@@ -1,72 +1,119 @@
-"""Everything that one sandbox knows: its settings, predictions, faults to come and journal."""
+"""Everything that one sandbox knows: its settings, predictions, faults to come and journal.
+
+With a state file it also knows, after a start, what it knew before: predictions, cancels, how many
+creates were accepted and how often it was started, all exactly; how many requests came, less up to
+a quarter of a second of them for each kill. The list of requests and the scheduled faults begin
+empty.
+"""
 
 from __future__ import annotations
 
 import re
 import secrets
 import string
+from collections import Counter
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from airflow_provider_quickrouter.sandbox.faults import NONE, Faults, parse_faults
+from airflow_provider_quickrouter.sandbox.chaos import Chaos, subject_of
+from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, OWN, Faults, own_faults
 from airflow_provider_quickrouter.sandbox.journal import Journal
 from airflow_provider_quickrouter.sandbox.predictions import Record, phase_at
 from airflow_provider_quickrouter.sandbox.schedule import FaultSchedule
+from airflow_provider_quickrouter.sandbox.store import (
+    Event,
+    Store,
+    record_as_json,
+    record_of_json,
+)
 
 ID_LETTERS = string.ascii_lowercase + string.digits
 ID_LENGTH = 26
 PAGE = 100
+COUNTS_EVERY = 0.25
+"""Seconds between two writes of the counts: a status request must not cost a write."""
+
+START: Event = {"event": "start"}
 HIDDEN = "hidden"
 """What an answer shows for a version that was not named by its hash."""
 
 NAMELESS = "sandbox/model"
 """What an answer shows for the model of a version that is only a hash."""
 
-LASTING = frozenset(
-    {
-        "starting",
-        "processing",
-        "never",
-        "fail",
-        "output",
-        "status_word",
-        "not_found_for",
-        "evil_urls",
-        "expire_after",
-    }
-)
-"""Faults of a create that stay with its prediction, wherever they were asked for."""
-
-OWN = LASTING | {"latency", "hang", "no_cancel"}
-"""Faults that stay with a prediction when its own input asks for them."""
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a sandbox behaves when nothing is wrong; durations are seconds."""
+    """How a sandbox behaves; durations are seconds.
+
+    ``chaos`` is the seed of the faults that nobody asked for one by one; ``state`` is the file that
+    outlives the process.
+    """
 
     api_key: str | None = None
     starting: float = 0.5
     processing: float = 3.0
     faults: Faults = NONE
+    chaos: int | None = None
+    state: Path | None = None
 
 
 class Gateway:
-    """One sandbox's state. Predictions are kept, oldest first, until :meth:`clear`."""
+    """One sandbox's state. Predictions are kept, oldest first, until :meth:`clear`.
+
+    ``starts`` is how often the sandbox was started since then.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.predictions: dict[str, Record] = {}
         self.schedule = FaultSchedule()
         self.journal = Journal()
+        self.chaos = None if settings.chaos is None else Chaos(settings.chaos)
+        self.starts = 0
+        self._store = None if settings.state is None else Store(settings.state)
+        self._counts_written_at = 0.0
+
+    def start(self) -> None:
+        """Take up what the state file knows, and count this start.
+
+        :raises StateError: when the file cannot be used.
+        """
+        if self._store is not None:
+            self._forget()
+            self._store.replay(self._apply)
+            self._store.hand_over(START).result()
+        self.starts += 1
+
+    def stop(self) -> None:
+        """Write the last counts, if they can be written."""
+        if self._store is not None:
+            wait([self._store.hand_over(self._counts())])
 
     def clear(self) -> None:
-        """Forget predictions, requests and scheduled faults; the settings remain."""
-        self.predictions.clear()
-        self.schedule.clear()
-        self.journal.clear()
+        """Forget predictions, requests and scheduled faults, here and in the state file.
 
-    def accept(
+        The settings remain. No request may be under way.
+        """
+        self._forget()
+        self.starts = 1
+        if self._store is not None:
+            self._store.restart(START)
+
+    async def clear_requests(self) -> None:
+        """Forget the requests, and count from 0 again."""
+        self.journal.clear()
+        await self._write({"event": "clear_requests"})
+
+    def count(self, kind: str, now: float) -> None:
+        """Count a request to the API."""
+        self.journal.counts[kind] += 1
+        if self._store is not None and now >= self._counts_written_at + COUNTS_EVERY:
+            self._counts_written_at = now
+            self._store.hand_over(self._counts())
+
+    async def accept(
         self,
         given: dict[str, Any],
         names: tuple[str, str],
@@ -86,22 +133,16 @@ class Gateway:
             starting=self.settings.starting,
             processing=self.settings.processing,
             deadline=deadline,
-            faults=faults.only(LASTING) | own_faults(given).only(OWN),
+            faults=self._lasting(given, faults),
         )
-        self.keep(record)
-        self.journal.creates += 1
+        await self._write({"event": "create", "record": record_as_json(record)})
+        self._add(record)
         return record
 
-    def keep(self, record: Record) -> None:
-        """Put a prediction in the place of the one with its id, or behind all others."""
-        self.predictions[record.id] = record
-
-    def cancel(self, record: Record, now: float) -> Record:
+    async def cancel(self, record: Record, now: float) -> Record:
         """Cancel a prediction and return it; one that is over stays as it is."""
-        if phase_at(record, now).completed_at is None:
-            record = replace(record, canceled_at=now)
-            self.keep(record)
-        return record
+        await self._write({"event": "cancel", "id": record.id, "at": now})
+        return self._note_cancel(record.id, now)
 
     def page(self, end: int | None) -> tuple[list[Record], int | None, int | None]:
         """Return the page of records before the place ``end`` (``None``: the newest), newest first.
@@ -114,15 +155,76 @@ class Gateway:
         previous = min(end + PAGE, len(records)) if end < len(records) else None
         return records[start:end][::-1], start or None, previous
 
+    def counted(self) -> dict[str, Any]:
+        """Return the counts as ``GET /sandbox/counts`` shows them."""
+        journal = self.journal
+        return {"starts": self.starts, "creates": journal.creates, "requests": dict(journal.counts)}
 
-def own_faults(given: Any) -> Faults:
-    """Return the faults that an input asks for under the name ``sandbox``.
+    def _lasting(self, given: dict[str, Any], faults: Faults) -> Faults:
+        """Return the faults that stay with a prediction; chaos adds some where none are asked for.
 
-    :raises FaultError: when they are not faults.
-    """
-    if isinstance(given, dict) and given.get("sandbox") is not None:
-        return parse_faults(given["sandbox"])
-    return NONE
+        ``faults`` may hold the settings' own, which are asked for of no prediction in particular.
+        """
+        lasting = faults.only(LASTING) | own_faults(given).only(OWN)
+        subject = subject_of(given)
+        if self.chaos is None or subject is None:
+            return lasting
+        planned = self.chaos.for_prediction(subject)
+        asked = lasting.only(LASTING) != self.settings.faults.only(LASTING)
+        return lasting if asked else lasting | planned
+
+    def _add(self, record: Record) -> None:
+        self.predictions[record.id] = record
+        self.journal.creates += 1
+
+    def _note_cancel(self, prediction_id: str, at: float) -> Record:
+        record = self.predictions[prediction_id]
+        over = phase_at(record, at).completed_at is not None
+        changed = replace(
+            record, cancels=record.cancels + 1, canceled_at=record.canceled_at if over else at
+        )
+        self.predictions[prediction_id] = changed
+        return changed
+
+    def _forget(self) -> None:
+        self.predictions.clear()
+        self.schedule.clear()
+        self.journal.clear()
+        self.starts = 0
+        if self.chaos is not None:
+            self.chaos.clear()
+
+    def _apply(self, event: Event) -> None:
+        """Do again what an event of the state file says.
+
+        :raises KeyError, TypeError, ValueError: when it is none.
+        """
+        match event["event"]:
+            case "start":
+                self.starts += 1
+            case "create":
+                self._take_up(record_of_json(event["record"]))
+            case "cancel":
+                self._note_cancel(event["id"], event["at"])
+            case "counts":
+                self.journal.counts = Counter(event["requests"])
+            case "clear_requests":
+                self.journal.clear()
+            case unknown:
+                raise ValueError(f"unknown event {unknown!r}")
+
+    def _take_up(self, record: Record) -> None:
+        self._add(record)
+        subject = subject_of(record.input)
+        if self.chaos is not None and subject is not None:
+            self.chaos.for_prediction(subject)
+
+    def _counts(self) -> Event:
+        return {"event": "counts", "requests": dict(self.journal.counts)}
+
+    async def _write(self, event: Event) -> None:
+        if self._store is not None:
+            await self._store.append(event)
 
 
 def names_of_version(version: str) -> tuple[str, str]:

@@ -22,13 +22,8 @@ from airflow_provider_quickrouter.sandbox.checks import (
     parse_cancel_after,
     parse_wait,
 )
-from airflow_provider_quickrouter.sandbox.faults import NONE, Faults
-from airflow_provider_quickrouter.sandbox.gateway import (
-    HIDDEN,
-    LASTING,
-    Gateway,
-    names_of_version,
-)
+from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, Faults
+from airflow_provider_quickrouter.sandbox.gateway import HIDDEN, Gateway, names_of_version
 from airflow_provider_quickrouter.sandbox.predictions import Record
 
 TICK = 0.05
@@ -63,6 +58,8 @@ async def handle(gateway: Gateway, call: Call, faults: Faults) -> Handled:
             return await create(gateway, call, faults, None)
         case ("POST", "models", owner, name, "predictions"):
             return await create(gateway, call, faults, f"{owner}/{name}")
+        case ("POST", "predictions", prediction_id, "cancel"):
+            return await cancel(gateway, call, faults, prediction_id), prediction_id
     return _handle_quickly(gateway, call, faults), call.prediction_id
 
 
@@ -70,8 +67,6 @@ def _handle_quickly(gateway: Gateway, call: Call, faults: Faults) -> Response:
     match (call.method, *call.parts):
         case ("GET", "predictions", prediction_id):
             return show(gateway, call, faults, prediction_id)
-        case ("POST", "predictions", prediction_id, "cancel"):
-            return cancel(gateway, call, faults, prediction_id)
         case ("GET", "predictions"):
             return list_page(gateway, call)
         case ("GET", "models"):
@@ -90,7 +85,7 @@ async def create(gateway: Gateway, call: Call, faults: Faults, model: str | None
     now, limit = time.time(), parse_cancel_after(call.headers.get("cancel-after"))
     deadline = None if limit is None else now + limit
     names = (model, HIDDEN) if model is not None else names_of_version(call.body["version"])
-    record = gateway.accept(call.body["input"], names, faults, now, deadline)
+    record = await gateway.accept(call.body["input"], names, faults, now, deadline)
     wait = parse_wait(call.headers.get("prefer"))
     if wait is not None:
         record, now = await _held(gateway, record, now + wait)
@@ -108,14 +103,14 @@ def show(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Re
     return JSONResponse(body_of(record, now, call.base_url))
 
 
-def cancel(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Response:
+async def cancel(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Response:
     """Cancel a prediction and answer it."""
     if faults.no_cancel is not None:
         return answers.error(call.dialect, faults.no_cancel, "Not available", "No such route")
     record, now = gateway.predictions.get(prediction_id), time.time()
     if record is None:
         return answers.not_found(call.dialect)
-    record = gateway.cancel(record, now)
+    record = await gateway.cancel(record, now)
     return JSONResponse(body_of(_shown(record, faults), now, call.base_url))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,16 +34,21 @@ class Entry:
 
 
 class Journal:
-    """The last 100,000 requests, oldest first, and the number of accepted creates."""
+    """The last 100,000 requests, oldest first, and the numbers of accepted creates and of requests.
+
+    ``counts`` are the requests to the API by :attr:`Call.kind`, also the refused and dropped ones.
+    """
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self.creates = 0
+        self.counts: Counter[str] = Counter()
 
     def clear(self) -> None:
-        """Forget all requests, and count creates from 0 again."""
+        """Forget all requests, and count from 0 again."""
         self.entries.clear()
         self.creates = 0
+        self.counts.clear()
 
 
 def without_key(headers: dict[str, str]) -> dict[str, str]:

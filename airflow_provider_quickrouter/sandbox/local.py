@@ -11,7 +11,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope
 
 from airflow_provider_quickrouter.sandbox import answers, pages
-from airflow_provider_quickrouter.sandbox.bodies import body_of, pictures_of, prompt_of, size_of
+from airflow_provider_quickrouter.sandbox.bodies import (
+    ledger_entry,
+    pictures_of,
+    prompt_of,
+    size_of,
+)
 from airflow_provider_quickrouter.sandbox.calls import read_json
 from airflow_provider_quickrouter.sandbox.faults import FaultError
 from airflow_provider_quickrouter.sandbox.gateway import Gateway
@@ -77,15 +82,20 @@ async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Res
 
 async def clear_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     """Forget the requests."""
-    gateway.journal.clear()
+    await gateway.clear_requests()
     return Response(status_code=NOTHING)
 
 
 async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """List all predictions, oldest first."""
+    """List all predictions, oldest first, each with its input and the cancels that came."""
     now, host = time.time(), dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
     records = list(gateway.predictions.values())
-    return JSONResponse([body_of(record, now, f"http://{host}") for record in records])
+    return JSONResponse([ledger_entry(record, now, f"http://{host}") for record in records])
+
+
+async def show_counts(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Tell how often the sandbox was started, and how many creates and requests it had."""
+    return JSONResponse(gateway.counted())
 
 
 async def schedule_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
@@ -109,6 +119,7 @@ EXACT: dict[tuple[str, str], Page] = {
     ("GET", "/favicon.ico"): show_no_icon,
     ("GET", "/sandbox/requests"): list_requests,
     ("DELETE", "/sandbox/requests"): clear_requests,
+    ("GET", "/sandbox/counts"): show_counts,
     ("GET", "/sandbox/predictions"): list_predictions,
     ("POST", "/sandbox/faults"): schedule_faults,
     ("DELETE", "/sandbox/faults"): clear_faults,

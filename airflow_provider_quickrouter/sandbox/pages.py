@@ -77,7 +77,7 @@ def unknown_page() -> str:
     """Return the page of a prediction that does not exist, or not any more."""
     content = (
         '<p><a href="/">All predictions</a></p><h1>This prediction is not known here</h1>'
-        "<p>The sandbox forgets all predictions when it ends.</p>"
+        "<p>The sandbox forgets all predictions when it ends, unless it has a state file.</p>"
     )
     return _layout("QuickRouter sandbox", content, [])
 

@@ -35,7 +35,7 @@ class Record:
 
     ``starting`` and ``processing`` are the sandbox's durations, which ``faults`` may override.
     ``deadline`` comes from the header ``Cancel-After``; ``version`` and ``model`` are as an answer
-    shows them.
+    shows them. ``cancels`` is how many requests to cancel it were carried out, also after its end.
     """
 
     id: str
@@ -48,6 +48,7 @@ class Record:
     processing: float
     deadline: float | None = None
     canceled_at: float | None = None
+    cancels: int = 0
     faults: Faults = NONE
 
     @property

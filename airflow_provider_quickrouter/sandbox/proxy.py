@@ -7,9 +7,17 @@ import json
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from airflow_provider_quickrouter.sandbox import answers
-from airflow_provider_quickrouter.sandbox.calls import Call, parse_json
-from airflow_provider_quickrouter.sandbox.faults import NONE, FaultError, Faults, parse_faults
-from airflow_provider_quickrouter.sandbox.gateway import Gateway, own_faults
+from airflow_provider_quickrouter.sandbox.calls import OTHER, Call, parse_json
+from airflow_provider_quickrouter.sandbox.chaos import subject_of
+from airflow_provider_quickrouter.sandbox.faults import (
+    ABOUT_ANSWERS,
+    NONE,
+    FaultError,
+    Faults,
+    own_faults,
+    parse_faults,
+)
+from airflow_provider_quickrouter.sandbox.gateway import Gateway
 
 FAULTS_HEADER = "x-sandbox-faults"
 DEFAULT_RETRY_AFTER = 1.0
@@ -19,13 +27,15 @@ SPARSE = ("id", "status", "output")
 def faults_for(gateway: Gateway, call: Call, now: float) -> Faults:
     """Return the faults of a call, and count it where they are scheduled.
 
-    The call's own header goes before the prediction's input, that before the schedule, and that
-    before the sandbox's settings.
+    The call's own header goes before the prediction's input, that before the schedule, that before
+    chaos, and that before the sandbox's settings. A call for which any of the first three asks for
+    a fault of the answer gets none by chaos.
 
     :raises FaultError: when the header or the input asks for faults that do not exist.
     """
-    faults = gateway.settings.faults | gateway.schedule.take(call.method, now)
-    return faults | _of_prediction(gateway, call) | _of_header(call)
+    asked = gateway.schedule.take(call.method, now) | _of_prediction(gateway, call)
+    asked |= _of_header(call)
+    return gateway.settings.faults | _of_chaos(gateway, call, asked) | asked
 
 
 def refusal(faults: Faults, now: float) -> Response | None:
@@ -76,6 +86,24 @@ def _of_prediction(gateway: Gateway, call: Call) -> Faults:
         record = gateway.predictions.get(call.prediction_id)
         return NONE if record is None else record.faults
     return own_faults(call.body.get("input")) if isinstance(call.body, dict) else NONE
+
+
+def _of_chaos(gateway: Gateway, call: Call, asked: Faults) -> Faults:
+    """Return what chaos has for a call; calls that are nobody's prediction have no chaos."""
+    if gateway.chaos is None or call.kind == OTHER:
+        return NONE
+    subject = subject_of(_input_of(gateway, call))
+    if subject is None:
+        return NONE
+    planned = gateway.chaos.for_request(gateway.starts, call.kind, subject)
+    return planned if asked.only(ABOUT_ANSWERS) == NONE else NONE
+
+
+def _input_of(gateway: Gateway, call: Call) -> object:
+    if call.prediction_id is not None:
+        record = gateway.predictions.get(call.prediction_id)
+        return None if record is None else record.input
+    return call.body.get("input") if isinstance(call.body, dict) else None
 
 
 def _of_header(call: Call) -> Faults:

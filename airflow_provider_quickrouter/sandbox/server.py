@@ -3,6 +3,10 @@
 with Sandbox() as sandbox:
     requests.get(f"{sandbox.url}/v1/models", headers={"Authorization": "Bearer any"})
     assert sandbox.requests[-1].status == 200
+
+With a state file a sandbox may end in any way and be started again, in this process or another:
+all that it ever accepted is still there. With a seed it lets things go wrong by a plan: see
+:mod:`airflow_provider_quickrouter.sandbox.chaos`.
 """
 
 from __future__ import annotations
@@ -10,13 +14,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
 
 from airflow_provider_quickrouter.sandbox.app import App
-from airflow_provider_quickrouter.sandbox.bodies import body_of
+from airflow_provider_quickrouter.sandbox.bodies import ledger_entry
 from airflow_provider_quickrouter.sandbox.faults import NONE, Faults
 from airflow_provider_quickrouter.sandbox.gateway import Gateway, Settings
 from airflow_provider_quickrouter.sandbox.journal import Entry
@@ -34,7 +39,12 @@ class Sandbox:
     :param faults: what goes wrong all the time.
     :param host: the address to listen on.
     :param port: the port to listen on; 0 takes a free one.
+    :param chaos: the seed of a plan by which a few requests and predictions go wrong; what is set
+        for a request or prediction in any other way goes before it.
+    :param state: the file that keeps predictions, cancels and counts, also when the process is
+        killed; one sandbox at a time.
     :raises OSError: when the port is taken (upon entering).
+    :raises StateError: when the state file cannot be used (upon entering).
     """
 
     def __init__(
@@ -46,8 +56,10 @@ class Sandbox:
         faults: Faults = NONE,
         host: str = "127.0.0.1",
         port: int = 0,
+        chaos: int | None = None,
+        state: Path | None = None,
     ) -> None:
-        self._gateway = Gateway(Settings(api_key, starting, processing, faults))
+        self._gateway = Gateway(Settings(api_key, starting, processing, faults, chaos, state))
         self._address = (host, port)
         self.port = port
 
@@ -63,14 +75,22 @@ class Sandbox:
 
     @property
     def creates(self) -> int:
-        """How many predictions were accepted since the start or the last :meth:`clear`."""
+        """How many predictions were accepted since the first start or the last :meth:`clear`."""
         return self._gateway.journal.creates
 
     @property
+    def counts(self) -> dict[str, Any]:
+        """``starts``, ``creates`` and, by kind, ``requests``, since the last :meth:`clear`."""
+        return self._gateway.counted()
+
+    @property
     def predictions(self) -> list[dict[str, Any]]:
-        """All predictions as they are now, oldest first, as the API answers them."""
+        """All predictions as they are now, oldest first, as the API answers them.
+
+        They have their input for ever; ``canceled`` and ``cancels`` say what came to cancel them.
+        """
         now, records = time.time(), list(self._gateway.predictions.values())
-        return [body_of(record, now, self.url) for record in records]
+        return [ledger_entry(record, now, self.url) for record in records]
 
     def set_faults(
         self,
@@ -93,11 +113,19 @@ class Sandbox:
         self._gateway.schedule.add(ScheduledFaults(faults, times, method, until))
 
     def clear(self) -> None:
-        """Forget predictions, requests and scheduled faults."""
+        """Forget predictions, requests and scheduled faults, also in the state file.
+
+        No request may be under way.
+        """
         self._gateway.clear()
 
     def __enter__(self) -> Self:
         listener = socket.create_server(self._address)
+        try:
+            self._gateway.start()
+        except Exception:
+            listener.close()
+            raise
         self.port = listener.getsockname()[1]
         self._server = _Server(_config(self._gateway))
         self._thread = threading.Thread(
@@ -116,6 +144,7 @@ class Sandbox:
     ) -> None:
         self._server.should_exit = True
         self._thread.join()
+        self._gateway.stop()
 
 
 class _Server(uvicorn.Server):

@@ -1,34 +1,14 @@
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
 
-MODULE = [sys.executable, "-W", "error", "-m", "airflow_provider_quickrouter.sandbox"]
-
-
-@contextmanager
-def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with subprocess.Popen(
-        [*MODULE, "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.fullmatch(r"QuickRouter sandbox on (http://127\.0\.0\.1:\d+)\n", line)
-        assert found, line
-        try:
-            yield process, found[1]
-        finally:
-            process.kill()
+from .process import MODULE, started
 
 
 def refused(*options: str) -> str:
@@ -68,6 +48,27 @@ def test_a_taken_port_ends_with_1() -> None:
         done = subprocess.run([*MODULE, "--port", port], capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content", ["", "notes without an end", "notes\n", '{"event": "x"}\n', "1\n"]
+)
+def test_a_state_that_is_no_state_ends_with_1_and_is_untouched(
+    tmp_path: Path, content: str
+) -> None:
+    state = tmp_path / "state" if content else tmp_path
+    if content:
+        state.write_text(content)
+    command = [*MODULE, "--port", "0", "--state", str(state)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert str(state) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not content or state.read_text() == content
+
+
+def test_a_seed_that_is_no_number_ends_with_2() -> None:
+    assert "argument --chaos: invalid int value" in refused("--chaos", "much")
 
 
 def test_it_does_not_import_airflow() -> None:

@@ -56,7 +56,7 @@ def test_mars_is_red_and_the_ocean_is_blue() -> None:
 def test_the_first_word_with_a_palette_decides() -> None:
     from random import Random
 
-    dice = Random(1)  # noqa: S311
+    dice = Random(1)
     assert choose_palette("An OCEAN on mars", dice) is PALETTES["ocean"]
     assert choose_palette("nothing known", dice) in PALETTES.values()
 

@@ -1,0 +1,135 @@
+"""Faults from a seed: which request and which prediction goes wrong, and how.
+
+The plan is a pure function: of the seed, of which start of the sandbox this is, of the request's
+kind (``create``, ``get``, ``cancel``), of its subject and of how many requests of this kind about
+this subject came before in this start. The subject is what was asked for and never the id, which
+is random. So the same seed gives each request the same fate whatever else goes on meanwhile, and a
+sandbox that was killed and started again does not repeat one fault for ever.
+
+Of a hundred requests, 5 are answered by a 5xx (of the creates, half are accepted all the same), 5
+lose their connection (half before, half after they are handled), 3 meet a 429 of any form that asks
+to wait 1 s, and 1 has a body that is HTML or cut.
+
+Of a hundred predictions, 10 are ``starting`` for 3 to 10 s and, independently, 3 fail: half for a
+reason that passes, half for one that stays. That depends on the seed, on the subject and on how
+many predictions of this subject were accepted before, in all starts: so a prediction that is
+submitted again has another fate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from airflow_provider_quickrouter.sandbox.faults import NONE, RATE_LIMITS, Faults
+
+SERVER_ERRORS = (500, 502, 503, 504)
+RETRY_AFTER = 1.0
+SLOW = 0.10
+SLOW_SECONDS = (3.0, 10.0)
+FAILING = 0.03
+PASSING_REASONS = (
+    "Prediction interrupted; please retry (code: PA)",
+    "Director: unexpected error handling prediction (E9828)",
+)
+LASTING_REASONS = ("NSFW content detected", "Prediction input failed validation")
+
+
+class Chaos:
+    """The plan of one seed, and how many requests and predictions each subject had so far."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._predictions: Counter[str] = Counter()
+
+    def clear(self) -> None:
+        """Count requests and predictions from 0 again."""
+        self._requests.clear()
+        self._predictions.clear()
+
+    def for_request(self, start: int, kind: str, subject: str) -> Faults:
+        """Return the faults of the next request of a kind about a subject, and count it."""
+        nth = self._requests[kind, subject]
+        self._requests[kind, subject] += 1
+        return of_request(self._seed, start, kind, subject, nth)
+
+    def for_prediction(self, subject: str) -> Faults:
+        """Return the faults of the next prediction of a subject, and count it."""
+        nth = self._predictions[subject]
+        self._predictions[subject] += 1
+        return of_prediction(self._seed, subject, nth)
+
+
+def of_request(seed: int, start: int, kind: str, subject: str, nth: int) -> Faults:
+    """Return what goes wrong with a request; ``start`` counts from 1, ``nth`` from 0."""
+    dice = _dice(seed, start, kind, subject, nth)
+    draw = dice.random()
+    for share, make in REQUEST_FAULTS:
+        if draw < share:
+            return make(dice, kind)
+        draw -= share
+    return NONE
+
+
+def of_prediction(seed: int, subject: str, nth: int) -> Faults:
+    """Return what goes wrong with a prediction after its acceptance; ``nth`` counts from 0."""
+    dice = _dice(seed, "prediction", subject, nth)
+    return _slow_start(dice) | _failure(dice)
+
+
+def subject_of(given: object) -> str | None:
+    """Return what a create is about: its prompt, else its whole input as JSON.
+
+    ``None`` stands for an input that is no object.
+    """
+    if not isinstance(given, dict):
+        return None
+    prompt = given.get("prompt")
+    return prompt if isinstance(prompt, str) else json.dumps(given, sort_keys=True)
+
+
+def _dice(*parts: Any) -> Random:
+    return Random(json.dumps(parts))  # noqa: S311
+
+
+def _server_error(dice: Random, kind: str) -> Faults:
+    status, before = dice.choice(SERVER_ERRORS), dice.random() < 0.5
+    if before or kind != "create":
+        return Faults(status=status)
+    return Faults(accepted_status=status)
+
+
+def _drop(dice: Random, kind: str) -> Faults:
+    return Faults(drop=dice.choice(("before", "after")))
+
+
+def _rate_limit(dice: Random, kind: str) -> Faults:
+    return Faults(rate_limit=dice.choice(RATE_LIMITS), retry_after=RETRY_AFTER)
+
+
+def _broken_body(dice: Random, kind: str) -> Faults:
+    return Faults(body=dice.choice(("html", "cut")))
+
+
+def _slow_start(dice: Random) -> Faults:
+    slow, seconds = dice.random() < SLOW, dice.uniform(*SLOW_SECONDS)
+    return Faults(starting=round(seconds, 3)) if slow else NONE
+
+
+def _failure(dice: Random) -> Faults:
+    if dice.random() >= FAILING:
+        return NONE
+    return Faults(fail=dice.choice(dice.choice((PASSING_REASONS, LASTING_REASONS))))
+
+
+REQUEST_FAULTS: tuple[tuple[float, Callable[[Random, str], Faults]], ...] = (
+    (0.05, _server_error),
+    (0.05, _drop),
+    (0.03, _rate_limit),
+    (0.01, _broken_body),
+)
+"""The share of all requests that a fault has; no request has two."""
