@@ -4,19 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
+from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
+TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
 
-class TaskInstance:
-    """The part of Airflow's task instance that the operators use."""
+
+class Store:
+    """The part of ``task_state_store`` that the operators use; it keeps JSON over all tries."""
 
     def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any) -> None:
+        assert value is not None
+        self.values[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+class TaskInstance:
+    """The part of Airflow's task instance that the operators use.
+
+    ``store``: None, as before Airflow 3.3, or what survives its tries.
+    """
+
+    dag_id, task_id, run_id, map_index = "test", "run", "a run", -1
+
+    def __init__(self, store: Store | None = None, try_number: int = 1, max_tries: int = 0) -> None:
+        self.store = store
+        self.try_number = try_number
+        self.max_tries = self.retries = max_tries
         self.xcoms: dict[str, Any] = {}
         self.first_reschedule: datetime | None = None
 
@@ -26,9 +57,59 @@ class TaskInstance:
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
 
+    def again(self, *, cleared: bool = False, **another: Any) -> TaskInstance:
+        """The next try: the scheduler's, or after a person has cleared the task."""
+        limit = max(self.max_tries, self.try_number + self.retries) if cleared else self.max_tries
+        again = type(self)(another.get("store", self.store), self.try_number + 1, limit)
+        again.retries = self.retries
+        return again
+
+
+class Clock:
+    """A time that only pauses move, here and in the sandbox; ``pauses`` are their seconds."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = time.time()
+        self.pauses: list[float] = []
+        patch.setattr("time.time", lambda: self.now)
+        patch.setattr("time.sleep", self._pause)
+        frozen = SimpleNamespace(monotonic=lambda: self.now, sleep=self._pause)
+        patch.setattr("airflow.sdk.bases.sensor.time", frozen)
+        # By module, since the sandbox's event loop in this process needs the real one.
+        quick = SimpleNamespace(**vars(asyncio) | {"sleep": self._apause})
+        for module in ("triggers.prediction", "hooks.quickrouter"):
+            patch.setattr(f"airflow_provider_quickrouter.{module}.asyncio", quick)
+
+    def _pause(self, seconds: float) -> None:
+        self.now += seconds
+        self.pauses.append(seconds)
+
+    async def _apause(self, seconds: float) -> None:
+        self._pause(seconds)
+
+
+def tell_state(patch: pytest.MonkeyPatch, state: str | Exception | None) -> list[Any]:
+    """Let Airflow's server answer that the task is in this state; return what it is asked."""
+    asked: list[Any] = []
+
+    def send(question: Any) -> TaskStatesResult | None:
+        if not isinstance(question, GetTaskStates):
+            return None
+        asked.append(question)
+        if isinstance(state, Exception):
+            raise state
+        return TaskStatesResult(task_states={TaskInstance.run_id: {TaskInstance.task_id: state}})
+
+    comms = SimpleNamespace(send=send)
+    patch.setattr(f"{TASK_RUNNER}.SUPERVISOR_COMMS", comms, raising=False)
+    return asked
+
 
 def context_of(task: Any, task_instance: TaskInstance) -> Any:
-    return {"ti": task_instance, "task": task}
+    context = {"ti": task_instance, "task": task}
+    if task_instance.store is not None:
+        context["task_state_store"] = task_instance.store
+    return context
 
 
 def rebuilt(trigger: Any) -> QuickRouterPredictionTrigger:

@@ -18,9 +18,11 @@ ALLOWED = {
     "api": {"api"},
     "hooks": {"", "api", "hooks"},
     "links": set[str](),
+    "task": {"api", "hooks", "links"},
     "triggers": {"api", "hooks", "triggers"},
-    "operators": {"api", "hooks", "links", "triggers", "operators"},
-    "sensors": {"api", "hooks", "links", "triggers", "sensors"},
+    "operators": {"api", "hooks", "links", "task", "triggers", "operators"},
+    "sensors": {"api", "hooks", "links", "task", "triggers", "sensors"},
+    "policies": {"api", "policies"},
     "sandbox": {"", "sandbox"},
 }
 
@@ -66,6 +68,6 @@ def test_the_pure_layer_loads_neither_airflow_nor_an_http_client(module: str) ->
 
 
 def test_what_dag_files_import_loads_no_http_client() -> None:
-    modules = ("operators.prediction", "sensors.prediction", "links")
+    modules = ("operators.prediction", "sensors.prediction", "links", "policies.retry")
     statement = "import " + ", ".join(f"{NAME}.{module}" for module in modules)
     assert loaded_by(statement, "aiohttp", "requests", "fastapi", "PIL") == []

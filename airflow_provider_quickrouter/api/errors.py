@@ -19,10 +19,15 @@
     │   ├── ConnectionLostError      timeout or reset after sending       (transient)
     │   └── UncertainCreateError     a create whose answer was lost
     └── PredictionError          the API answered well, the prediction did not end well
-        ├── PredictionFailed, PredictionCanceled, PredictionAborted
+        ├── PredictionFailed         for a reason that would meet a new one as well
+        │   ├── PredictionInterrupted    for a passing reason, or none    (a new one may succeed)
+        │   └── PredictionModerated      a filter refused input or output
+        ├── PredictionCanceled       stopped after it had started
+        ├── PredictionAborted        stopped before it started            (a new one may succeed)
         ├── PredictionExpired        it succeeded, its data is deleted
         ├── PredictionEmpty          it succeeded without any output
         └── PredictionTimeout        it did not end within the time given
+            └── PredictionStartTimeout   it did not even start            (a new one may succeed)
 
 On a task's ``context["exception"]`` these classes stand together with Airflow's own
 (``AirflowFailException`` and others), so both ``isinstance`` checks hold.
@@ -40,7 +45,7 @@ SHORTEST_SECRET = 8
 class QuickRouterError(Exception):
     """Base of all errors of this package."""
 
-    transient: ClassVar[bool] = False
+    transient: bool = False
     """Whether doing the same again later can succeed."""
 
     retry_after: float | None = None
@@ -178,17 +183,27 @@ class ConnectionLostError(APIError):
 class UncertainCreateError(APIError):
     """A create whose answer was lost: the prediction may run and be billed.
 
-    It is not sent again, since the API has no idempotency key.
+    It is not sent again, since the API has no idempotency key: a person has to look for it.
+    Clearing the task after this error submits anew.
     """
+
+    begun_at: float | None = None
+    """When the create was begun, epoch seconds."""
+
+    until: float | None = None
+    """When its answer was given up, epoch seconds."""
 
     remedy = (
         "The prediction may have been accepted and billed: look for it in the console before "
-        "submitting again. It was not sent twice."
+        "submitting again (clearing the task does). It was not sent twice."
     )
 
 
 class PredictionError(QuickRouterError):
     """The prediction ended otherwise than with an output; asking again cannot change that."""
+
+    passing: ClassVar[bool] = False
+    """Whether a new prediction of the same input may well succeed."""
 
     def __init__(self, message: str, *, prediction_id: str) -> None:
         super().__init__(message)
@@ -196,7 +211,17 @@ class PredictionError(QuickRouterError):
 
 
 class PredictionFailed(PredictionError):
-    """The model reported an error."""
+    """The model reported an error that a new prediction would meet as well."""
+
+
+class PredictionInterrupted(PredictionFailed):
+    """It failed for a passing reason behind the API, or for no reason that anyone gave."""
+
+    passing = True
+
+
+class PredictionModerated(PredictionFailed):
+    """A filter refused its input or its output."""
 
 
 class PredictionCanceled(PredictionError):
@@ -205,6 +230,8 @@ class PredictionCanceled(PredictionError):
 
 class PredictionAborted(PredictionError):
     """It was stopped before it started; it is not charged."""
+
+    passing = True
 
 
 class PredictionExpired(PredictionError):
@@ -217,6 +244,12 @@ class PredictionEmpty(PredictionError):
 
 class PredictionTimeout(PredictionError):
     """It did not end within the time that the task gave it."""
+
+
+class PredictionStartTimeout(PredictionTimeout):
+    """It did not start within the time that the task gave it; an unstarted one is not charged."""
+
+    passing = True
 
 
 def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:

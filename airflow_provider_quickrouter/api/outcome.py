@@ -6,8 +6,9 @@ neither the key nor the prompt nor the model's log.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -18,16 +19,23 @@ from airflow_provider_quickrouter.api.errors import (
     PredictionError,
     PredictionExpired,
     PredictionFailed,
+    PredictionInterrupted,
+    PredictionModerated,
+    PredictionStartTimeout,
     PredictionTimeout,
     QuickRouterError,
     UpstreamError,
     from_payload,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
+from airflow_provider_quickrouter.api.small import small
 
 PAYLOAD_VERSION = 1
 """Form of the event. Readers go by the keys; it tells a later version which ones to expect."""
 LOG_LINES = 20
+_LOOKED_AT = 4_096
+"""Characters of an error, or of a log's end, in which a known text is looked for."""
+
 LOG_WIDTH = 300
 
 
@@ -36,21 +44,31 @@ class Reason(StrEnum):
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    MODERATED = "moderated"
     CANCELED = "canceled"
     ABORTED = "aborted"
     EXPIRED = "expired"
     EMPTY = "empty"
     TIMEOUT = "timeout"
+    START_TIMEOUT = "start_timeout"
     API_ERROR = "api_error"
 
 
-_BY_STATUS = {
-    PredictionStatus.FAILED: Reason.FAILED,
-    PredictionStatus.CANCELED: Reason.CANCELED,
-    PredictionStatus.ABORTED: Reason.ABORTED,
-}
+_TIMEOUTS = (Reason.TIMEOUT, Reason.START_TIMEOUT)
+_STOPPED = (Reason.CANCELED, Reason.ABORTED)
+_MODERATED = re.compile(r"\bNSFW\b|flagged as sensitive|\bE005\b", re.IGNORECASE)
+_PASSING = re.compile(
+    r"interrupted; please retry|\(code: PA\)|Director: unexpected error|"
+    r"\b(?:E9828|E6716|E9243|E8765)\b",
+    re.IGNORECASE,
+)
+"""Texts of ``error`` after which the same input may well succeed, from users' reports."""
+
 _EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
     Reason.FAILED: (PredictionFailed, "failed"),
+    Reason.INTERRUPTED: (PredictionInterrupted, "failed for a passing reason"),
+    Reason.MODERATED: (PredictionModerated, "was refused by a filter"),
     Reason.CANCELED: (PredictionCanceled, "was canceled after it had started"),
     Reason.ABORTED: (PredictionAborted, "was aborted before it started (not charged)"),
     Reason.EXPIRED: (
@@ -62,6 +80,7 @@ _EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
         "succeeded without any output (a filter may have removed all of it)",
     ),
     Reason.TIMEOUT: (PredictionTimeout, "did not end in time"),
+    Reason.START_TIMEOUT: (PredictionStartTimeout, "did not start in time"),
 }
 
 
@@ -71,12 +90,21 @@ class Outcome:
 
     :ivar prediction: what was seen last, or None if the API never told.
     :ivar error: why it could not be asked any more, for ``API_ERROR`` and some timeouts.
+    :ivar last_state: the state's word when the time was up, for timeouts.
+    :ivar stopped: what became of the cancel, as a sentence; "" if none was sent.
     """
 
     reason: Reason
     prediction_id: str
     prediction: Prediction | None = None
     error: QuickRouterError | None = None
+    last_state: str = ""
+    stopped: str = ""
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the prediction may still run, since only the wait's time was up."""
+        return self.reason in _TIMEOUTS
 
     @property
     def output(self) -> list[Any]:
@@ -88,8 +116,18 @@ class Outcome:
         """Tell how a prediction ended at ``now`` (epoch seconds), or None: it has not."""
         if not prediction.status.terminal:
             return None
-        reason = _BY_STATUS.get(prediction.status) or _success(prediction, now)
+        reason = _reason(prediction, now)
         return cls(reason=reason, prediction_id=prediction.id, prediction=prediction)
+
+    def seen_again(self, prediction: Prediction, now: float) -> Outcome:
+        """Take in a later answer: what is over by then counts, a success after a timeout say.
+
+        Only a prediction that this task itself has stopped is still told as the timeout it was.
+        """
+        over = Outcome.of(prediction, now)
+        if over and not (self.stopped and over.reason in _STOPPED):
+            return over
+        return replace(self, prediction=prediction)
 
     @classmethod
     def of_error(cls, prediction_id: str, error: QuickRouterError) -> Outcome:
@@ -113,6 +151,8 @@ class Outcome:
             "prediction_id": self.prediction_id,
             "manifest": self.prediction.manifest(url) if self.prediction else None,
             "error": self.error.to_payload() if self.error else None,
+            "last_state": small(self.last_state),
+            "stopped": self.stopped,
         }
 
     @classmethod
@@ -132,6 +172,8 @@ class Outcome:
             prediction_id=str(payload["prediction_id"]),
             prediction=Prediction.from_json(manifest) if manifest else None,
             error=from_payload(error) if error else None,
+            last_state=str(payload.get("last_state") or ""),
+            stopped=str(payload.get("stopped") or ""),
         )
         succeeded = outcome.prediction and outcome.prediction.status is PredictionStatus.SUCCEEDED
         if outcome.reason is Reason.SUCCEEDED and not succeeded:
@@ -145,10 +187,24 @@ def log_tail(logs: str) -> list[str]:
     return [line[:LOG_WIDTH] for line in lines if line][-LOG_LINES:]
 
 
-def _success(prediction: Prediction, now: float) -> Reason:
+def _reason(prediction: Prediction, now: float) -> Reason:
+    if prediction.status is PredictionStatus.FAILED:
+        return _failure(prediction)
+    if prediction.status is PredictionStatus.CANCELED:
+        return Reason.CANCELED
+    if prediction.status is PredictionStatus.ABORTED:
+        return Reason.ABORTED
     if prediction.items:
         return Reason.SUCCEEDED
     return Reason.EXPIRED if prediction.expired(now) else Reason.EMPTY
+
+
+def _failure(prediction: Prediction) -> Reason:
+    """Read the error's text. None at all counts as passing: nothing says that it would last."""
+    error = prediction.error[:_LOOKED_AT]
+    if _MODERATED.search(error or f"{prediction.raw_status} {prediction.logs[-_LOOKED_AT:]}"):
+        return Reason.MODERATED
+    return Reason.INTERRUPTED if not error or _PASSING.search(error) else Reason.FAILED
 
 
 def _message(outcome: Outcome, ending: str) -> str:
@@ -157,8 +213,12 @@ def _message(outcome: Outcome, ending: str) -> str:
     why = f": {seen.error}" if seen and seen.error else "."
     lines = [f"Prediction {outcome.prediction_id} {ending}{why}"]
     lines.append(f"Model: {(seen and (seen.model or seen.version)) or 'not named'}.")
-    if seen and outcome.reason is Reason.TIMEOUT:
-        lines.append(f"Last state seen: {seen.status_word}.")
+    if outcome.timed_out:
+        lines.append(
+            f"Last state seen: {outcome.last_state or (seen and seen.status_word) or 'none'}."
+        )
+    if outcome.stopped:
+        lines.append(outcome.stopped)
     if seen and outcome.reason is Reason.EXPIRED and seen.expires_at:
         lines.append(f"It expired at {seen.expires_at.isoformat(timespec='seconds')}.")
     if outcome.error:

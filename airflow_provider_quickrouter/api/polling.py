@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from airflow_provider_quickrouter.api.errors import APIError, NotFoundError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.progress import Progress
 
 DEFAULT_POLL_INTERVAL = 10.0
@@ -75,6 +75,8 @@ class Watch:
 
     :param started_at: when the wait began, epoch seconds; survives a change of process.
     :param deadline: when it ends without a result, epoch seconds; None means never.
+    :param start_deadline: when it ends if the prediction has not started, epoch seconds. Time
+        in which the API did not answer counts, but only an answer of that time can end the wait.
     :param jitter: gives numbers in [0, 1).
     """
 
@@ -82,6 +84,7 @@ class Watch:
     started_at: float
     deadline: float | None = None
     poll_interval: float = DEFAULT_POLL_INTERVAL
+    start_deadline: float | None = None
     jitter: Callable[[], float] = random.random
     last: Prediction | None = None
     trouble: QuickRouterError | None = None
@@ -102,6 +105,8 @@ class Watch:
         """Take in a good answer."""
         self.last, self.trouble, self._failures, self._failing_since = prediction, None, 0, None
         over = Outcome.of(prediction, now)
+        if not over and self._never_started(prediction, now):
+            over = self._settle(Reason.START_TIMEOUT)
         return over or self._again(self._pause(now), now, self._progress.line(prediction, now))
 
     def failed(self, error: QuickRouterError, now: float) -> Again | Outcome:
@@ -120,6 +125,10 @@ class Watch:
         failing = now - (self._failing_since if self._failing_since is not None else now)
         return error.transient and failing < PATIENCE
 
+    def _never_started(self, prediction: Prediction, now: float) -> bool:
+        late = self.start_deadline is not None and now >= self.start_deadline
+        return late and prediction.status is PredictionStatus.STARTING
+
     def _again(self, pause: float, now: float, line: str | None) -> Again | Outcome:
         """Pause, but not past the deadline; at the deadline settle."""
         if self.deadline is not None and now >= self.deadline:
@@ -127,8 +136,10 @@ class Watch:
         return Again(self._until_deadline(pause, now), line)
 
     def _until_deadline(self, pause: float, now: float) -> float:
-        left = pause if self.deadline is None else self.deadline - now
-        return max(SHORTEST_PAUSE, min(pause, left))
+        left = pause if self.deadline is None else min(pause, self.deadline - now)
+        if self.start_deadline is not None and self.start_deadline > now:
+            left = min(left, self.start_deadline - now)
+        return max(SHORTEST_PAUSE, left)
 
     def _pause(self, now: float) -> float:
         waited = max(0.0, now - self.started_at)
@@ -148,4 +159,5 @@ class Watch:
             prediction_id=self.prediction_id,
             prediction=self.last,
             error=self.trouble,
+            last_state=self.last.status_word if self.last else "",
         )

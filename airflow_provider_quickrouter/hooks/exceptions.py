@@ -4,13 +4,17 @@ The exception keeps its own class beside Airflow's: ``isinstance(e, PredictionFa
 ``isinstance(e, AirflowFailException)`` both hold, so callbacks can tell what happened while
 Airflow knows what to do.
 
-======================  ========================  ==========================
-Error                   Airflow's class           What Airflow does
-======================  ========================  ==========================
-``PredictionTimeout``   ``AirflowSensorTimeout``  fails, no retry
-``transient`` ones      ``AirflowException``      retries while any are left
-all others              ``AirflowFailException``  fails, no retry
-======================  ========================  ==========================
+===========================  ========================  ==========================
+Error                        Airflow's class           What Airflow does
+===========================  ========================  ==========================
+``transient`` ones           ``AirflowException``      retries while any are left
+``passing`` ones, ``anew``   ``AirflowException``      retries while any are left
+``PredictionTimeout``        ``AirflowSensorTimeout``  fails, no retry
+all others                   ``AirflowFailException``  fails, no retry
+===========================  ========================  ==========================
+
+``anew`` is said by a task whose retry makes a new prediction; a sensor's would only meet the
+same dead one.
 """
 
 from __future__ import annotations
@@ -24,29 +28,39 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
 )
 
-from airflow_provider_quickrouter.api.errors import PredictionTimeout, QuickRouterError
+from airflow_provider_quickrouter.api.errors import (
+    PredictionError,
+    PredictionTimeout,
+    QuickRouterError,
+)
 
 
-def as_airflow(error: QuickRouterError) -> AirflowException:
+def as_airflow(error: QuickRouterError, *, anew: bool = False) -> AirflowException:
     """Return the same error, which is now also the Airflow exception that fits."""
-    typed = _both(type(error), _base(error))(str(error))
+    typed = _both(type(error), _base(error, anew))(str(error))
     typed.__dict__.update(vars(error))
     return typed
 
 
 @contextmanager
-def airflow_errors() -> Iterator[None]:
-    """Raise every error of this package as Airflow's, from the original."""
+def airflow_errors(*, anew: bool = False) -> Iterator[None]:
+    """Raise every error of this package as Airflow's.
+
+    It is raised from the original, except for the end of a prediction: there is nothing behind
+    that, and its long text should stand in the log once.
+    """
     try:
         yield
     except QuickRouterError as error:
-        raise as_airflow(error) from error
+        cause = None if isinstance(error, PredictionError) else error
+        raise as_airflow(error, anew=anew) from cause
 
 
-def _base(error: QuickRouterError) -> type[AirflowException]:
-    if isinstance(error, PredictionTimeout):
-        return AirflowSensorTimeout
-    return AirflowException if error.transient else AirflowFailException
+def _base(error: QuickRouterError, anew: bool) -> type[AirflowException]:
+    if error.transient or (anew and isinstance(error, PredictionError) and error.passing):
+        return AirflowException
+    timed_out = isinstance(error, PredictionTimeout)
+    return AirflowSensorTimeout if timed_out else AirflowFailException
 
 
 def _both(kind: type[QuickRouterError], base: type[AirflowException]) -> type[AirflowException]:

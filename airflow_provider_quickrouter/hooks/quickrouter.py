@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,16 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter import __version__, get_provider_info
 from airflow_provider_quickrouter.api import protocol
-from airflow_provider_quickrouter.api.errors import APIError, ConnectionLostError, QuickRouterError
+from airflow_provider_quickrouter.api.attempt import dated
+from airflow_provider_quickrouter.api.errors import (
+    APIError,
+    ConnectionLostError,
+    QuickRouterError,
+    UncertainCreateError,
+)
 from airflow_provider_quickrouter.api.polling import resend_after
 from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.stopping import CANCEL_PAUSES, CANCELED, not_canceled
 from airflow_provider_quickrouter.hooks.senders import (
     AsyncSender,
     BearerAuth,
@@ -89,13 +97,21 @@ class QuickRouterHook(HttpHook):
         :raises UncertainCreateError: it may have been accepted and billed.
         :raises APIError: it was not accepted.
         """
-        request = protocol.create(
-            input, version=version, model=model, cancel_after=cancel_after, wait=wait
+        return self.send_create(
+            protocol.create(
+                input, version=version, model=model, cancel_after=cancel_after, wait=wait
+            )
         )
+
+    def send_create(self, request: protocol.Request) -> Prediction:
+        """Send what ``protocol.create`` made; for the rest see :meth:`create_prediction`."""
         attempt, waited = 1, 0.0
         while True:
+            begun_at = time.time()
             try:
                 return self._create(request)
+            except UncertainCreateError as error:
+                raise dated(error, request, begun_at, time.time()) from error.__cause__
             except APIError as error:
                 pause = resend_after(error, attempt, waited)
                 if pause is None:
@@ -112,6 +128,20 @@ class QuickRouterHook(HttpHook):
         """Stop a prediction; safe to repeat. A gateway may not have the route (404, 405, 501)."""
         return self._ask(protocol.cancel(prediction_id))
 
+    def stop_prediction(self, prediction_id: str) -> str:
+        """Cancel as well as possible; say in a sentence what became of it. Blocks for long."""
+        told = ""
+        for pause in CANCEL_PAUSES:
+            time.sleep(pause)
+            try:
+                self.cancel_prediction(prediction_id)
+                return CANCELED
+            except QuickRouterError as error:
+                told = not_canceled(error)
+                if not error.transient:
+                    break
+        return told
+
     async def aget_prediction(self, prediction_id: str) -> Prediction:
         """Ask for a prediction once, without blocking the event loop."""
         return await self._aask(protocol.get(prediction_id))
@@ -119,6 +149,20 @@ class QuickRouterHook(HttpHook):
     async def acancel_prediction(self, prediction_id: str) -> Prediction:
         """Stop a prediction, without blocking the event loop."""
         return await self._aask(protocol.cancel(prediction_id))
+
+    async def astop_prediction(self, prediction_id: str) -> str:
+        """Cancel as well as possible; say in a sentence what became of it."""
+        told = ""
+        for pause in CANCEL_PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                await self.acancel_prediction(prediction_id)
+                return CANCELED
+            except QuickRouterError as error:
+                told = not_canceled(error)
+                if not error.transient:
+                    break
+        return told
 
     def prediction_url(self, prediction_id: str) -> str:
         """Where a person looks at the prediction."""
@@ -195,8 +239,9 @@ class QuickRouterHook(HttpHook):
         except AirflowTaskTimeout:
             lost = ConnectionLostError("the task's execution_timeout came before it")
             raise protocol.uncertain(lost) from None
-        except Exception as error:
-            lost = ConnectionLostError(f"reading it failed with {type(error).__name__}")
+        except BaseException as error:
+            # Airflow 2 ends a task by a BaseException, after which it would try again.
+            lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
             raise protocol.uncertain(lost) from error
 
     async def _aask(self, request: protocol.Request) -> Prediction:
@@ -223,14 +268,15 @@ class QuickRouterHook(HttpHook):
             raise error.without(self.settings.api_key) from None
 
     async def _open(self) -> AsyncSender:
-        connection = await get_async_connection(self.quickrouter_conn_id, hook=self)
+        if "settings" not in vars(self):
+            connection = await get_async_connection(self.quickrouter_conn_id, hook=self)
+            # In a thread: reading the extras masks secrets, reading certificates reads files.
+            self.settings = await sync_to_async(self._read)(connection)
 
         def prepare() -> tuple[str | None, Any]:
-            # In a thread: reading the extras masks secrets, reading certificates reads files.
-            self.settings = self._read(connection)
             return proxy_and_tls(self.get_conn(), self.settings.base_url)
 
-        proxy, tls = await sync_to_async(prepare)()
+        proxy, tls = await asyncio.to_thread(prepare)
         return AsyncSender(self.settings, {"User-Agent": USER_AGENT}, proxy, tls)
 
     def _read(self, connection: Any) -> Settings:

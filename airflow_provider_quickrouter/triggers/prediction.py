@@ -1,14 +1,17 @@
 """The trigger that waits for a prediction in the triggerer.
 
-It only asks. It never creates a prediction, and ``cleanup`` never cancels one: it also runs
-when a triggerer restarts, and the prediction must live on then.
+It asks, and cancels at a deadline or when a person stops the task. It never creates a prediction,
+and ``cleanup`` never cancels one: it also runs when a triggerer restarts, and the prediction must
+live on then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -17,11 +20,13 @@ from asgiref.sync import sync_to_async
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
+from airflow_provider_quickrouter.api.stopping import TRIGGERER_BUDGET, not_canceled
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 
+TIMEOUT, MARK, CLEAR = "timeout", "mark", "clear"
 SHORTEST_QUESTION = 5.0
 """Seconds that a question at, or after, the deadline may still take."""
 
@@ -37,6 +42,10 @@ class QuickRouterPredictionTrigger(BaseTrigger):
     :param poll_interval: seconds, the longest pause between two questions.
     :param started_at: when the wait began, epoch seconds; default now.
     :param deadline: when it ends without a result, epoch seconds; None means never.
+    :param start_deadline: when it ends if the prediction has not started, epoch seconds.
+    :param cancel_on: when to cancel the prediction: at a deadline (``TIMEOUT``), when a person
+        marks the task (``MARK``), when a person clears it (``CLEAR``: no later try goes on with
+        the same prediction). The latter two need Airflow 3.3.
     """
 
     def __init__(
@@ -46,6 +55,8 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         started_at: float | None = None,
         deadline: float | None = None,
+        start_deadline: float | None = None,
+        cancel_on: Sequence[str] = (),
         **_ignored: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -54,6 +65,9 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.started_at = time.time() if started_at is None else started_at
         self.deadline = deadline
+        self.start_deadline = start_deadline
+        self.cancel_on = list(cancel_on)
+        self._hook: QuickRouterHook | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that survives a change of process."""
@@ -65,22 +79,50 @@ class QuickRouterPredictionTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "started_at": self.started_at,
                 "deadline": self.deadline,
+                "start_deadline": self.start_deadline,
+                "cancel_on": self.cancel_on,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; yield one event."""
-        hook = await sync_to_async(self._hook)()
+        self._hook = hook = await sync_to_async(self._make_hook)()
         try:
             async with hook:
-                outcome = await self._wait(hook)
+                outcome = await self._stopped(hook, await self._wait(hook))
                 url = hook.prediction_url(self.prediction_id)
         except QuickRouterError as error:
             outcome, url = Outcome.of_error(self.prediction_id, error), ""
         yield TriggerEvent(outcome.to_payload(url))
 
+    async def on_kill(self) -> None:
+        """Cancel, within 9 s, if ``cancel_on`` says so; Airflow calls it when a person acts."""
+        if MARK in self.cancel_on:
+            from airflow_provider_quickrouter.hooks.stopping import astop
+
+            # If a later try takes the prediction up, only the end of the task is a reason.
+            ti = None if CLEAR in self.cancel_on else self.task_instance
+            hook = self._hook or await sync_to_async(self._make_hook)()
+            await astop(hook, self.prediction_id, ti, self.log)
+
+    async def _stopped(self, hook: QuickRouterHook, outcome: Outcome) -> Outcome:
+        """Cancel a prediction whose time is up, if that is this task's business."""
+        if not (outcome.timed_out and TIMEOUT in self.cancel_on):
+            return outcome
+        told = not_canceled(ConnectionLostError("no answer in time"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TRIGGERER_BUDGET):
+                told = await hook.astop_prediction(self.prediction_id)
+        return replace(outcome, stopped=told)
+
     async def _wait(self, hook: QuickRouterHook) -> Outcome:
-        watch = Watch(self.prediction_id, self.started_at, self.deadline, self.poll_interval)
+        watch = Watch(
+            self.prediction_id,
+            self.started_at,
+            self.deadline,
+            self.poll_interval,
+            self.start_deadline,
+        )
         step: Again | Outcome = watch.start(time.time())
         while isinstance(step, Again):
             if step.line:
@@ -105,7 +147,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
             return None
         return max(SHORTEST_QUESTION, self.deadline - time.time())
 
-    def _hook(self) -> QuickRouterHook:
+    def _make_hook(self) -> QuickRouterHook:
         # In a thread: importing the HTTP clients takes half a second.
         from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 

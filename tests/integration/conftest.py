@@ -50,9 +50,12 @@ def dags_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def airflow(
     tmp_path_factory: pytest.TempPathFactory, dags_folder: Path, sandbox: Sandbox, api_key: str
 ) -> Iterator[LocalAirflow]:
-    """The Airflow of the session, whose default connection leads to the sandbox."""
+    """The Airflow of the session, with two connections that lead to the sandbox."""
     env = connection_env(connection(api_key, sandbox.url))
+    stored = {"connection_id": "quickrouter_in_database", "conn_type": "quickrouter"}
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags_folder, env) as airflow:
+        fields = {**stored, "password": api_key, "host": sandbox.url}
+        airflow.rest.call("POST", "/connections", json=fields)
         yield airflow
         processes = airflow.processes()
         assert len(processes) >= 4

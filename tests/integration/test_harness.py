@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dev.airflow_env import airflow_env
 from dev.airflow_processes import Component, end, is_alive
+from dev.airflow_rest import PAGE, AirflowRest, Json
+from dev.airflow_services import has_begun
 from dev.local_airflow import LocalAirflow
 
 DAG_ID = "harness_smoke"
@@ -62,6 +65,25 @@ def test_a_component_that_was_killed_can_be_started_again(airflow: LocalAirflow)
     airflow.restart("triggerer")
 
     airflow.check_alive()
+
+
+def test_a_triggerer_counts_once_each_that_was_started_since_has_a_job() -> None:
+    assert not has_begun(10, alike=[10, 10.5], begun=[12])
+    assert has_begun(10, alike=[10, 10.5], begun=[12, 13])
+
+
+def test_a_job_from_before_a_restart_does_not_count_for_the_triggerer_after_it() -> None:
+    assert not has_begun(50, alike=[10, 50], begun=[12, 13])
+    assert has_begun(50, alike=[10, 50], begun=[12, 13, 52])
+
+
+def test_a_list_longer_than_a_page_is_read_to_its_end() -> None:
+    class Pages(AirflowRest):
+        def call(self, method: str, path: str, **kwargs: Any) -> Json:
+            offset = kwargs["params"]["offset"]
+            return {"items": [{"n": n} for n in range(offset, 250)][:PAGE], "total_entries": 250}
+
+    assert [item["n"] for item in Pages("http://nowhere").every("/x", "items")] == list(range(250))
 
 
 def test_settings_of_another_airflow_do_not_leak_in(

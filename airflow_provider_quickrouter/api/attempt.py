@@ -1,0 +1,128 @@
+"""What a task remembers of its create, and what a later try of the task does about it.
+
+A record is written before the create (the intent) and again with the id right after it. Airflow
+keeps it over retries, clears and lost workers. It holds no prompt: the input is there as a
+fingerprint only.
+
+==============================  ==========================================
+The record says                 The next try
+==============================  ==========================================
+nothing                         submits
+an intent, but no id            reports the create as uncertain, unless that was reported
+                                before and a person has cleared the task since: submits
+an id, of another input         submits
+an id, the task had succeeded   submits if a person cleared it, else takes it up
+an id                           takes it up, see :func:`still_good`
+==============================  ==========================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any
+
+from airflow_provider_quickrouter.api.errors import UncertainCreateError
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.protocol import Request
+
+_LOST = "an earlier try of this task ended before it knew the answer to its create"
+
+
+class Step(Enum):
+    """What a try does first."""
+
+    SUBMIT = auto()
+    TAKE_UP = auto()
+    REPORT = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One create of one task.
+
+    :ivar begun_at: just before it was sent, epoch seconds.
+    :ivar max_tries: the task's limit of tries then; it grows when a person clears the task.
+    :ivar prediction_id: None until the answer was read.
+    :ivar done: the task was about to succeed.
+    :ivar reported: a person was told that the create is uncertain.
+    """
+
+    fingerprint: str
+    begun_at: float
+    max_tries: int
+    prediction_id: str | None = None
+    done: bool = False
+    reported: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON for Airflow's store, far below a kilobyte."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: object) -> Attempt | None:
+        """Read what :meth:`to_json` gave, of any version; None for what cannot be one."""
+        if not isinstance(stored, Mapping) or not stored.get("fingerprint"):
+            return None
+        prediction_id = stored.get("prediction_id")
+        return cls(
+            fingerprint=str(stored["fingerprint"]),
+            begun_at=float(stored.get("begun_at") or 0),
+            max_tries=int(stored.get("max_tries") or 0),
+            prediction_id=str(prediction_id) if prediction_id else None,
+            done=stored.get("done") is True,
+            reported=stored.get("reported") is True,
+        )
+
+    def cleared(self, max_tries: int) -> bool:
+        """Whether a person has cleared the task since, given its limit of tries now."""
+        return max_tries > self.max_tries
+
+    def next_step(self, fingerprint: str, max_tries: int) -> Step:
+        """Say what a later try, of this input and with this limit of tries, does first."""
+        cleared = self.cleared(max_tries)
+        if self.prediction_id is None:
+            return Step.SUBMIT if self.reported and cleared else Step.REPORT
+        if self.fingerprint != fingerprint or (self.done and cleared):
+            return Step.SUBMIT
+        return Step.TAKE_UP
+
+
+def fingerprint(request: Request) -> str:
+    """Tell creates apart by model, version and input, without holding any of them."""
+    text = json.dumps([request.path, request.body], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def still_good(prediction: Prediction, now: float) -> bool:
+    """Whether an earlier prediction runs, or has succeeded and its output is still there."""
+    over = Outcome.of(prediction, now)
+    return over is None or over.reason is Reason.SUCCEEDED
+
+
+def lost_by_an_earlier_try(request: Request, begun_at: float, now: float) -> UncertainCreateError:
+    """Make the error of an intent whose try has ended without an id."""
+    return dated(UncertainCreateError(_LOST), request, begun_at, now)
+
+
+def dated(
+    error: UncertainCreateError, request: Request, begun_at: float, until: float
+) -> UncertainCreateError:
+    """Add to the error what a person looks for in the console. Times are epoch seconds."""
+    body = request.body or {}
+    model = body.get("version") or request.path.removeprefix("models/").removesuffix("/predictions")
+    sought = f"look for {model} created from {_time(begun_at)} to {_time(until)}"
+    found = UncertainCreateError(
+        f"{error.message}; {sought}", status=error.status, request_id=error.request_id
+    )
+    found.begun_at, found.until = begun_at, until
+    return found
+
+
+def _time(instant: float) -> str:
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds")

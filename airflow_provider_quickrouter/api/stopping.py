@@ -1,0 +1,45 @@
+"""Stopping a prediction: whether a killed task should, and what became of the attempt."""
+
+from __future__ import annotations
+
+from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+
+WORKER_BUDGET = 4.0
+"""Seconds that a killed task may take to cancel: Airflow ends its process after five."""
+
+WORKER_QUESTION = 1.5
+"""Seconds of them in which Airflow may answer what becomes of the task."""
+
+TRIGGERER_BUDGET = 5.0
+"""Seconds that a trigger may take to cancel."""
+
+TRIGGERER_QUESTION = 4.0
+"""Seconds before them in which Airflow may answer what becomes of the task."""
+
+CANCEL_PAUSES = (0.0, 1.0, 2.0)
+"""Seconds before each attempt to cancel; only after passing trouble is there another one."""
+
+CANCELED = "It was canceled."
+
+_ENDS = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
+_NO_ROUTE = (404, 405, 501)
+
+
+def goes_on(state: str | None) -> bool:
+    """Whether a task instance in this state is going to run (again), or still runs.
+
+    A person who marks a task as failed or as a success puts it into a final state before the
+    task is killed. After a clear it is in none, or restarting; when only its worker goes down
+    it is still running.
+    """
+    return state not in _ENDS
+
+
+def not_canceled(error: QuickRouterError) -> str:
+    """Say why a prediction could not be canceled, and what that means for the bill."""
+    if isinstance(error, APIError) and error.status in _NO_ROUTE:
+        return (
+            f"It could not be canceled, as the gateway has no way to (HTTP {error.status}): it "
+            "runs on until its Cancel-After limit, if it has one."
+        )
+    return f"It could not be canceled and may run on: {error}"

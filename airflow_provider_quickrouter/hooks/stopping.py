@@ -1,0 +1,111 @@
+"""Stopping a prediction when Airflow kills the task that waits for it: bounded, never raising."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+from airflow_provider_quickrouter.api.stopping import (
+    TRIGGERER_BUDGET,
+    TRIGGERER_QUESTION,
+    WORKER_BUDGET,
+    WORKER_QUESTION,
+    goes_on,
+)
+from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+LATE = "Prediction %s could not be canceled in time and may run on"
+LEFT = "Prediction %s is left running: this task goes on, and takes it up then"
+UNKNOWN = "Airflow does not say what becomes of this task: it is taken to be over"
+
+
+def stop(make_hook: Callable[[], QuickRouterHook], prediction_id: str, ti: Any, log: Any) -> None:
+    """Cancel on a worker, unless the task instance goes on and takes the prediction up.
+
+    Takes 4 s at most. In a thread of its own, since a signal handler calls this, and what it
+    interrupted may hold any lock.
+
+    :param ti: the task instance; None cancels in any case, as where no later try would take up.
+    """
+
+    def work() -> bool:
+        if ti is not None and _within(WORKER_QUESTION, lambda: _goes_on(ti), log, UNKNOWN):
+            log.info(LEFT, prediction_id)
+        else:
+            log.info("Prediction %s: %s", prediction_id, make_hook().stop_prediction(prediction_id))
+        return True
+
+    _within(WORKER_BUDGET, work, log, LATE, prediction_id)
+
+
+async def astop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) -> None:
+    """Do what :func:`stop` does in the triggerer, in 9 s at most, however often it is cancelled.
+
+    Airflow cancels a trigger again each second, also while its ``on_kill`` runs.
+    """
+    work = asyncio.create_task(_stop(hook, prediction_id, ti, log))
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(work)
+
+
+async def _stop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) -> None:
+    try:
+        if ti is not None and await _agoes_on(ti, log):
+            log.info(LEFT, prediction_id)
+            return
+        async with asyncio.timeout(TRIGGERER_BUDGET), hook:
+            told = await hook.astop_prediction(prediction_id)
+            log.info("Prediction %s: %s", prediction_id, told)
+    except Exception:
+        log.exception(LATE, prediction_id)
+
+
+def at_execution_timeout() -> bool:
+    """Whether Airflow is just handling this task's ``execution_timeout``."""
+    return isinstance(sys.exception(), AirflowTaskTimeout)
+
+
+async def _agoes_on(ti: Any, log: Any) -> bool:
+    try:
+        async with asyncio.timeout(TRIGGERER_QUESTION):
+            return await asyncio.to_thread(_goes_on, ti)
+    except Exception:
+        log.warning(UNKNOWN, exc_info=True)
+        return False
+
+
+def _goes_on(ti: Any) -> bool:
+    """Ask Airflow's server; before Airflow 3 there is none, and the import fails."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    index = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None
+    found = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, map_index=index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+    )
+    (state,) = found[ti.run_id].values()
+    return goes_on(state)
+
+
+def _within(seconds: float, work: Callable[[], bool], log: Any, *complaint: str) -> bool:
+    """Return what ``work`` returns, or False, with a complaint, if it raises or takes longer."""
+    results: list[bool] = []
+
+    def guarded() -> None:
+        try:
+            results.append(work())
+        except Exception:
+            log.warning(*complaint, exc_info=True)
+
+    thread = Thread(target=guarded, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.warning(*complaint)
+    return any(results)

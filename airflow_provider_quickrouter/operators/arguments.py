@@ -1,0 +1,56 @@
+"""Checking the operators' arguments, as far as they are known, when a DAG is parsed."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.inputs import check_input
+from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_reference
+
+
+def check_create(input: Any, version: Any, model: Any, cancel_after: Any) -> None:
+    """Check what a create is made of; what still is a template is left for later.
+
+    :raises InvalidInputError: names the field and the remedy.
+    """
+    check_cancel_after(cancel_after)
+    if is_template(version) or is_template(model):
+        return
+    reference = check_reference(version=version, model=model)
+    if isinstance(input, dict):
+        templates = {name for name, value in input.items() if is_template(value)}
+        check_input(input, reference, ignore=templates)
+
+
+def check_choice(name: str, value: Any, *choices: str) -> None:
+    """Refuse a word that is none of the choices.
+
+    :raises InvalidInputError: names the argument and the choices.
+    """
+    if value not in choices:
+        raise InvalidInputError(f"{name}: {value!r} is none of {', '.join(map(repr, choices))}.")
+
+
+def check_seconds(name: str, limit: Any) -> None:
+    """Refuse what is no positive number of seconds, no timedelta and not None.
+
+    :raises InvalidInputError: names the argument.
+    """
+    seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if limit is not None and not (number and 0 < seconds < math.inf):
+        raise InvalidInputError(f"{name}: {limit!r} is no positive number of seconds.")
+
+
+def is_template(value: Any) -> bool:
+    """Whether Airflow will put something else in this place, or in a part of it."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, dict):
+        return any(map(is_template, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(is_template, value))
+    return hasattr(value, "resolve")

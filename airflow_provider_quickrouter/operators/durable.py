@@ -1,0 +1,151 @@
+"""One prediction for one task, over all of its tries: remember it, take it up, or make it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+from airflow_provider_quickrouter.api.attempt import (
+    Attempt,
+    Step,
+    fingerprint,
+    lost_by_an_earlier_try,
+    still_good,
+)
+from airflow_provider_quickrouter.api.errors import (
+    NotFoundError,
+    QuickRouterError,
+    UncertainCreateError,
+)
+from airflow_provider_quickrouter.api.polling import RESEND_LIMIT, Again, Watch
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.protocol import Request
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+STORE_KEY = "quickrouter_prediction"
+"""Key of the record in the task's ``task_state_store``."""
+
+
+class Durable:
+    """The create of one task instance, with what Airflow's ``task_state_store`` knows of it.
+
+    :param context: the task's; before Airflow 3.3 it has no store, so nothing is remembered.
+    :param durable: False remembers nothing either: each try submits anew.
+    :param resubmit: let a retry submit anew after an uncertain create.
+    """
+
+    def __init__(
+        self, hook: QuickRouterHook, context: Any, log: Any, *, durable: bool, resubmit: bool
+    ) -> None:
+        self._hook = hook
+        self.log = log
+        self._resubmit = resubmit
+        self._store = context.get("task_state_store") if durable else None
+        self._max_tries = int(getattr(context["ti"], "max_tries", 0) or 0)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a later try will find what this one did."""
+        return self._store is not None
+
+    def obtain(self, request: Request, *, cancel_other: bool) -> tuple[Prediction, float]:
+        """Return the task's prediction, and since when its time counts (epoch seconds).
+
+        :param cancel_other: stop an earlier prediction that has another input and is not wanted.
+        :raises UncertainCreateError: this create, or that of an earlier try, may be billed.
+        :raises QuickRouterError: nothing was accepted; or the earlier one cannot be asked for.
+        """
+        old, now = self._load(), fingerprint(request)
+        step = old.next_step(now, self._max_tries) if old else Step.SUBMIT
+        if old and step is Step.REPORT and not self._resubmit:
+            self._save(replace(old, reported=True, max_tries=self._max_tries))
+            raise lost_by_an_earlier_try(request, old.begun_at, time.time())
+        if old and old.prediction_id and step is Step.TAKE_UP:
+            if found := self._find(old.prediction_id, old.begun_at):
+                return found, time.time() if old.cleared(self._max_tries) else old.begun_at
+        elif old and old.prediction_id and old.fingerprint != now and cancel_other:
+            self._drop(old.prediction_id)
+        return self._submit(request)
+
+    def succeeded(self) -> None:
+        """Remember that the task is about to succeed: a person who clears it wants a new one."""
+        with self._paid_for("its success"):
+            if old := self._load():
+                self._save(replace(old, done=True, max_tries=self._max_tries))
+
+    def _submit(self, request: Request) -> tuple[Prediction, float]:
+        attempt = Attempt(
+            fingerprint=fingerprint(request), begun_at=time.time(), max_tries=self._max_tries
+        )
+        self._save(attempt)
+        try:
+            prediction = self._hook.send_create(request)
+        except UncertainCreateError as error:
+            error.transient = self._resubmit
+            self._close(None if self._resubmit else replace(attempt, reported=True))
+            raise
+        except QuickRouterError:
+            self._close(None)
+            raise
+        with self._paid_for("its id"):
+            self._save(replace(attempt, prediction_id=prediction.id))
+        self.log.info("Submitted prediction %s", prediction.id)
+        return prediction, attempt.begun_at
+
+    def _find(self, prediction_id: str, begun_at: float) -> Prediction | None:
+        """Return the prediction of an earlier try if it is still of use; waits out trouble."""
+        prediction = self._look_for(prediction_id, begun_at)
+        state = prediction.status_word if prediction else "unknown to the API"
+        if prediction and still_good(prediction, time.time()):
+            self.log.info("Taking up prediction %s: %s", prediction_id, state)
+            return prediction
+        self.log.info("Prediction %s is %s: submitting anew", prediction_id, state)
+        return None
+
+    def _look_for(self, prediction_id: str, begun_at: float) -> Prediction | None:
+        watch = Watch(prediction_id, begun_at, deadline=time.time() + RESEND_LIMIT)
+        while True:
+            try:
+                return self._hook.get_prediction(prediction_id)
+            except QuickRouterError as error:
+                step = watch.failed(error, time.time())
+                if not isinstance(step, Again):
+                    if isinstance(error, NotFoundError):
+                        return None
+                    raise
+                self.log.info(step.line)
+            time.sleep(step.after)
+
+    def _drop(self, prediction_id: str) -> None:
+        told = self._hook.stop_prediction(prediction_id)
+        self.log.info("Prediction %s has another input than this try. %s", prediction_id, told)
+
+    def _load(self) -> Attempt | None:
+        return Attempt.from_json(self._store.get(STORE_KEY)) if self._store is not None else None
+
+    def _save(self, attempt: Attempt) -> None:
+        if self._store is not None:
+            self._store.set(STORE_KEY, attempt.to_json())
+
+    def _close(self, attempt: Attempt | None) -> None:
+        """End an intent without an id: with nothing, or with what there is to remember."""
+        with self._paid_for("the end of its create"):
+            if attempt:
+                self._save(attempt)
+            elif self._store is not None:
+                self._store.delete(STORE_KEY)
+
+    @contextmanager
+    def _paid_for(self, what: str) -> Iterator[None]:
+        """Let nothing lead to a retry now: it might pay again."""
+        try:
+            yield
+        except (Exception, AirflowTaskTimeout):
+            self.log.exception("Of a prediction that is paid for, %s was not stored", what)

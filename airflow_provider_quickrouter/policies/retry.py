@@ -1,0 +1,76 @@
+"""A retry policy for tasks of this package, on Airflow 3.3 and later.
+
+The tasks already fail for good where another try would not help; the policy adds when to try
+again. Its module can be imported on any Airflow, so that one DAG file serves all of them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_quickrouter.api.errors import InvalidInputError, QuickRouterError
+from airflow_provider_quickrouter.api.retrying import retry_pause
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, RetryDecision, RetryPolicy
+else:
+    try:
+        from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+    except ImportError:  # before 3.3 there is nothing that would ask a policy
+        RetryPolicy = object
+
+
+class QuickRouterRetryPolicy(RetryPolicy):
+    """Retry what can heal, when it can have healed; fail the rest at once.
+
+    ======================================================  =======================
+    Error                                                   Decision
+    ======================================================  =======================
+    key, money, input, moderation, uncertain create, ...    fail now
+    ``RateLimitError`` (429) with a wait that was named     retry after that wait
+    other trouble behind the API, an interrupted, aborted   retry after ``first`` seconds,
+    or never started prediction                             doubled with each try
+    any error that is not of this package                   as Airflow does without it
+    ======================================================  =======================
+
+    ``retries`` of the task still limits the number of tries.
+
+    :param first: seconds before the second try, more than 0.
+    :param longest: seconds, the longest pause that the policy itself chooses.
+    """
+
+    def __init__(self, *, first: float = 30.0, longest: float = 600.0) -> None:
+        if not 0 < first <= longest:
+            raise InvalidInputError(
+                f"first, longest: {first!r} and {longest!r} are not 0 < first <= longest seconds."
+            )
+        self.first = first
+        self.longest = longest
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Context | None = None,
+    ) -> RetryDecision:
+        """Decide about one failure; Airflow asks on the worker."""
+        if not isinstance(exception, QuickRouterError):
+            return RetryDecision.default()
+        name = type(exception).__name__
+        pause = retry_pause(exception, try_number, self.first, self.longest)
+        if pause is None:
+            return RetryDecision.fail(reason=f"{name}: another try would not help")
+        return RetryDecision.retry(
+            delay=timedelta(seconds=pause), reason=f"{name}: again in {pause:.0f} s"
+        )
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the arguments as JSON."""
+        return {"first": self.first, "longest": self.longest}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> Self:
+        """Rebuild the policy from :meth:`serialize`."""
+        return cls(**data)

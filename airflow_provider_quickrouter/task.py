@@ -1,0 +1,156 @@
+"""What operators and sensor have in common: asking, ending in one way, and being killed."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason
+from airflow_provider_quickrouter.api.polling import Again, Watch
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.small import LEFT_OUT
+from airflow_provider_quickrouter.links import publish
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+FRAMEWORK_MARGIN = 60.0
+"""Seconds by which Airflow's own limit on the deferral lies behind the trigger's deadline."""
+
+
+class PredictionTask:
+    """Mixed into operators and sensor.
+
+    ``cancel_on_kill``: cancel the prediction when Airflow kills this task, because a person
+    marked it, or its ``execution_timeout`` came. Not when another try takes it up: after a
+    clear, or when only its worker went down.
+    """
+
+    quickrouter_conn_id: str
+    cancel_on_kill: bool
+    log: Any
+    _running_id: str | None = None
+    _next_try: Any = None
+    _was_killed = False
+
+    @cached_property
+    def hook(self) -> QuickRouterHook:
+        """The hook of this task's connection."""
+        # Here, since its HTTP clients take half a second that no parsing of DAGs should pay.
+        from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+        return QuickRouterHook(self.quickrouter_conn_id)
+
+    def on_kill(self) -> None:
+        """Cancel the prediction, within 4 s, if ``cancel_on_kill``; never raises."""
+        self._was_killed = True
+        if not (self.cancel_on_kill and self._running_id):
+            return
+        from airflow_provider_quickrouter.hooks import stopping
+
+        prediction_id, ti = self._running_id, self._next_try
+        if stopping.at_execution_timeout():
+            ti = None
+        stopping.stop(self._other_hook, prediction_id, ti, self.log)
+
+    def _other_hook(self) -> QuickRouterHook:
+        """Make a hook with a session of its own: this task's may be in the middle of something."""
+        hook = type(self.hook)(self.quickrouter_conn_id)
+        if "settings" in vars(self.hook):
+            hook.settings = self.hook.settings
+        return hook
+
+    def _runs(self, prediction_id: str, next_try: Any) -> None:
+        """Remember what to cancel; a task that was killed meanwhile does it now.
+
+        :param next_try: the task instance, if a later try of it takes the prediction up.
+        """
+        self._running_id, self._next_try = prediction_id, next_try
+        if self._was_killed:
+            self.on_kill()
+
+    def _ask(self, context: Context, watch: Watch) -> Again | Outcome:
+        """Ask once; what is to be said goes into the log, what was seen first into XCom."""
+        try:
+            seen = self.hook.get_prediction(watch.prediction_id)
+        except APIError as error:
+            if not (watch.last or watch.trouble):
+                self._publish(context, Prediction.unseen(watch.prediction_id))
+            return self._tell(watch.failed(error, time.time()))
+        if watch.last is None:
+            self._publish(context, seen)
+        return self._tell(watch.saw(seen, time.time()))
+
+    def _tell(self, step: Again | Outcome) -> Again | Outcome:
+        if isinstance(step, Again) and step.line:
+            self.log.info(step.line)
+        return step
+
+    def _stopped(self, outcome: Outcome) -> Outcome:
+        """Cancel a prediction whose time is up, and see how it ended."""
+        if not outcome.timed_out:
+            return outcome
+        told = self.hook.stop_prediction(outcome.prediction_id)
+        return self._with_log(replace(outcome, stopped=told))
+
+    def _with_log(self, outcome: Outcome) -> Outcome:
+        """Ask once more after a bad end: events do not carry the model's log.
+
+        What is over by now, a success after the deadline say, counts as it is.
+        """
+        if outcome.reason in (Reason.SUCCEEDED, Reason.API_ERROR):
+            return outcome
+        try:
+            return outcome.seen_again(self.hook.get_prediction(outcome.prediction_id), time.time())
+        except QuickRouterError as error:
+            self.log.warning("The model's log could not be fetched: %s", error)
+            return outcome
+
+    def _end(self, context: Context, outcome: Outcome) -> list[Any]:
+        """End the wait: every path leads here, so every path ends alike.
+
+        :raises QuickRouterError: what a bad end means.
+        """
+        self._running_id = None
+        if outcome.prediction:
+            self._publish(context, outcome.prediction)
+        if error := outcome.exception():
+            raise error
+        self.log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, outcome.output)
+        if LEFT_OUT in str(outcome.output):
+            self.log.warning("A part of the output is too large for XCom: a note stands for it")
+        return outcome.output
+
+    def _publish(self, context: Context, prediction: Prediction) -> None:
+        publish(context, prediction.manifest(self.hook.prediction_url(prediction.id)))
+
+
+def deferral_timeout(deadline: float | None) -> timedelta | None:
+    """Airflow's own limit on a deferral, which lies behind the trigger's ``deadline``."""
+    if deadline is None:
+        return None
+    return timedelta(seconds=max(0.0, deadline - time.time()) + FRAMEWORK_MARGIN)
+
+
+def seconds_of(limit: float | timedelta | None) -> float:
+    """Seconds of a limit; infinite for None, and on the safe side of ``execution_timeout``."""
+    if limit is None:
+        return math.inf
+    return limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
+
+
+def own_limit(timeout: float | timedelta | None, execution_timeout: timedelta | None) -> float:
+    """Seconds that a task gives its prediction: the first of both limits.
+
+    Airflow's ``execution_timeout`` would end the task without a word to the trigger, so the
+    task's own limit comes a tenth of it, or ten seconds, before.
+    """
+    airflows = seconds_of(execution_timeout)
+    return min(seconds_of(timeout), airflows - min(airflows / 10, 10.0))
