@@ -1,6 +1,8 @@
 # Everything runs in .venv, which is made when it is needed. Only Python 3.11+ and make must be there.
 
 PYTHON ?= python3
+SEED ?= 1
+TASKS ?= 200
 UV_VERSION := 0.13.9
 AIRFLOW_VERSION := 3.3.2
 
@@ -10,7 +12,7 @@ READY := $(VENV)/.ready
 COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test lint check format live pins build clean
+.PHONY: help demo airflow test chaos lint check format live pins build clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1	/' | expand -t 10
@@ -25,6 +27,9 @@ test: $(READY) ## run all tests, integration included, and hold the floors of co
 	$(BIN)/python -m pytest --cov --cov-branch --cov-report=
 	$(COVERAGE) --include='airflow_provider_quickrouter/api/*' --fail-under=100
 	$(COVERAGE) --fail-under=90
+
+chaos: $(READY) ## run TASKS=200 tasks under faults and kills of SEED=1, and settle what was paid
+	$(BIN)/python -m tests.chaos --seed $(SEED) --tasks $(TASKS)
 
 lint: $(READY) ## check style, format and types
 	$(BIN)/ruff check .

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import requests
 
 Json = dict[str, Any]
+PAGE = 100
+"""Items that Airflow hands out at once, unless it is configured otherwise."""
 
 
 class AirflowApiError(RuntimeError):
@@ -21,7 +23,10 @@ class AirflowApiError(RuntimeError):
 
 
 class AirflowRest:
-    """The API of an Airflow at ``base_url`` whose auth manager lets everyone in as admin."""
+    """The API of an Airflow at ``base_url`` whose auth manager lets everyone in as admin.
+
+    It logs in at the first call.
+    """
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -40,10 +45,21 @@ class AirflowRest:
         :raises AirflowApiError: the status was not 2xx.
         :raises requests.ConnectionError: nobody listens.
         """
+        if "Authorization" not in self._session.headers:
+            self.log_in()
         answer = self._session.request(
             method, f"{self.base_url}/api/v2{path}", timeout=30, **kwargs
         )
         return self._json(answer, method, path)
+
+    def every(self, path: str, key: str) -> list[Json]:
+        """Return all items of a list, which the API hands out in pages."""
+        found: list[Json] = []
+        while True:
+            page = self.call("GET", path, params={"limit": PAGE, "offset": len(found)})
+            found += page[key]
+            if not page[key] or len(found) >= page["total_entries"]:
+                return found
 
     @staticmethod
     def _json(answer: requests.Response, method: str, path: str) -> Json:
@@ -51,9 +67,10 @@ class AirflowRest:
             raise AirflowApiError(method, path, answer.status_code, answer.text)
         return cast(Json, answer.json())
 
-    def health(self) -> dict[str, Json]:
-        """Return ``{component: {"status": ..., "latest_..._heartbeat": ...}}``."""
-        return self.call("GET", "/monitor/health")
+    def jobs(self) -> list[Json]:
+        """Return the newest jobs: each start of a scheduler, DAG processor or triggerer is one."""
+        newest = {"order_by": "-id", "limit": PAGE}
+        return cast(list[Json], self.call("GET", "/jobs", params=newest)["jobs"])
 
     def dag(self, dag_id: str) -> Json:
         """Return a DAG; 404 until it is parsed."""
@@ -78,10 +95,8 @@ class AirflowRest:
         return self.call("GET", run_path(dag_id, run_id))
 
     def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
-        """Return the task instances of a run, each mapped one by itself (up to 1000)."""
-        path = f"{run_path(dag_id, run_id)}/taskInstances"
-        answer = self.call("GET", path, params={"limit": 1000})
-        return cast(list[Json], answer["task_instances"])
+        """Return the task instances of a run, each mapped one by itself."""
+        return self.every(f"{run_path(dag_id, run_id)}/taskInstances", "task_instances")
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str, map_index: int) -> Any:
         """Return the value of one XCom.
@@ -92,9 +107,9 @@ class AirflowRest:
         return self.call("GET", path, params={"map_index": map_index})["value"]
 
     def xcom_keys(self, dag_id: str, run_id: str) -> list[tuple[str, int, str]]:
-        """Return ``(task_id, map_index, key)`` of each XCom of a run (up to 1000)."""
+        """Return ``(task_id, map_index, key)`` of each XCom of a run."""
         path = f"{task_path(dag_id, run_id, '~')}/xcomEntries"
-        entries = self.call("GET", path, params={"limit": 1000})["xcom_entries"]
+        entries = self.every(path, "xcom_entries")
         return [(entry["task_id"], entry["map_index"], entry["key"]) for entry in entries]
 
     def extra_links(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Json:

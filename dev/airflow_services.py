@@ -1,11 +1,11 @@
-"""The four processes of an Airflow: started, watched until healthy, restarted and ended together.
+"""The processes of an Airflow: started, watched until healthy, restarted and ended together.
 
 A process that has ended is never waited for: its log says why, and the error shows it.
 """
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,17 +13,18 @@ import requests
 from psutil import Process
 
 from dev.airflow_processes import Component, end
-from dev.airflow_rest import AirflowApiError, AirflowRest
+from dev.airflow_rest import AirflowApiError, AirflowRest, Json
 from dev.waiting import wait_until
 
 API_SERVER = "api-server"
+TRIGGERER = "triggerer"
 JOBS = {
-    "scheduler": "scheduler",
-    "dag-processor": "dag_processor",
-    "triggerer": "triggerer",
+    "scheduler": "SchedulerJob",
+    "dag-processor": "DagProcessorJob",
+    TRIGGERER: "TriggererJob",
 }
 # The servers of task logs would take fixed ports; the API server reads the files themselves.
-ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
+ARGUMENTS = {"scheduler": ["--skip-serve-logs"], TRIGGERER: ["--skip-serve-logs"]}
 
 
 class AirflowServices:
@@ -31,22 +32,31 @@ class AirflowServices:
 
     ``env``: their whole environment. ``logs``: folder of their ``<name>.log``.
     ``say``: is told one line for each long step, with seconds.
+    ``triggerers``: how many; the second is named ``triggerer-2``, and so on.
     """
 
     def __init__(
-        self, env: Mapping[str, str], logs: Path, rest: AirflowRest, say: Callable[[str], None]
+        self,
+        env: Mapping[str, str],
+        logs: Path,
+        rest: AirflowRest,
+        say: Callable[[str], None],
+        triggerers: int = 1,
     ) -> None:
         self._env = env
         self._logs = logs
         self._rest = rest
         self._say = say
-        self._migration = self._component("db", "migrate")
-        self.components = {
-            name: self._component(name, *ARGUMENTS.get(name, [])) for name in (API_SERVER, *JOBS)
-        }
+        self._migration = self._component("db", "db", "migrate")
+        more = [f"{TRIGGERER}-{number}" for number in range(2, triggerers + 1)]
+        self.components = {name: self._service(name) for name in (API_SERVER, *JOBS, *more)}
+
+    def _service(self, name: str) -> Component:
+        command = command_of(name)
+        return self._component(name, command, *ARGUMENTS.get(command, []))
 
     def _component(self, name: str, *arguments: str) -> Component:
-        command = [sys.executable, "-m", "airflow", name, *arguments]
+        command = [sys.executable, "-m", "airflow", *arguments]
         return Component(command, self._env, self._logs / f"{name}.log")
 
     def start(self, timeout: float = 120) -> None:
@@ -82,14 +92,20 @@ class AirflowServices:
     def _unhealthy(self) -> list[str]:
         self.check_alive()
         try:
-            health = self._rest.health()
+            jobs = self._rest.jobs()
         except (requests.ConnectionError, AirflowApiError):
             return [API_SERVER]
-        return [
-            name
-            for name, key in JOBS.items()
-            if heartbeat(health[key].get(f"latest_{key}_heartbeat")) < self.components[name].started
+        return [name for name in self.components if not self._has_begun(name, jobs)]
+
+    def _has_begun(self, name: str, jobs: list[Json]) -> bool:
+        kind = command_of(name)
+        if kind == API_SERVER:
+            return True
+        alike = [
+            part.started for other, part in self.components.items() if command_of(other) == kind
         ]
+        begun = [epoch(job["start_date"]) for job in jobs if job["job_type"] == JOBS[kind]]
+        return has_begun(self.components[name].started, alike, begun)
 
     def _not_healthy(self) -> str:
         late = self._unhealthy()
@@ -105,9 +121,13 @@ class AirflowServices:
 
     def restart(self, name: str, timeout: float = 60) -> None:
         """End one component, if it still runs, start it again and wait until it is healthy."""
-        end([self.components[name]], grace=15)
-        self.components[name].start()
+        self.start_again(name)
         self.wait_healthy(timeout)
+
+    def start_again(self, name: str, grace: float = 15) -> None:
+        """End one component and what it left behind, and start it, without waiting for it."""
+        end([self.components[name]], grace)
+        self.components[name].start()
 
     def family(self) -> set[Process]:
         """Return the living processes of all components, their children included."""
@@ -121,6 +141,20 @@ class AirflowServices:
         end([self._migration, *self.components.values()], grace=3)
 
 
-def heartbeat(moment: str | None) -> float:
+def command_of(name: str) -> str:
+    """Return the command of Airflow that a component runs: ``triggerer`` for ``triggerer-2``."""
+    return name.rstrip("-0123456789")
+
+
+def has_begun(since: float, alike: Sequence[float], begun: Sequence[float]) -> bool:
+    """Whether a component that was started at ``since`` has begun its job.
+
+    A job does not tell whose it is, and the health page shows the liveliest of a kind only: so
+    there must be one for each component of the kind that is no older. Epoch seconds.
+    """
+    return sum(job >= since for job in begun) >= sum(start >= since for start in alike)
+
+
+def epoch(moment: str | None) -> float:
     """Return an ISO 8601 instant as epoch seconds, 0 for none."""
     return datetime.fromisoformat(moment).timestamp() if moment else 0.0

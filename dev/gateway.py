@@ -7,20 +7,21 @@ which costs money.
 import json
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from airflow_provider_quickrouter import get_provider_info
-from dev.airflow_env import free_port
+from dev.airflow_env import HOST, free_port
 from dev.airflow_processes import Component, end
 from dev.waiting import wait_until
 
 CONNECTION_ID = "quickrouter_default"
 KEY_VARIABLE = "QUICKROUTER_API_KEY"
 SANDBOX_KEY = "any-key-opens-the-sandbox"
-SANDBOX_LINE = re.compile(r"QuickRouter sandbox on (http://\S+)")
+SANDBOX_LINE = re.compile(r"QuickRouter sandbox on http://\S+")
 
 
 @contextmanager
@@ -36,9 +37,9 @@ def chosen_gateway(
         say(f"{KEY_VARIABLE} is set: the REAL gateway will be asked, which COSTS MONEY")
         yield connection(key)
         return
-    with sandbox(logs / "sandbox.log", port) as url:
-        say(f"sandbox runs at {url}: no key, no costs ({KEY_VARIABLE} asks the real one)")
-        yield connection(SANDBOX_KEY, url)
+    with sandbox(logs / "sandbox.log", port) as process:
+        say(f"sandbox runs at {process.url}: no key, no costs ({KEY_VARIABLE} asks the real one)")
+        yield connection(SANDBOX_KEY, process.url)
 
 
 def connection(key: str, url: str | None = None) -> dict[str, str]:
@@ -60,24 +61,54 @@ def connection_env(fields: dict[str, str]) -> dict[str, str]:
     return {f"AIRFLOW_CONN_{CONNECTION_ID.upper()}": json.dumps(fields)}
 
 
+class SandboxProcess:
+    """A sandbox as a process of its own, which keeps its address when it is started again.
+
+    ``port``: another free one if it is taken. ``options``: more of its command line.
+    """
+
+    def __init__(self, log: Path, port: int = 0, options: Sequence[str] = ()) -> None:
+        log.unlink(missing_ok=True)
+        self.port = free_port(port)
+        self.url = f"http://{HOST}:{self.port}"
+        module = [sys.executable, "-m", "airflow_provider_quickrouter.sandbox"]
+        command = [*module, "--port", str(self.port), *options]
+        self._child = Component(command, dict(os.environ), log)
+        self._starts = 0
+
+    def start(self) -> None:
+        """Start it and wait until it answers.
+
+        :raises RuntimeError: it ended; the message shows the end of its log.
+        """
+        self._starts += 1
+        self._child.start()
+        wait_until(self._answers, 30, lambda: f"the sandbox does not start:\n{self._child.tail()}")
+
+    def _answers(self) -> bool:
+        if self._child.returncode() is not None:
+            raise RuntimeError(f"the sandbox ended:\n{self._child.tail()}")
+        return len(SANDBOX_LINE.findall(self._child.tail())) >= self._starts
+
+    def stop(self, grace: float = 5.0) -> None:
+        """End it: SIGTERM, up to ``grace`` seconds, SIGKILL."""
+        end([self._child], grace)
+
+    def kill(self) -> None:
+        """End it as the kernel does when memory is short, and collect it."""
+        self._child.kill(signal.SIGKILL)
+        self.stop(grace=0)
+
+
 @contextmanager
-def sandbox(log: Path, port: int = 0) -> Iterator[str]:
-    """Run the sandbox as a child process and yield its address.
+def sandbox(log: Path, port: int = 0, options: Sequence[str] = ()) -> Iterator[SandboxProcess]:
+    """Run the sandbox as a child process.
 
     :raises RuntimeError: it ended; the message shows the end of its log.
     """
-    log.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "airflow_provider_quickrouter.sandbox"]
-    child = Component([*command, "--port", str(free_port(port))], dict(os.environ), log)
-
-    def address() -> str | None:
-        if child.returncode() is not None:
-            raise RuntimeError(f"the sandbox ended:\n{child.tail()}")
-        found = SANDBOX_LINE.search(child.tail())
-        return found[1] if found else None
-
+    process = SandboxProcess(log, port, options)
     try:
-        child.start()
-        yield wait_until(address, 30, lambda: f"the sandbox does not start:\n{child.tail()}")
+        process.start()
+        yield process
     finally:
-        end([child])
+        process.stop()

@@ -1,6 +1,7 @@
-"""A real Airflow on this machine, for the demo and the integration tests.
+"""A real Airflow on this machine, for the demo, the integration tests and the chaos suite.
 
-API server, scheduler, DAG processor and triggerer with SQLite, bound to the loopback address.
+API server, scheduler, DAG processor and triggerer, bound to the loopback address; with SQLite,
+unless ``env`` names another database.
 Nothing of the user's own Airflow is read or written, and no process outlives it.
 """
 
@@ -33,6 +34,8 @@ class LocalAirflow:
     ``env``: settings and connections that are added last, ``AIRFLOW_CONN_...`` for example.
     ``port``: of the UI and the API; another free one if it is taken; 0 takes any.
     ``say``: is told one line for each long step, with seconds.
+    ``triggerers``: how many; the second is the component ``triggerer-2``, and so on. SQLite is
+    for one.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class LocalAirflow:
         *,
         port: int = 0,
         say: Callable[[str], None] = no_word,
+        triggerers: int = 1,
     ) -> None:
         self.home = home.resolve()
         self.home.mkdir(parents=True, exist_ok=True)
@@ -51,7 +55,7 @@ class LocalAirflow:
         self.url = f"http://{HOST}:{chosen}"
         self.env = airflow_env(self.home, dags_folder.resolve(), chosen, env)
         self.rest = AirflowRest(self.url)
-        self.services = AirflowServices(self.env, self.logs, self.rest, say)
+        self.services = AirflowServices(self.env, self.logs, self.rest, say, triggerers)
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
@@ -60,7 +64,6 @@ class LocalAirflow:
         atexit.register(self.stop)
         try:
             self.services.start()
-            self.rest.log_in()
         except BaseException:
             self.stop()
             raise
