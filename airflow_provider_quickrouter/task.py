@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.limits import airflows_limit
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.small import LEFT_OUT
 from airflow_provider_quickrouter.links import publish
+from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-
-FRAMEWORK_MARGIN = 60.0
-"""Seconds by which Airflow's own limit on the deferral lies behind the trigger's deadline."""
 
 
 class PredictionTask:
@@ -36,6 +37,7 @@ class PredictionTask:
     quickrouter_conn_id: str
     cancel_on_kill: bool
     log: Any
+    defer: Callable[..., NoReturn]
     _running_id: str | None = None
     _next_try: Any = None
     _was_killed = False
@@ -67,7 +69,11 @@ class PredictionTask:
             hook.settings = self.hook.settings
         return hook
 
-    def _runs(self, prediction_id: str, next_try: Any) -> None:
+    def still_wanted(self) -> bool:
+        """Whether Airflow has not killed this task."""
+        return not self._was_killed
+
+    def owns(self, prediction_id: str | None, next_try: Any) -> None:
         """Remember what to cancel; a task that was killed meanwhile does it now.
 
         :param next_try: the task instance, if a later try of it takes the prediction up.
@@ -75,6 +81,20 @@ class PredictionTask:
         self._running_id, self._next_try = prediction_id, next_try
         if self._was_killed:
             self.on_kill()
+
+    def _hand_over(self, watch: Watch, method: str, cancel_on: Sequence[str]) -> NoReturn:
+        """Defer: the trigger goes on with the wait, and ``method`` with its event."""
+        trigger = QuickRouterPredictionTrigger(
+            prediction_id=watch.prediction_id,
+            quickrouter_conn_id=self.quickrouter_conn_id,
+            poll_interval=watch.poll_interval,
+            started_at=watch.started_at,
+            deadline=watch.deadline,
+            start_deadline=watch.start_deadline,
+            cancel_on=cancel_on,
+        )
+        limit = airflows_limit(watch.deadline or math.inf, time.time())
+        self.defer(trigger=trigger, method_name=method, timeout=limit)
 
     def _ask(self, context: Context, watch: Watch) -> Again | Outcome:
         """Ask once; what is to be said goes into the log, what was seen first into XCom."""
@@ -109,7 +129,7 @@ class PredictionTask:
             return outcome
         try:
             return outcome.seen_again(self.hook.get_prediction(outcome.prediction_id), time.time())
-        except QuickRouterError as error:
+        except (QuickRouterError, AirflowTaskTimeout) as error:
             self.log.warning("The model's log could not be fetched: %s", error)
             return outcome
 
@@ -118,7 +138,6 @@ class PredictionTask:
 
         :raises QuickRouterError: what a bad end means.
         """
-        self._running_id = None
         if outcome.prediction:
             self._publish(context, outcome.prediction)
         if error := outcome.exception():
@@ -130,27 +149,3 @@ class PredictionTask:
 
     def _publish(self, context: Context, prediction: Prediction) -> None:
         publish(context, prediction.manifest(self.hook.prediction_url(prediction.id)))
-
-
-def deferral_timeout(deadline: float | None) -> timedelta | None:
-    """Airflow's own limit on a deferral, which lies behind the trigger's ``deadline``."""
-    if deadline is None:
-        return None
-    return timedelta(seconds=max(0.0, deadline - time.time()) + FRAMEWORK_MARGIN)
-
-
-def seconds_of(limit: float | timedelta | None) -> float:
-    """Seconds of a limit; infinite for None, and on the safe side of ``execution_timeout``."""
-    if limit is None:
-        return math.inf
-    return limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-
-
-def own_limit(timeout: float | timedelta | None, execution_timeout: timedelta | None) -> float:
-    """Seconds that a task gives its prediction: the first of both limits.
-
-    Airflow's ``execution_timeout`` would end the task without a word to the trigger, so the
-    task's own limit comes a tenth of it, or ten seconds, before.
-    """
-    airflows = seconds_of(execution_timeout)
-    return min(seconds_of(timeout), airflows - min(airflows / 10, 10.0))

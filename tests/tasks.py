@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from datetime import datetime
 from types import SimpleNamespace
@@ -103,6 +104,13 @@ def tell_state(patch: pytest.MonkeyPatch, state: str | Exception | None) -> list
     comms = SimpleNamespace(send=send)
     patch.setattr(f"{TASK_RUNNER}.SUPERVISOR_COMMS", comms, raising=False)
     return asked
+
+
+def join_stops() -> None:
+    """Wait for cancels that outlived their task, else the next test would meet them."""
+    for thread in threading.enumerate():
+        if thread.name.endswith("(guarded)"):
+            thread.join(10)
 
 
 def context_of(task: Any, task_instance: TaskInstance) -> Any:

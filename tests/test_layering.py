@@ -18,7 +18,7 @@ ALLOWED = {
     "api": {"api"},
     "hooks": {"", "api", "hooks"},
     "links": set[str](),
-    "task": {"api", "hooks", "links"},
+    "task": {"api", "hooks", "links", "triggers"},
     "triggers": {"api", "hooks", "triggers"},
     "operators": {"api", "hooks", "links", "task", "triggers", "operators"},
     "sensors": {"api", "hooks", "links", "task", "triggers", "sensors"},

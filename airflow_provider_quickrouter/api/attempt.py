@@ -29,7 +29,7 @@ from typing import Any
 from airflow_provider_quickrouter.api.errors import UncertainCreateError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request
+from airflow_provider_quickrouter.api.protocol import Request, check_id
 
 _LOST = "an earlier try of this task ended before it knew the answer to its create"
 
@@ -67,14 +67,22 @@ class Attempt:
     @classmethod
     def from_json(cls, stored: object) -> Attempt | None:
         """Read what :meth:`to_json` gave, of any version; None for what cannot be one."""
-        if not isinstance(stored, Mapping) or not stored.get("fingerprint"):
+        try:
+            return cls._read(dict(stored)) if isinstance(stored, Mapping) else None
+        except (ArithmeticError, KeyError, TypeError, ValueError):
             return None
-        prediction_id = stored.get("prediction_id")
+
+    @classmethod
+    def _read(cls, stored: dict[str, Any]) -> Attempt:
+        if not (stored["fingerprint"] and isinstance(stored["fingerprint"], str)):
+            raise ValueError("no fingerprint")
+        prediction_id, begun_at = stored.get("prediction_id"), float(stored.get("begun_at") or 0)
+        _time(begun_at)
         return cls(
-            fingerprint=str(stored["fingerprint"]),
-            begun_at=float(stored.get("begun_at") or 0),
+            fingerprint=stored["fingerprint"],
+            begun_at=begun_at,
             max_tries=int(stored.get("max_tries") or 0),
-            prediction_id=str(prediction_id) if prediction_id else None,
+            prediction_id=check_id(prediction_id) if prediction_id else None,
             done=stored.get("done") is True,
             reported=stored.get("reported") is True,
         )
@@ -87,7 +95,8 @@ class Attempt:
         """Say what a later try, of this input and with this limit of tries, does first."""
         cleared = self.cleared(max_tries)
         if self.prediction_id is None:
-            return Step.SUBMIT if self.reported and cleared else Step.REPORT
+            settled = (self.reported or self.done) and cleared
+            return Step.SUBMIT if settled else Step.REPORT
         if self.fingerprint != fingerprint or (self.done and cleared):
             return Step.SUBMIT
         return Step.TAKE_UP
@@ -95,8 +104,8 @@ class Attempt:
 
 def fingerprint(request: Request) -> str:
     """Tell creates apart by model, version and input, without holding any of them."""
-    text = json.dumps([request.path, request.body], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    plain = json.loads(json.dumps([request.path, request.body]))  # all keys are texts then
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def still_good(prediction: Prediction, now: float) -> bool:

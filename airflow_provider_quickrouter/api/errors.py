@@ -184,15 +184,12 @@ class UncertainCreateError(APIError):
     """A create whose answer was lost: the prediction may run and be billed.
 
     It is not sent again, since the API has no idempotency key: a person has to look for it.
-    Clearing the task after this error submits anew.
+
+    :ivar begun_at: when the create was begun, epoch seconds; ``until``: when its answer was lost.
     """
 
     begun_at: float | None = None
-    """When the create was begun, epoch seconds."""
-
     until: float | None = None
-    """When its answer was given up, epoch seconds."""
-
     remedy = (
         "The prediction may have been accepted and billed: look for it in the console before "
         "submitting again (clearing the task does). It was not sent twice."

@@ -30,6 +30,9 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.small import small
 
+UNKNOWN_ID = "unknown"
+"""Stands for the id in an event that cannot be understood."""
+
 PAYLOAD_VERSION = 1
 """Form of the event. Readers go by the keys; it tells a later version which ones to expect."""
 LOG_LINES = 20
@@ -162,7 +165,7 @@ class Outcome:
             return cls._read(payload)
         except (AttributeError, KeyError, TypeError, ValueError):
             error = UpstreamError("the triggerer's event cannot be understood")
-            return cls(reason=Reason.API_ERROR, prediction_id="unknown", error=error)
+            return cls(reason=Reason.API_ERROR, prediction_id=UNKNOWN_ID, error=error)
 
     @classmethod
     def _read(cls, payload: Mapping[str, Any]) -> Outcome:

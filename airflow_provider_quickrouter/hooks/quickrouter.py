@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -13,22 +13,16 @@ from typing import Any, Self
 import requests
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, mask_secret
+from airflow.providers.common.compat.sdk import mask_secret
 from airflow.providers.http.hooks.http import HttpHook
 from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter import __version__, get_provider_info
 from airflow_provider_quickrouter.api import protocol
-from airflow_provider_quickrouter.api.attempt import dated
-from airflow_provider_quickrouter.api.errors import (
-    APIError,
-    ConnectionLostError,
-    QuickRouterError,
-    UncertainCreateError,
-)
-from airflow_provider_quickrouter.api.polling import resend_after
+from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.stopping import CANCEL_PAUSES, CANCELED, not_canceled
+from airflow_provider_quickrouter.hooks.creating import create_with
 from airflow_provider_quickrouter.hooks.senders import (
     AsyncSender,
     BearerAuth,
@@ -103,22 +97,19 @@ class QuickRouterHook(HttpHook):
             )
         )
 
-    def send_create(self, request: protocol.Request) -> Prediction:
-        """Send what ``protocol.create`` made; for the rest see :meth:`create_prediction`."""
-        attempt, waited = 1, 0.0
-        while True:
-            begun_at = time.time()
-            try:
-                return self._create(request)
-            except UncertainCreateError as error:
-                raise dated(error, request, begun_at, time.time()) from error.__cause__
-            except APIError as error:
-                pause = resend_after(error, attempt, waited)
-                if pause is None:
-                    raise
-                self.log.warning("Not accepted, sending again in %.0f s: %s", pause, error)
-            time.sleep(pause)
-            attempt, waited = attempt + 1, waited + pause
+    def send_create(
+        self, request: protocol.Request, wanted: Callable[[], bool] = lambda: True
+    ) -> Prediction:
+        """Send what ``protocol.create`` made; for the rest see :meth:`create_prediction`.
+
+        :param wanted: asked before it is sent again.
+        """
+        session = self._session  # before anything that counts as sent
+
+        def once(request: protocol.Request) -> Prediction:
+            return self._value(request, send(session, self.settings, request))
+
+        return create_with(once, request, wanted, self.log)
 
     def get_prediction(self, prediction_id: str) -> Prediction:
         """Ask for a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
@@ -226,23 +217,6 @@ class QuickRouterHook(HttpHook):
         with self._cleaned():
             clean = answer.without(self.settings.api_key)
             return protocol.read_prediction(request, clean, time.time())
-
-    def _create(self, request: protocol.Request) -> Prediction:
-        """Send a create once. What may have been accepted ends in an error without a retry."""
-        session = self._session  # before the try: where this fails nothing was sent
-        try:
-            return self._value(request, send(session, self.settings, request))
-        except ConnectionLostError as error:
-            raise protocol.uncertain(error) from None
-        except QuickRouterError:
-            raise
-        except AirflowTaskTimeout:
-            lost = ConnectionLostError("the task's execution_timeout came before it")
-            raise protocol.uncertain(lost) from None
-        except BaseException as error:
-            # Airflow 2 ends a task by a BaseException, after which it would try again.
-            lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
-            raise protocol.uncertain(lost) from error
 
     async def _aask(self, request: protocol.Request) -> Prediction:
         if self._async_sender:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import check_input
+from airflow_provider_quickrouter.api.limits import LONGEST
 from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_reference
 
 
@@ -34,15 +34,19 @@ def check_choice(name: str, value: Any, *choices: str) -> None:
         raise InvalidInputError(f"{name}: {value!r} is none of {', '.join(map(repr, choices))}.")
 
 
-def check_seconds(name: str, limit: Any) -> None:
-    """Refuse what is no positive number of seconds, no timedelta and not None.
+def seconds(name: str, limit: Any) -> float:
+    """Return a limit, given as a number or as a timedelta, in seconds.
 
-    :raises InvalidInputError: names the argument.
+    :raises InvalidInputError: it is none, or not above 0; names the argument.
     """
-    seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if limit is not None and not (number and 0 < seconds < math.inf):
-        raise InvalidInputError(f"{name}: {limit!r} is no positive number of seconds.")
+    number = limit.total_seconds() if isinstance(limit, timedelta) else limit
+    good = isinstance(number, int | float) and not isinstance(number, bool)
+    if not (good and 0 < number <= LONGEST):
+        raise InvalidInputError(
+            f"{name}: {limit!r} is no positive number of seconds (at most {LONGEST:.0e}) and no "
+            "timedelta of that."
+        )
+    return float(number)
 
 
 def is_template(value: Any) -> bool:

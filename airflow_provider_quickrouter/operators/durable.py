@@ -8,26 +8,28 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
 from airflow_provider_quickrouter.api.attempt import (
     Attempt,
     Step,
+    dated,
     fingerprint,
     lost_by_an_earlier_try,
     still_good,
 )
 from airflow_provider_quickrouter.api.errors import (
+    ConnectionLostError,
     NotFoundError,
     QuickRouterError,
     UncertainCreateError,
 )
 from airflow_provider_quickrouter.api.polling import RESEND_LIMIT, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request
+from airflow_provider_quickrouter.api.protocol import Request, uncertain
 
 if TYPE_CHECKING:
-    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+    from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+    from airflow_provider_quickrouter.task import PredictionTask
 
 STORE_KEY = "quickrouter_prediction"
 """Key of the record in the task's ``task_state_store``."""
@@ -36,17 +38,22 @@ STORE_KEY = "quickrouter_prediction"
 class Durable:
     """The create of one task instance, with what Airflow's ``task_state_store`` knows of it.
 
+    :param task: whose hook and log are used; it is told at once which prediction is its own.
     :param context: the task's; before Airflow 3.3 it has no store, so nothing is remembered.
     :param durable: False remembers nothing either: each try submits anew.
     :param resubmit: let a retry submit anew after an uncertain create.
+    :ivar prediction_id: the task's prediction, as soon as it is obtained.
     """
 
     def __init__(
-        self, hook: QuickRouterHook, context: Any, log: Any, *, durable: bool, resubmit: bool
+        self, task: PredictionTask, context: Any, *, durable: bool, resubmit: bool
     ) -> None:
-        self._hook = hook
-        self.log = log
+        self._task = task
+        self._ti = context["ti"]
+        self.log = task.log
         self._resubmit = resubmit
+        self._sent: tuple[Request, Attempt] | None = None
+        self.prediction_id: str | None = None
         self._store = context.get("task_state_store") if durable else None
         self._max_tries = int(getattr(context["ti"], "max_tries", 0) or 0)
 
@@ -74,6 +81,33 @@ class Durable:
             self._drop(old.prediction_id)
         return self._submit(request)
 
+    def check_paid(self, late: AirflowTaskTimeout) -> None:
+        """Return if there is a prediction: the retry after ``late`` could pay for another.
+
+        What ``execution_timeout`` kept from being stored is stored now.
+
+        :raises UncertainCreateError: ``execution_timeout`` came before the answer to a create.
+        :raises AirflowTaskTimeout: it came before anything was paid for; a retry may start anew.
+        """
+        if self._sent and self.prediction_id is None:
+            request, attempt = self._sent
+            lost = uncertain(ConnectionLostError("the task's execution_timeout came before it"))
+            raise self._uncertain(dated(lost, request, attempt.begun_at, time.time()), attempt)
+        if self.prediction_id is None:
+            self._task.owns(None, None)  # what an earlier try made is left to the next one
+            raise late
+        self._keep()
+
+    def retried_after(self, error: QuickRouterError | None) -> bool:
+        """Whether a retry after this error comes, and takes the prediction up."""
+        tries_left = getattr(self._ti, "try_number", 1) <= self._max_tries
+        return bool(error and error.transient and self.remembers and tries_left)
+
+    def known_id(self) -> str | None:
+        """Return the id of the task's prediction, if it is remembered."""
+        old = self._load()
+        return old.prediction_id if old else None
+
     def succeeded(self) -> None:
         """Remember that the task is about to succeed: a person who clears it wants a new one."""
         with self._paid_for("its success"):
@@ -85,35 +119,54 @@ class Durable:
             fingerprint=fingerprint(request), begun_at=time.time(), max_tries=self._max_tries
         )
         self._save(attempt)
+        self._sent = request, attempt
         try:
-            prediction = self._hook.send_create(request)
+            prediction = self._task.hook.send_create(request, self._task.still_wanted)
         except UncertainCreateError as error:
-            error.transient = self._resubmit
-            self._close(None if self._resubmit else replace(attempt, reported=True))
-            raise
+            raise self._uncertain(error, attempt) from error.__cause__
         except QuickRouterError:
+            self._sent = None
             self._close(None)
             raise
-        with self._paid_for("its id"):
-            self._save(replace(attempt, prediction_id=prediction.id))
+        self.prediction_id = prediction.id
+        self._own(prediction.id)
         self.log.info("Submitted prediction %s", prediction.id)
+        self._keep()
         return prediction, attempt.begun_at
+
+    def _keep(self) -> None:
+        if self._sent:
+            with self._paid_for("its id"):
+                self._save(replace(self._sent[1], prediction_id=self.prediction_id))
+            self._sent = None
+
+    def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
+        self._sent = None
+        error.transient = self._resubmit
+        self._close(None if self._resubmit else replace(attempt, reported=True))
+        return error
+
+    def _own(self, prediction_id: str) -> None:
+        self._task.owns(prediction_id, self._ti if self.remembers else None)
 
     def _find(self, prediction_id: str, begun_at: float) -> Prediction | None:
         """Return the prediction of an earlier try if it is still of use; waits out trouble."""
+        self._own(prediction_id)
         prediction = self._look_for(prediction_id, begun_at)
         state = prediction.status_word if prediction else "unknown to the API"
         if prediction and still_good(prediction, time.time()):
             self.log.info("Taking up prediction %s: %s", prediction_id, state)
+            self.prediction_id = prediction_id
             return prediction
         self.log.info("Prediction %s is %s: submitting anew", prediction_id, state)
+        self._task.owns(None, None)
         return None
 
     def _look_for(self, prediction_id: str, begun_at: float) -> Prediction | None:
         watch = Watch(prediction_id, begun_at, deadline=time.time() + RESEND_LIMIT)
         while True:
             try:
-                return self._hook.get_prediction(prediction_id)
+                return self._task.hook.get_prediction(prediction_id)
             except QuickRouterError as error:
                 step = watch.failed(error, time.time())
                 if not isinstance(step, Again):
@@ -124,7 +177,7 @@ class Durable:
             time.sleep(step.after)
 
     def _drop(self, prediction_id: str) -> None:
-        told = self._hook.stop_prediction(prediction_id)
+        told = self._task.hook.stop_prediction(prediction_id)
         self.log.info("Prediction %s has another input than this try. %s", prediction_id, told)
 
     def _load(self) -> Attempt | None:
@@ -147,5 +200,5 @@ class Durable:
         """Let nothing lead to a retry now: it might pay again."""
         try:
             yield
-        except (Exception, AirflowTaskTimeout):
+        except Exception:
             self.log.exception("Of a prediction that is paid for, %s was not stored", what)

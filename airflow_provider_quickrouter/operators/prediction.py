@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_quickrouter.api.errors import PredictionModerated
 from airflow_provider_quickrouter.api.inputs import as_dict
+from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
@@ -25,31 +26,18 @@ from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.operators.arguments import (
     check_choice,
     check_create,
-    check_seconds,
     is_template,
+    seconds,
 )
 from airflow_provider_quickrouter.operators.durable import Durable
-from airflow_provider_quickrouter.task import (
-    PredictionTask,
-    deferral_timeout,
-    own_limit,
-    seconds_of,
-)
-from airflow_provider_quickrouter.triggers.prediction import (
-    CLEAR,
-    MARK,
-    TIMEOUT,
-    QuickRouterPredictionTrigger,
-)
+from airflow_provider_quickrouter.task import PredictionTask
+from airflow_provider_quickrouter.triggers.prediction import CLEAR, MARK, TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 DEFAULT_TIMEOUT = 7200.0
 """Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue."""
-
-CANCEL_AFTER_MARGIN = 60.0
-"""Seconds by which the server's own limit lies behind the task's."""
 
 
 class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
@@ -96,9 +84,10 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        with airflow_errors():
+        with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
             self.input = input if is_template(input) else as_dict(input)
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
+            check_create(self.input, version, model, cancel_after)
         self.version = version
         self.model = model
         self.cancel_after: Any = cancel_after
@@ -106,30 +95,34 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         self.durable = durable
         self.cancel_on_kill = cancel_on_kill
         self.quickrouter_conn_id = quickrouter_conn_id
-        self._check_constants()
 
     def execute(self, context: Context) -> Any:
         """Create the prediction, or take up that of an earlier try; return its id."""
-        with airflow_errors(anew=True):
-            prediction, _ = self._obtain(context)
-        self._remembered(context).succeeded()
-        return prediction.id
-
-    def _obtain(self, context: Context) -> tuple[Prediction, float]:
-        """Return the task's prediction and since when its time counts; leave its manifest."""
         memory = self._remembered(context)
+        try:
+            with airflow_errors(anew=True):
+                self._obtain(context, memory)
+                memory.succeeded()
+                return memory.prediction_id
+        except AirflowTaskTimeout as late:
+            with airflow_errors(anew=True):
+                memory.check_paid(late)
+        return memory.prediction_id
+
+    def _obtain(self, context: Context, memory: Durable) -> tuple[Prediction, float]:
+        """Return the task's prediction and since when its time counts; leave its manifest."""
         prediction, since = memory.obtain(self._request(), cancel_other=self.cancel_on_kill)
-        self._runs(prediction.id, context["ti"] if memory.remembers else None)
         try:
             self._publish(context, prediction)
-        except (Exception, AirflowTaskTimeout):
+        except Exception:
             # It is paid for: nothing may lead to a retry now, which could pay again.
             self.log.exception("The manifest of prediction %s was not stored", prediction.id)
         return prediction, since
 
     def _remembered(self, context: Context) -> Durable:
-        resubmit = self.on_uncertain == "resubmit"
-        return Durable(self.hook, context, self.log, durable=self.durable, resubmit=resubmit)
+        return Durable(
+            self, context, durable=self.durable, resubmit=self.on_uncertain == "resubmit"
+        )
 
     def _request(self) -> Request:
         limit = self._server_limit()
@@ -137,14 +130,6 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
 
     def _server_limit(self) -> Any:
         return self.cancel_after
-
-    def _check_constants(self) -> None:
-        """Refuse what is already known to be wrong; templates are checked when the task runs.
-
-        The error is Airflow's at once: a mapped task comes here on the worker.
-        """
-        with airflow_errors():
-            check_create(self.input, self.version, self.model, self.cancel_after)
 
 
 class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
@@ -183,7 +168,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         timeout: float | timedelta = DEFAULT_TIMEOUT,
         start_timeout: float | timedelta | None = None,
         cancel_after: float | timedelta | Literal["deadline"] | None = "deadline",
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        poll_interval: float | timedelta = DEFAULT_POLL_INTERVAL,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         on_moderation: Literal["fail", "skip"] = "fail",
         **kwargs: Any,
@@ -191,97 +176,84 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         fixed: Any = None if cancel_after == "deadline" else cancel_after
         super().__init__(cancel_after=fixed, **kwargs)
         with airflow_errors():
-            check_seconds("timeout", timeout)
-            check_seconds("start_timeout", start_timeout)
-            check_seconds("poll_interval", poll_interval)
+            self.timeout = seconds("timeout", timeout)
+            self.start_timeout = (
+                None if start_timeout is None else seconds("start_timeout", start_timeout)
+            )
+            self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
-        self.timeout = timeout
-        self.start_timeout = start_timeout
         self.cancel_after = cancel_after
-        self.poll_interval = poll_interval
         self.deferrable = deferrable
         self.on_moderation = on_moderation
+        self._watching: Watch | None = None
 
     def execute(self, context: Context) -> Any:
         """Submit or take up, and wait: here, or in the triggerer."""
-        with airflow_errors(anew=True):
-            began = time.time()
-            prediction, since = self._obtain(context)
-            watch = self._watch(prediction.id, since, began)
-            step = self._tell(watch.saw(prediction, time.time()))
-            if isinstance(step, Outcome) or not self.deferrable:
-                return self._finish(context, self._stopped(self._wait_here(context, watch, step)))
-        return self.defer(
-            trigger=self._trigger(watch),
-            method_name=self.execute_complete.__name__,
-            timeout=deferral_timeout(watch.deadline),
-        )
+        memory = self._remembered(context)
+        try:
+            with airflow_errors(anew=True):
+                return self._finish(context, memory, self._stopped(self._wait(context, memory)))
+        except AirflowTaskTimeout as late:
+            with airflow_errors(anew=True):
+                memory.check_paid(late)
+                return self._finish(context, memory, self._stopped(self._out_of_time(memory)))
+
+    def _wait(self, context: Context, memory: Durable) -> Outcome:
+        """Obtain the prediction and wait for its end; or defer."""
+        began = time.time()
+        prediction, since = self._obtain(context, memory)
+        self._watching = watch = self._watch(prediction.id, since, began)
+        step = self._tell(watch.saw(prediction, time.time()))
+        if isinstance(step, Again) and self.deferrable:
+            self._hand_over(watch, self.execute_complete.__name__, self._cancel_on(memory))
+        while isinstance(step, Again):
+            time.sleep(step.after)
+            step = self._ask(context, watch)
+        return step
+
+    def _out_of_time(self, memory: Durable) -> Outcome:
+        """Make Airflow's ``execution_timeout`` the deadline that it is."""
+        if self._watching:
+            return self._watching.timed_out()
+        return Outcome(reason=Reason.TIMEOUT, prediction_id=str(memory.prediction_id))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
         """Go on after the trigger's event, which holds the outcome."""
         with airflow_errors(anew=True):
-            return self._finish(context, self._with_log(Outcome.from_payload(event)))
+            outcome = self._with_log(Outcome.from_payload(event))
+            return self._finish(context, self._remembered(context), outcome)
 
-    def _wait_here(self, context: Context, watch: Watch, step: Again | Outcome) -> Outcome:
-        try:
-            while isinstance(step, Again):
-                time.sleep(step.after)
-                step = self._ask(context, watch)
-        except AirflowTaskTimeout:
-            return watch.timed_out()
-        return step
-
-    def _finish(self, context: Context, outcome: Outcome) -> list[Any]:
-        if self._given_up(context, outcome):
-            self.log.warning(self.hook.stop_prediction(outcome.prediction_id))
+    def _finish(self, context: Context, memory: Durable, outcome: Outcome) -> list[Any]:
+        if outcome.reason is Reason.API_ERROR and not memory.retried_after(outcome.error):
+            known = memory.known_id() or outcome.prediction_id
+            self.log.warning("Prediction %s: %s", known, self.hook.stop_prediction(known))
         try:
             output = self._end(context, outcome)
         except PredictionModerated as error:
             if self.on_moderation == "skip":
                 raise AirflowSkipException(str(error)) from None
             raise
-        self._remembered(context).succeeded()
+        memory.succeeded()
+        self.owns(None, None)
         return output
 
-    def _given_up(self, context: Context, outcome: Outcome) -> bool:
-        """Whether the prediction may still run though no later try will take it up."""
-        if outcome.reason is not Reason.API_ERROR:
-            return False
-        task_instance = context["ti"]
-        retried = outcome.error and outcome.error.transient and self._remembered(context).remembers
-        return not (retried and task_instance.try_number <= task_instance.max_tries)
-
     def _watch(self, prediction_id: str, since: float, began: float) -> Watch:
-        """Say how long to wait: ``since`` the create, and not beyond Airflow's limit on this try.
-
-        :param began: when this try began, epoch seconds.
-        """
-        limit = own_limit(self.timeout, self.execution_timeout)
+        limits = self._limits()
         return Watch(
             prediction_id,
             since,
-            min(since + limit, began + own_limit(None, self.execution_timeout)),
+            limits.deadline(since, began),
             self.poll_interval,
-            None if self.start_timeout is None else since + seconds_of(self.start_timeout),
+            limits.start_deadline(since),
         )
 
-    def _trigger(self, watch: Watch) -> QuickRouterPredictionTrigger:
-        return QuickRouterPredictionTrigger(
-            prediction_id=watch.prediction_id,
-            quickrouter_conn_id=self.quickrouter_conn_id,
-            poll_interval=self.poll_interval,
-            started_at=watch.started_at,
-            deadline=watch.deadline,
-            start_deadline=watch.start_deadline,
-            cancel_on=self._cancel_on(),
-        )
+    def _limits(self) -> Limits:
+        return Limits(self.timeout, self.execution_timeout, self.start_timeout)
 
-    def _cancel_on(self) -> list[str]:
+    def _cancel_on(self, memory: Durable) -> list[str]:
         if not self.cancel_on_kill:
             return [TIMEOUT]
-        return [TIMEOUT, MARK] if self._next_try else [TIMEOUT, MARK, CLEAR]
+        return [TIMEOUT, MARK] if memory.remembers else [TIMEOUT, MARK, CLEAR]
 
     def _server_limit(self) -> Any:
-        if self.cancel_after != "deadline":
-            return self.cancel_after
-        return own_limit(self.timeout, self.execution_timeout) + CANCEL_AFTER_MARGIN
+        return self._limits().servers if self.cancel_after == "deadline" else self.cancel_after

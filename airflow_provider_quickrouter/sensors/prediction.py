@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_quickrouter.api.errors import QuickRouterError
+from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import (
     DEFAULT_POLL_INTERVAL,
@@ -25,12 +26,8 @@ from airflow_provider_quickrouter.api.polling import (
 )
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.task import PredictionTask, deferral_timeout, own_limit
-from airflow_provider_quickrouter.triggers.prediction import (
-    MARK,
-    TIMEOUT,
-    QuickRouterPredictionTrigger,
-)
+from airflow_provider_quickrouter.task import PredictionTask
+from airflow_provider_quickrouter.triggers.prediction import MARK, TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -82,7 +79,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait in this process, or ask once and leave the rest to the triggerer."""
-        self._runs(self.prediction_id, context["ti"])
+        self.owns(self.prediction_id, context["ti"])
         if not self.deferrable:
             return self._wait_here(context)
         with self._failing():
@@ -90,11 +87,8 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             step = self._ask(context, watch)
             if isinstance(step, Outcome):
                 return self._finish(context, step)
-        return self.defer(
-            trigger=self._trigger(watch),
-            method_name=self.execute_complete.__name__,
-            timeout=deferral_timeout(watch.deadline),
-        )
+        cancel_on = [TIMEOUT, MARK] if self.cancel_on_kill else []
+        return self._hand_over(watch, self.execute_complete.__name__, cancel_on)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
@@ -118,6 +112,15 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         except AirflowSensorTimeout:
             with self._failing():
                 return self._finish(context, self._watch(context).timed_out())
+        except AirflowSkipException:
+            # With soft_fail Airflow's loop skips by itself when the time is up.
+            self._leave(self._watch(context))
+            raise
+
+    def _leave(self, watch: Watch) -> None:
+        over = watch.last and watch.last.status.terminal
+        if self.cancel_on_kill and not over:
+            self.log.info(self.hook.stop_prediction(watch.prediction_id))
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -137,8 +140,8 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         """Return the state of this wait, which lives as long as this process."""
         if self._waiting is None:
             started_at = self._started_at(context)
-            limit = own_limit(self.timeout, self.execution_timeout)
-            deadline = started_at + limit if self.deferrable else None
+            limits = Limits(self.timeout, self.execution_timeout)
+            deadline = started_at + limits.own if self.deferrable else None
             self._waiting = Watch(self.prediction_id, started_at, deadline, self.poke_interval)
         return self._waiting
 
@@ -150,16 +153,6 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         ask_airflow = getattr(context["ti"], "get_first_reschedule_date", None)
         first = ask_airflow(context) if self.reschedule and ask_airflow else None
         return first.timestamp() if first else time.time()
-
-    def _trigger(self, watch: Watch) -> QuickRouterPredictionTrigger:
-        return QuickRouterPredictionTrigger(
-            prediction_id=self.prediction_id,
-            quickrouter_conn_id=self.quickrouter_conn_id,
-            poll_interval=self.poke_interval,
-            started_at=watch.started_at,
-            deadline=watch.deadline,
-            cancel_on=[TIMEOUT, MARK] if self.cancel_on_kill else [],
-        )
 
     @contextmanager
     def _failing(self) -> Iterator[None]:

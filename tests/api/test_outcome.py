@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,3 +153,61 @@ def test_the_tail_of_a_log_shows_the_last_state_of_each_progress_bar() -> None:
 def test_the_tail_of_a_log_is_20_lines_of_300_characters() -> None:
     tail = log_tail("\n".join(f"{n:03} " + "x" * 900 for n in range(100)))
     assert (len(tail), len(tail[0]), tail[-1][:3]) == (20, 300, "099")
+
+
+def later(outcome: Outcome, **fields: Any) -> Outcome:
+    return outcome.seen_again(Prediction.from_json({"id": "p1", **fields}), END)
+
+
+TIMED_OUT = Outcome(reason=Reason.TIMEOUT, prediction_id="p1", last_state="processing")
+
+
+def test_a_success_after_the_deadline_counts() -> None:
+    outcome = later(TIMED_OUT, status="succeeded", output="https://x/1.png")
+    assert (outcome.reason, outcome.output) == (Reason.SUCCEEDED, ["https://x/1.png"])
+
+
+@pytest.mark.parametrize("stopped", ["", "It was canceled."])
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.START_TIMEOUT])
+@pytest.mark.parametrize("word", ["canceled", "aborted"])
+def test_what_this_task_has_stopped_is_still_the_timeout_it_was(
+    stopped: str, reason: Reason, word: str
+) -> None:
+    mine = replace(TIMED_OUT, stopped=stopped, reason=reason)
+    assert later(mine, status=word).reason is (reason if stopped else Reason(word))
+
+
+def test_what_still_runs_is_still_a_timeout_and_tells_the_state_of_then() -> None:
+    outcome = later(replace(TIMED_OUT, last_state="Hibernating"), status="processing", logs="50%")
+    assert outcome.reason is Reason.TIMEOUT
+    assert "Last state seen: Hibernating." in str(outcome.exception())
+    assert "50%" in str(outcome.exception())
+
+
+def test_what_became_of_the_cancel_is_told() -> None:
+    stopped = replace(TIMED_OUT, stopped="It was canceled.")
+    assert "\n  It was canceled." in str(later(stopped, status="canceled").exception())
+
+
+def test_a_failure_seen_again_brings_its_log() -> None:
+    failed = over(status="failed", error="CUDA")
+    assert "saved" in str(later(failed, status="failed", error="CUDA", logs=LOG).exception())
+
+
+def test_an_event_of_an_older_version_has_no_word_of_state_or_cancel() -> None:
+    payload = replace(TIMED_OUT, stopped="It was canceled.").to_payload("https://link")
+    older = {
+        name: value for name, value in payload.items() if name not in ("last_state", "stopped")
+    }
+    outcome = Outcome.from_payload(older)
+    assert (outcome.reason, outcome.last_state, outcome.stopped) == (Reason.TIMEOUT, "", "")
+
+
+def test_an_event_carries_the_last_state_and_what_became_of_the_cancel() -> None:
+    outcome = replace(TIMED_OUT, stopped="It was canceled.", reason=Reason.START_TIMEOUT)
+    assert Outcome.from_payload(json.loads(json.dumps(outcome.to_payload("")))) == outcome
+
+
+def test_a_word_of_state_of_any_length_stays_small_in_an_event() -> None:
+    payload = replace(TIMED_OUT, last_state="x" * 10**6).to_payload("")
+    assert len(json.dumps(payload)) < 1_000

@@ -26,6 +26,16 @@ def predictions(url: str) -> list[Accepted]:
     return [accepted(body) for body in answer.json()]
 
 
+def count_requests(url: str) -> int:
+    """Return how many requests to the API the sandbox had.
+
+    They outlive a kill of the sandbox, except for those of its last quarter of a second.
+    """
+    answer = requests.get(f"{url}/sandbox/counts", timeout=30)
+    answer.raise_for_status()
+    return sum(answer.json()["requests"].values())
+
+
 def accepted(body: Mapping[str, Any]) -> Accepted:
     """Read one prediction of the sandbox."""
     return Accepted(

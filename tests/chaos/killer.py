@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from random import Random
 
 import psutil
-import requests
 
 from dev.airflow_services import TRIGGERER
 from dev.gateway import SandboxProcess
@@ -68,8 +67,6 @@ class Killer:
     dice: Random
     say: Callable[[str], None]
     struck: Counter[str] = field(default_factory=Counter)
-    requests: int = 0
-    """How many the gateway had before its kills: it forgets them."""
     _quiet_until: float = 0.0
     _down: dict[str, tuple[float, Callable[[], None]]] = field(default_factory=dict)
 
@@ -137,7 +134,6 @@ class Killer:
         if "gateway" in self._down:
             return False
         self.say("    killed the gateway")
-        self.requests += count_requests(self.sandbox.url)
         self.sandbox.kill()
         self._later("gateway", self.sandbox.start)
         return True
@@ -173,8 +169,3 @@ def chosen(pair: Pair, kind: str) -> list[psutil.Process]:
     if kind == "worker":
         return [pair.supervisor, pair.task]
     return [pair.supervisor if kind == "supervisor" else pair.task]
-
-
-def count_requests(url: str) -> int:
-    """Return how many requests the sandbox had since its start."""
-    return len(requests.get(f"{url}/sandbox/requests", timeout=30).json()["requests"])

@@ -17,8 +17,8 @@ from dev.gateway import SandboxProcess, sandbox
 from dev.local_airflow import FINISHED_RUN, FINISHED_TASK, LocalAirflow
 from dev.postgres import postgres
 from tests.chaos.books import BAD, Books
-from tests.chaos.gathering import jobs, predictions
-from tests.chaos.killer import Killer, count_requests, plan
+from tests.chaos.gathering import count_requests, jobs, predictions
+from tests.chaos.killer import Killer, plan
 from tests.chaos.ledger import Ledger, balance
 from tests.chaos.suite import Flow, Suite
 
@@ -38,8 +38,9 @@ SETTLE = 60.0
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run: the ledger, and what it cost."""
+    """What came of a run: the books, the ledger made of them, and what it cost."""
 
+    books: Books
     ledger: Ledger
     seconds: float
     requests: int
@@ -87,11 +88,12 @@ class Chaos:
             seconds = time.monotonic() - began
             killer.rest()
             settle(gateway.url)
-            total = killer.requests + count_requests(gateway.url)
+            total = count_requests(gateway.url)
             each = self.tasks // len(self.suite.flows)
             books = Books(predictions(gateway.url), jobs(airflow, runs, each))
         keep(books, self.home / "books.json")
-        return Result(balance(books.accepted, books.jobs), seconds, total, killer.struck)
+        ledger = balance(books.accepted, books.jobs)
+        return Result(books, ledger, seconds, total, killer.struck)
 
     @contextmanager
     def _stage(self) -> Iterator[tuple[LocalAirflow, SandboxProcess]]:

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_quickrouter.api import errors
+from airflow_provider_quickrouter.api.stopping import (
+    CANCEL_PAUSES,
+    TRIGGERER_BUDGET,
+    WORKER_BUDGET,
+    goes_on,
+    not_canceled,
+)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        "restarting",
+        "scheduled",
+        "queued",
+        "running",
+        "deferred",
+        "up_for_retry",
+        "up_for_reschedule",
+        "a state of a later Airflow",
+    ],
+)
+def test_a_task_that_runs_again_goes_on(state: str | None) -> None:
+    assert goes_on(state)
+
+
+@pytest.mark.parametrize("state", ["success", "failed", "skipped", "removed", "upstream_failed"])
+def test_a_task_in_a_final_state_does_not_go_on(state: str) -> None:
+    assert not goes_on(state)
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_gateway_without_a_cancel_route_is_told_in_one_sentence(status: int) -> None:
+    told = not_canceled(errors.NotFoundError("Invalid URL", status=status))
+    assert f"the gateway has no way to (HTTP {status})" in told
+    assert "Cancel-After" in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UpstreamError("bad gateway", status=502),
+        errors.ConnectionLostError("no answer in time"),
+        errors.InvalidConnectionError("extra.timeout: 'soon'"),
+    ],
+)
+def test_any_other_reason_is_told_with_what_it_means(error: errors.QuickRouterError) -> None:
+    assert not_canceled(error) == f"It could not be canceled and may run on: {error}"
+
+
+def test_the_pauses_fit_into_what_airflow_leaves_to_a_killed_task() -> None:
+    assert sum(CANCEL_PAUSES) < WORKER_BUDGET < 5
+    assert sum(CANCEL_PAUSES) < TRIGGERER_BUDGET < 10

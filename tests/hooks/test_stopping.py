@@ -1,0 +1,240 @@
+"""Canceling: as well as possible, in bounded time, and told in a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_quickrouter.hooks import stopping
+from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.sandbox.faults import Faults
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from tests.conftest import connect
+from tests.hooks.test_hook import create, unused_port
+from tests.tasks import TASK_RUNNER, Clock, TaskInstance, join_stops, tell_state
+
+LOG = logging.getLogger("tests")
+GOES_ON = [None, "restarting", "scheduled", "queued", "running", "deferred", "up_for_retry"]
+OVER = ["failed", "success", "skipped", "removed", "upstream_failed"]
+
+Stop = Callable[[str], str]
+
+
+def stop_with_requests(prediction_id: str) -> str:
+    return QuickRouterHook().stop_prediction(prediction_id)
+
+
+def stop_with_aiohttp(prediction_id: str) -> str:
+    return asyncio.run(QuickRouterHook().astop_prediction(prediction_id))
+
+
+both = pytest.mark.parametrize("stop", [stop_with_requests, stop_with_aiohttp])
+
+
+def cancels(gateway: Sandbox) -> int:
+    return sum(entry.path.endswith("/cancel") for entry in gateway.requests)
+
+
+@pytest.fixture
+def running(gateway: Sandbox) -> str:
+    gateway.set_faults(Faults(never=True), times=1)
+    return create().id
+
+
+@both
+def test_a_cancel_is_one_request(gateway: Sandbox, running: str, stop: Stop) -> None:
+    assert stop(running) == "It was canceled."
+    assert (cancels(gateway), gateway.predictions[0]["status"]) == (1, "canceled")
+
+
+@both
+def test_passing_trouble_is_met_by_two_more_attempts(
+    gateway: Sandbox, running: str, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    gateway.set_faults(Faults(status=503), times=2)
+    assert stop(running) == "It was canceled."
+    assert (cancels(gateway), clock.pauses) == (3, [0, 1, 2])
+
+
+@both
+def test_trouble_that_lasts_is_told(
+    gateway: Sandbox, running: str, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    gateway.set_faults(Faults(status=500))
+    assert stop(running).startswith("It could not be canceled and may run on: HTTP 500: ")
+    assert cancels(gateway) == 3
+
+
+@both
+@pytest.mark.parametrize(
+    "fault", [Faults(no_cancel=405), Faults(no_cancel=404), Faults(quota=True)]
+)
+def test_what_lasts_is_not_tried_again(
+    gateway: Sandbox, running: str, stop: Stop, fault: Faults
+) -> None:
+    gateway.set_faults(fault)
+    assert "could not be canceled" in stop(running)
+    assert cancels(gateway) == 1
+
+
+@both
+def test_a_gateway_that_is_down_is_told(
+    running: str, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    connect(monkeypatch, host=f"http://127.0.0.1:{unused_port()}")
+    assert "may run on: no connection to" in stop(running)
+
+
+@both
+def test_what_is_no_id_is_told_and_not_sent(gateway: Sandbox, stop: Stop) -> None:
+    assert "may run on: prediction_id: '../x' does not look like an id" in stop("../x")
+    assert gateway.requests == []
+
+
+@both
+@pytest.mark.parametrize("body", ["html", "cut", "empty"])
+def test_an_answer_that_is_none_is_passing_trouble(
+    gateway: Sandbox, running: str, stop: Stop, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    gateway.set_faults(Faults(body=body), times=1)
+    assert stop(running) == "It was canceled."
+    assert cancels(gateway) == 2
+
+
+@pytest.mark.parametrize("state", GOES_ON)
+def test_a_task_that_goes_on_keeps_its_prediction(
+    gateway: Sandbox, running: str, state: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tell_state(monkeypatch, state)
+    stopping.stop(QuickRouterHook, running, TaskInstance(), LOG)
+    asyncio.run(stopping.astop(QuickRouterHook(), running, TaskInstance(), LOG))
+    assert (cancels(gateway), len(asked)) == (0, 2)
+
+
+@pytest.mark.parametrize("state", [*OVER, ConnectionError("no server")], ids=str)
+def test_a_task_that_is_over_or_of_unknown_state_loses_it(
+    gateway: Sandbox, running: str, state: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_state(monkeypatch, state)
+    stopping.stop(QuickRouterHook, running, TaskInstance(), LOG)
+    asyncio.run(stopping.astop(QuickRouterHook(), running, TaskInstance(), LOG))
+    assert cancels(gateway) == 2
+
+
+def test_what_no_later_try_takes_up_is_canceled_whatever_the_state(
+    gateway: Sandbox, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_state(monkeypatch, "running")
+    stopping.stop(QuickRouterHook, running, None, LOG)
+    asyncio.run(stopping.astop(QuickRouterHook(), running, None, LOG))
+    assert cancels(gateway) == 2
+
+
+@pytest.mark.parametrize(("index", "asked_for"), [(-1, None), (None, None), (0, 0), (7, 7)])
+def test_the_state_of_the_very_task_instance_is_asked_for(
+    gateway: Sandbox,
+    running: str,
+    index: int | None,
+    asked_for: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, task_instance = tell_state(monkeypatch, "running"), TaskInstance()
+    monkeypatch.setattr(task_instance, "map_index", index)
+    stopping.stop(QuickRouterHook, running, task_instance, LOG)
+    (question,) = asked
+    assert (question.dag_id, question.task_ids, question.run_ids) == ("test", ["run"], ["a run"])
+    assert question.map_index == asked_for
+
+
+def test_on_a_worker_it_swallows_whatever_is_raised(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> QuickRouterHook:
+        raise RuntimeError("a bug")
+
+    stopping.stop(fail, "p1", None, LOG)
+    assert "Prediction p1 could not be canceled in time and may run on" in caplog.text
+    assert "a bug" in caplog.text
+
+
+def test_on_a_worker_it_does_not_wait_for_ever(
+    gateway: Sandbox,
+    running: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stopping, "WORKER_BUDGET", 0.3)
+    gateway.set_faults(Faults(latency=1), method="POST")
+    began = time.monotonic()
+    stopping.stop(QuickRouterHook, running, None, LOG)
+    assert time.monotonic() - began < 0.9
+    join_stops()
+    assert f"Prediction {running} could not be canceled in time" in caplog.text
+
+
+def test_a_server_of_airflow_that_does_not_answer_does_not_prevent_the_cancel(
+    gateway: Sandbox, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "WORKER_QUESTION", 0.1)
+    monkeypatch.setattr(stopping, "TRIGGERER_QUESTION", 0.1)
+    hold = threading.Event()
+    silent = SimpleNamespace(get_task_states=lambda **_: hold.wait(5))
+    monkeypatch.setattr(f"{TASK_RUNNER}.RuntimeTaskInstance", silent)
+    stopping.stop(QuickRouterHook, running, TaskInstance(), LOG)
+    assert cancels(gateway) == 1
+
+    async def in_the_triggerer() -> None:
+        try:
+            await stopping.astop(QuickRouterHook(), running, TaskInstance(), LOG)
+        finally:
+            hold.set()
+
+    asyncio.run(in_the_triggerer())
+    assert cancels(gateway) == 2
+
+
+def test_in_the_triggerer_it_does_not_wait_for_ever_either(
+    gateway: Sandbox,
+    running: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stopping, "TRIGGERER_BUDGET", 0.3)
+    gateway.set_faults(Faults(latency=2), method="POST")
+    began = time.monotonic()
+    asyncio.run(stopping.astop(QuickRouterHook(), running, None, LOG))
+    assert time.monotonic() - began < 1.5
+    assert f"Prediction {running} could not be canceled in time" in caplog.text
+
+
+def test_in_the_triggerer_no_number_of_cancellations_prevents_the_cancel(
+    gateway: Sandbox, running: str
+) -> None:
+    gateway.set_faults(Faults(latency=0.5), times=1, method="POST")
+
+    async def impatient() -> None:
+        task = asyncio.create_task(stopping.astop(QuickRouterHook(), running, None, LOG))
+        while not task.done():
+            await asyncio.sleep(0.1)
+            task.cancel()
+        await task
+
+    asyncio.run(impatient())
+    assert cancels(gateway) == 1
+
+
+def test_in_the_triggerer_a_wrong_connection_is_told_and_not_raised(
+    gateway: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
+    asyncio.run(stopping.astop(QuickRouterHook(), "p1", None, LOG))
+    assert "extra.timeout" in caplog.text

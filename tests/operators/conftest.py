@@ -1,0 +1,64 @@
+"""One try after the other of a task that makes a prediction, for each operator."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferred
+
+from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
+from airflow_provider_quickrouter.operators.durable import STORE_KEY
+from airflow_provider_quickrouter.operators.prediction import (
+    QuickRouterRunPredictionOperator,
+    QuickRouterSubmitPredictionOperator,
+)
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from tests.tasks import Store, TaskInstance, context_of
+
+PROMPT = "a prompt that nobody else should read"
+KINDS: dict[str, tuple[type[QuickRouterSubmitPredictionOperator], dict[str, Any]]] = {
+    "submit": (QuickRouterSubmitPredictionOperator, {}),
+    "run": (QuickRouterRunPredictionOperator, {"deferrable": True}),
+}
+
+
+class Execute(Protocol):
+    def __call__(
+        self, task_instance: TaskInstance, faults: dict[str, Any] | None = None, **arguments: Any
+    ) -> str: ...
+
+
+@pytest.fixture(params=KINDS)
+def execute(request: pytest.FixtureRequest) -> Execute:
+    """Run one try in a new operator, until it is done or deferred; return its prediction's id."""
+    kind, defaults = KINDS[request.param]
+
+    def execute(
+        task_instance: TaskInstance, faults: dict[str, Any] | None = None, **arguments: Any
+    ) -> str:
+        given = {"prompt": arguments.pop("prompt", PROMPT), "sandbox": faults or {"never": True}}
+        create = {"task_id": "run", "input": given, "version": STABLE_DIFFUSION}
+        with DAG("test"):
+            task = kind(**create | defaults | arguments)
+        try:
+            result = task.execute(context_of(task, task_instance))
+        except TaskDeferred as deferred:
+            return str(deferred.trigger.prediction_id)
+        return str(task_instance.xcoms["prediction"]["id"] if result else "")
+
+    return execute
+
+
+def first_try(store: Store | None = None, retries: int = 2) -> TaskInstance:
+    return TaskInstance(store or Store(), 1, retries)
+
+
+def record(task_instance: TaskInstance) -> Any:
+    assert task_instance.store is not None
+    return task_instance.store.get(STORE_KEY)
+
+
+def cancels(gateway: Sandbox) -> list[str | None]:
+    return [e.prediction_id for e in gateway.requests if e.path.endswith("/cancel")]

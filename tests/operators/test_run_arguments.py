@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferred
+
+from airflow_provider_quickrouter.api import errors
+from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
+from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from tests.operators.test_run import create_of, operator
+from tests.tasks import TaskInstance, context_of
+
+
+@pytest.mark.parametrize(
+    ("arguments", "header"),
+    [
+        ({}, "7260s"),
+        ({"timeout": 100}, "160s"),
+        ({"timeout": timedelta(minutes=5)}, "360s"),
+        ({"execution_timeout": timedelta(seconds=1000)}, "1050s"),
+        ({"execution_timeout": timedelta(seconds=50)}, "105s"),
+        ({"timeout": 100, "execution_timeout": timedelta(hours=1)}, "160s"),
+        ({"cancel_after": 90}, "90s"),
+        ({"cancel_after": timedelta(minutes=2)}, "120s"),
+        ({"cancel_after": None}, None),
+    ],
+)
+def test_the_servers_own_limit_lies_behind_the_tasks(
+    gateway: Sandbox, arguments: dict[str, Any], header: str | None
+) -> None:
+    with DAG("test"):
+        task = operator({"never": True}, deferrable=True, **arguments)()
+    with pytest.raises(TaskDeferred):
+        task.execute(context_of(task, TaskInstance()))
+    assert create_of(gateway).headers.get("cancel-after") == header
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"timeout": 0}, "timeout: 0 is no positive number"),
+        ({"timeout": "1h"}, "timeout: '1h'"),
+        ({"timeout": timedelta(0)}, "timeout: "),
+        ({"timeout": float("inf")}, "timeout: inf"),
+        ({"timeout": float("nan")}, "timeout: nan"),
+        ({"timeout": True}, "timeout: True"),
+        ({"start_timeout": -1}, "start_timeout: -1"),
+        ({"poll_interval": 0}, "poll_interval: 0"),
+        ({"on_moderation": "ignore"}, "on_moderation: 'ignore' is none of 'fail', 'skip'"),
+        ({"on_uncertain": "retry"}, "on_uncertain: 'retry' is none of 'fail', 'resubmit'"),
+        ({"cancel_after": 1}, "cancel_after: 1"),
+        ({"cancel_after": "soon"}, "cancel_after: 'soon'"),
+        ({"version": None}, "exactly one of version="),
+        ({"input": {"width": 700}}, r"input\.width: 700"),
+    ],
+)
+def test_a_wrong_argument_is_named_when_the_dag_is_parsed(
+    arguments: dict[str, Any], says: str
+) -> None:
+    with DAG("test"), pytest.raises(errors.InvalidInputError, match=says):
+        operator(**arguments)()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"input": "{{ params.input }}"}, {"version": "{{ params.version }}"}, {"start_timeout": None}],
+)
+def test_what_is_not_known_yet_is_left_for_later(arguments: dict[str, Any]) -> None:
+    with DAG("test"):
+        operator(**arguments)()
+
+
+def test_a_mapped_task_has_the_same_limits(gateway: Sandbox) -> None:
+    with DAG("test"):
+        mapped = QuickRouterRunPredictionOperator.partial(
+            task_id="run",
+            version=STABLE_DIFFUSION,
+            timeout=timedelta(seconds=30),
+            cancel_after="deadline",
+            deferrable=True,
+        ).expand(input=[{"prompt": "a cat"}])
+    task = mapped.unmap({"input": {"prompt": "a cat"}})
+    with pytest.raises(TaskDeferred):
+        task.execute(context_of(task, TaskInstance()))
+    assert create_of(gateway).headers["cancel-after"] == "90s"
+
+
+def test_each_argument_may_come_from_the_dags_defaults() -> None:
+    defaults: dict[str, Any] = {
+        "timeout": 40,
+        "start_timeout": 20,
+        "cancel_after": "deadline",
+        "poll_interval": 3,
+        "deferrable": True,
+        "on_moderation": "skip",
+        "on_uncertain": "resubmit",
+        "durable": False,
+        "cancel_on_kill": False,
+        "quickrouter_conn_id": "another",
+    }
+    with DAG("test", default_args=defaults):
+        task = operator()()
+    assert {name: getattr(task, name) for name in defaults} == defaults
