@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowException
+
 from airflow_provider_quickrouter.api.attempt import (
     Attempt,
     Step,
@@ -115,6 +117,8 @@ class Durable:
                 self._save(replace(old, done=True, max_tries=self._max_tries))
 
     def _submit(self, request: Request) -> tuple[Prediction, float]:
+        if not self._task.still_wanted():
+            raise AirflowException("This task was killed before it submitted; nothing was sent.")
         attempt = Attempt(
             fingerprint=fingerprint(request), begun_at=time.time(), max_tries=self._max_tries
         )

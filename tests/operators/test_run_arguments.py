@@ -39,6 +39,15 @@ def test_the_servers_own_limit_lies_behind_the_tasks(
     assert create_of(gateway).headers.get("cancel-after") == header
 
 
+def test_limits_may_be_timedeltas() -> None:
+    limits: dict[str, Any] = {
+        n: timedelta(minutes=1) for n in ("timeout", "start_timeout", "poll_interval")
+    }
+    with DAG("test"):
+        task = operator(**limits)()
+    assert [getattr(task, name) for name in limits] == [60, 60, 60]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -48,6 +57,10 @@ def test_the_servers_own_limit_lies_behind_the_tasks(
         ({"timeout": float("inf")}, "timeout: inf"),
         ({"timeout": float("nan")}, "timeout: nan"),
         ({"timeout": True}, "timeout: True"),
+        ({"timeout": None}, "timeout: None"),
+        ({"timeout": 1e15}, "timeout: 1000000000000000"),
+        ({"poll_interval": None}, "poll_interval: None"),
+        ({"start_timeout": 0}, "start_timeout: 0"),
         ({"start_timeout": -1}, "start_timeout: -1"),
         ({"poll_interval": 0}, "poll_interval: 0"),
         ({"on_moderation": "ignore"}, "on_moderation: 'ignore' is none of 'fail', 'skip'"),
