@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test chaos lint check format live pins build clean
+.PHONY: help demo airflow test chaos benchmark lint check format live pins build clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1	/' | expand -t 10
@@ -30,6 +30,10 @@ test: $(READY) ## run all tests, integration included, and hold the floors of co
 
 chaos: $(READY) ## run TASKS=200 tasks under faults and kills of SEED=1, and settle what was paid
 	$(BIN)/python -m tests.chaos --seed $(SEED) --tasks $(TASKS)
+
+benchmark: TASKS = 60
+benchmark: $(READY) ## compare with the HTTP provider: TASKS=60 each, the same faults and kills of SEED=1
+	$(BIN)/python -m benchmarks --seed $(SEED) --tasks $(TASKS)
 
 lint: $(READY) ## check style, format and types
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
 
 WORKER_BUDGET = 4.0
@@ -43,3 +45,8 @@ def not_canceled(error: QuickRouterError) -> str:
             "runs on until its Cancel-After limit, if it has one."
         )
     return f"It could not be canceled and may run on: {error}"
+
+
+def tell(log: Any, prediction_id: str, told: str) -> None:
+    """Log what became of a cancel: a warning if the prediction may run on, and cost."""
+    (log.info if told == CANCELED else log.warning)("Prediction %s: %s", prediction_id, told)

@@ -17,6 +17,7 @@ from airflow_provider_quickrouter.api.stopping import (
     WORKER_BUDGET,
     WORKER_QUESTION,
     goes_on,
+    tell,
 )
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
@@ -38,7 +39,7 @@ def stop(make_hook: Callable[[], QuickRouterHook], prediction_id: str, ti: Any, 
         if ti is not None and _within(WORKER_QUESTION, lambda: _goes_on(ti), log, UNKNOWN):
             log.info(LEFT, prediction_id)
         else:
-            log.info("Prediction %s: %s", prediction_id, make_hook().stop_prediction(prediction_id))
+            tell(log, prediction_id, make_hook().stop_prediction(prediction_id))
         return True
 
     _within(WORKER_BUDGET, work, log, LATE, prediction_id)
@@ -61,8 +62,7 @@ async def _stop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) ->
             log.info(LEFT, prediction_id)
             return
         async with asyncio.timeout(TRIGGERER_BUDGET), hook:
-            told = await hook.astop_prediction(prediction_id)
-            log.info("Prediction %s: %s", prediction_id, told)
+            tell(log, prediction_id, await hook.astop_prediction(prediction_id))
     except Exception:
         log.exception(LATE, prediction_id)
 

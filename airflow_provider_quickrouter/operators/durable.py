@@ -27,6 +27,7 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.polling import RESEND_LIMIT, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, uncertain
+from airflow_provider_quickrouter.api.stopping import tell
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -133,9 +134,9 @@ class Durable:
             self._close(None)
             raise
         self.prediction_id = prediction.id
+        self._keep()
         self._own(prediction.id)
         self.log.info("Submitted prediction %s", prediction.id)
-        self._keep()
         return prediction, attempt.begun_at
 
     def _keep(self) -> None:
@@ -181,8 +182,8 @@ class Durable:
             time.sleep(step.after)
 
     def _drop(self, prediction_id: str) -> None:
-        told = self._task.hook.stop_prediction(prediction_id)
-        self.log.info("Prediction %s has another input than this try. %s", prediction_id, told)
+        self.log.info("Prediction %s has another input than this try", prediction_id)
+        tell(self.log, prediction_id, self._task.hook.stop_prediction(prediction_id))
 
     def _load(self) -> Attempt | None:
         return Attempt.from_json(self._store.get(STORE_KEY)) if self._store is not None else None

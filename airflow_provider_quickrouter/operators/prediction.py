@@ -21,6 +21,7 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
+from airflow_provider_quickrouter.api.stopping import tell
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.operators.arguments import (
@@ -226,7 +227,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     def _finish(self, context: Context, memory: Durable, outcome: Outcome) -> list[Any]:
         if outcome.reason is Reason.API_ERROR and not memory.retried_after(outcome.error):
             known = memory.known_id() or outcome.prediction_id
-            self.log.warning("Prediction %s: %s", known, self.hook.stop_prediction(known))
+            tell(self.log, known, self.hook.stop_prediction(known))
         try:
             output = self._end(context, outcome)
         except PredictionModerated as error:

@@ -24,6 +24,7 @@ from airflow_provider_quickrouter.api.polling import (
     SHORTEST_PAUSE,
     Watch,
 )
+from airflow_provider_quickrouter.api.stopping import tell
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.task import PredictionTask
@@ -120,7 +121,8 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def _leave(self, watch: Watch) -> None:
         over = watch.last and watch.last.status.terminal
         if self.cancel_on_kill and not over:
-            self.log.info(self.hook.stop_prediction(watch.prediction_id))
+            told = self.hook.stop_prediction(watch.prediction_id)
+            tell(self.log, watch.prediction_id, told)
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int

@@ -1,0 +1,1 @@
+"""The stock way and ours, side by side: the same prompts, faults and kills, on one machine."""
