@@ -17,6 +17,7 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.small import LEFT_OUT
+from airflow_provider_quickrouter.api.stopping import tell
 from airflow_provider_quickrouter.links import publish
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
@@ -113,11 +114,17 @@ class PredictionTask:
             self.log.info(step.line)
         return step
 
+    def stop_now(self, prediction_id: str) -> str:
+        """Cancel a prediction as well as possible; return, and log, what became of it."""
+        from airflow_provider_quickrouter.hooks.stopping import stop_prediction
+
+        told = stop_prediction(self.hook, prediction_id)
+        tell(self.log, prediction_id, told)
+        return told
+
     def _stopped(self, outcome: Outcome) -> Outcome:
-        """Cancel a prediction whose time is up, and see how it ended."""
-        if not outcome.timed_out:
-            return outcome
-        told = self.hook.stop_prediction(outcome.prediction_id)
+        """Cancel a prediction that is given up, and see how it ended: maybe well by now."""
+        told = self.stop_now(outcome.prediction_id)
         return self._with_log(replace(outcome, stopped=told))
 
     def _with_log(self, outcome: Outcome) -> Outcome:
@@ -125,7 +132,8 @@ class PredictionTask:
 
         What is over by now, a success after the deadline say, counts as it is.
         """
-        if outcome.reason in (Reason.SUCCEEDED, Reason.API_ERROR):
+        asked_in_vain = outcome.reason is Reason.API_ERROR and not outcome.stopped
+        if outcome.reason is Reason.SUCCEEDED or asked_in_vain:
             return outcome
         try:
             return outcome.seen_again(self.hook.get_prediction(outcome.prediction_id), time.time())
@@ -133,15 +141,16 @@ class PredictionTask:
             self.log.warning("The model's log could not be fetched: %s", error)
             return outcome
 
-    def _end(self, context: Context, outcome: Outcome) -> list[Any]:
+    def _end(self, context: Context, outcome: Outcome, *, for_good: bool = False) -> list[Any]:
         """End the wait: every path leads here, so every path ends alike.
 
+        :param for_good: nothing is to be tried again after a bad end.
         :raises QuickRouterError: what a bad end means.
         """
         if outcome.prediction:
             self._publish(context, outcome.prediction)
         if error := outcome.exception():
-            raise error
+            raise error.for_good() if for_good else error
         self.log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, outcome.output)
         if LEFT_OUT in str(outcome.output):
             self.log.warning("A part of the output is too large for XCom: a note stands for it")

@@ -78,7 +78,7 @@ class Clock:
         patch.setattr("airflow.sdk.bases.sensor.time", frozen)
         # By module, since the sandbox's event loop in this process needs the real one.
         quick = SimpleNamespace(**vars(asyncio) | {"sleep": self._apause})
-        for module in ("triggers.prediction", "hooks.quickrouter"):
+        for module in ("triggers.prediction", "hooks.stopping"):
             patch.setattr(f"airflow_provider_quickrouter.{module}.asyncio", quick)
 
     def _pause(self, seconds: float) -> None:

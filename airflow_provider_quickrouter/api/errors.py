@@ -36,6 +36,7 @@ On a task's ``context["exception"]`` these classes stand together with Airflow's
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar, Self
 
 SHORTEST_SECRET = 8
@@ -48,8 +49,16 @@ class QuickRouterError(Exception):
     transient: bool = False
     """Whether doing the same again later can succeed."""
 
+    passing: bool = False
+    """Whether a new prediction of the same input may well succeed."""
+
     retry_after: float | None = None
     """Seconds the server asked to wait, or None if it named none."""
+
+    def for_good(self) -> Self:
+        """Return this error, after which nothing is tried again."""
+        self.transient = self.passing = False
+        return self
 
     def to_payload(self) -> dict[str, Any]:
         """JSON from which :func:`from_payload` makes an equal error in another process."""
@@ -72,7 +81,7 @@ class APIError(QuickRouterError):
     :ivar request_id: the gateway's id of the request (``X-Oneapi-Request-Id``), or "".
     """
 
-    remedy: ClassVar[str] = ""
+    remedy: str = ""
     resendable: ClassVar[bool] = False
     """Whether a create that ended so was certainly not accepted and may be sent again."""
 
@@ -96,6 +105,13 @@ class APIError(QuickRouterError):
         request_id = f"[request id {self.request_id}]" if self.request_id else ""
         sentence = self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
         return " ".join(filter(None, (status + sentence, self.remedy, request_id)))
+
+    def about(self, prediction_id: str, stopped: str) -> Self:
+        """Return a copy that names the prediction which could not be asked for."""
+        told, text = copy(self), self.message.rstrip(".")
+        told.message = f"Prediction {prediction_id} could not be asked for: {text}. {stopped}"
+        told.message = told.message.strip()
+        return told
 
     def without(self, secret: str) -> Self:
         """Return this error with ``***`` wherever the API echoed the key."""
@@ -198,9 +214,6 @@ class UncertainCreateError(APIError):
 
 class PredictionError(QuickRouterError):
     """The prediction ended otherwise than with an output; asking again cannot change that."""
-
-    passing: ClassVar[bool] = False
-    """Whether a new prediction of the same input may well succeed."""
 
     def __init__(self, message: str, *, prediction_id: str) -> None:
         super().__init__(message)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import (
+    APIError,
     PredictionAborted,
     PredictionCanceled,
     PredictionEmpty,
@@ -142,7 +143,10 @@ class Outcome:
         if self.reason is Reason.SUCCEEDED:
             return None
         if self.reason is Reason.API_ERROR:
-            return self.error or UpstreamError("the reason was lost on the way")
+            error = self.error or UpstreamError("the reason was lost on the way")
+            if isinstance(error, APIError) and self.prediction_id != UNKNOWN_ID:
+                return error.about(self.prediction_id, self.stopped)
+            return error
         kind, ending = _EXCEPTIONS[self.reason]
         return kind(_message(self, ending), prediction_id=self.prediction_id)
 

@@ -1,4 +1,4 @@
-"""When to ask again, and when to stop asking: one answer for sensor, trigger and batch.
+"""When to ask again, and when to stop asking: one answer for operator, sensor and trigger.
 
 Nothing here reads a clock or sleeps: ``now`` is an argument (epoch seconds), a pause is a
 result. Every unfinished answer and every error leads to a pause or to an end, never to an
@@ -28,7 +28,7 @@ NOT_FOUND_GRACE = 30.0
 """Seconds from the start of the wait in which a 404 may mean "not known yet"."""
 
 PATIENCE = 600.0
-"""Seconds of uninterrupted trouble after which the wait gives up (the prediction runs on)."""
+"""Seconds of uninterrupted trouble after which the wait gives up."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 
 WORKER_BUDGET = 4.0
 """Seconds that a killed task may take to cancel: Airflow ends its process after five."""
@@ -22,9 +23,11 @@ CANCEL_PAUSES = (0.0, 1.0, 2.0)
 """Seconds before each attempt to cancel; only after passing trouble is there another one."""
 
 CANCELED = "It was canceled."
+NOT_CANCELED = "It could not be canceled"
 
 _ENDS = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
 _NO_ROUTE = (404, 405, 501)
+_STOPPED = (PredictionStatus.CANCELED, PredictionStatus.ABORTED)
 
 
 def goes_on(state: str | None) -> bool:
@@ -37,16 +40,28 @@ def goes_on(state: str | None) -> bool:
     return state not in _ENDS
 
 
+def canceled(prediction: Prediction) -> str:
+    """Say what the answer to a cancel means."""
+    if prediction.status.terminal and prediction.status not in _STOPPED:
+        return f"It was already over: {prediction.status_word}."
+    return CANCELED
+
+
 def not_canceled(error: QuickRouterError) -> str:
     """Say why a prediction could not be canceled, and what that means for the bill."""
     if isinstance(error, APIError) and error.status in _NO_ROUTE:
         return (
-            f"It could not be canceled, as the gateway has no way to (HTTP {error.status}): it "
-            "runs on until its Cancel-After limit, if it has one."
+            f"{NOT_CANCELED}, as the gateway has no way to, or does not know it (HTTP "
+            f"{error.status}): if it runs, then until its Cancel-After limit, if it has one."
         )
-    return f"It could not be canceled and may run on: {error}"
+    return f"{NOT_CANCELED} and may run on: {error}"
+
+
+def may_run_on(told: str) -> bool:
+    """Whether the sentence about a cancel leaves that open."""
+    return told.startswith(NOT_CANCELED)
 
 
 def tell(log: Any, prediction_id: str, told: str) -> None:
     """Log what became of a cancel: a warning if the prediction may run on, and cost."""
-    (log.info if told == CANCELED else log.warning)("Prediction %s: %s", prediction_id, told)
+    (log.warning if may_run_on(told) else log.info)("Prediction %s: %s", prediction_id, told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -44,10 +44,12 @@ def create_with(
             if pause is None:
                 raise
             log.warning("Not accepted, sending again in %.0f s: %s", pause, error)
-            time.sleep(pause)
-            if not wanted():
-                raise
-        attempt, waited = attempt + 1, waited + pause
+            with suppress(AirflowTaskTimeout):
+                time.sleep(pause)
+                if wanted():
+                    attempt, waited = attempt + 1, waited + pause
+                    continue
+            raise
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from airflow_provider_quickrouter import __version__, get_provider_info
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.stopping import CANCEL_PAUSES, CANCELED, not_canceled
 from airflow_provider_quickrouter.hooks.creating import create_with
 from airflow_provider_quickrouter.hooks.senders import (
     AsyncSender,
@@ -119,20 +118,6 @@ class QuickRouterHook(HttpHook):
         """Stop a prediction; safe to repeat. A gateway may not have the route (404, 405, 501)."""
         return self._ask(protocol.cancel(prediction_id))
 
-    def stop_prediction(self, prediction_id: str) -> str:
-        """Cancel as well as possible; say in a sentence what became of it. Blocks for long."""
-        told = ""
-        for pause in CANCEL_PAUSES:
-            time.sleep(pause)
-            try:
-                self.cancel_prediction(prediction_id)
-                return CANCELED
-            except QuickRouterError as error:
-                told = not_canceled(error)
-                if not error.transient:
-                    break
-        return told
-
     async def aget_prediction(self, prediction_id: str) -> Prediction:
         """Ask for a prediction once, without blocking the event loop."""
         return await self._aask(protocol.get(prediction_id))
@@ -140,20 +125,6 @@ class QuickRouterHook(HttpHook):
     async def acancel_prediction(self, prediction_id: str) -> Prediction:
         """Stop a prediction, without blocking the event loop."""
         return await self._aask(protocol.cancel(prediction_id))
-
-    async def astop_prediction(self, prediction_id: str) -> str:
-        """Cancel as well as possible; say in a sentence what became of it."""
-        told = ""
-        for pause in CANCEL_PAUSES:
-            await asyncio.sleep(pause)
-            try:
-                await self.acancel_prediction(prediction_id)
-                return CANCELED
-            except QuickRouterError as error:
-                told = not_canceled(error)
-                if not error.transient:
-                    break
-        return told
 
     def prediction_url(self, prediction_id: str) -> str:
         """Where a person looks at the prediction."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
@@ -11,12 +12,16 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
+from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.stopping import (
+    CANCEL_PAUSES,
     TRIGGERER_BUDGET,
     TRIGGERER_QUESTION,
     WORKER_BUDGET,
     WORKER_QUESTION,
+    canceled,
     goes_on,
+    not_canceled,
     tell,
 )
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
@@ -24,6 +29,34 @@ from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 LATE = "Prediction %s could not be canceled in time and may run on"
 LEFT = "Prediction %s is left running: this task goes on, and takes it up then"
 UNKNOWN = "Airflow does not say what becomes of this task: it is taken to be over"
+
+
+def stop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
+    """Cancel as well as possible; say in a sentence what became of it. Blocks, maybe for long."""
+    told = ""
+    for pause in CANCEL_PAUSES:
+        time.sleep(pause)
+        try:
+            return canceled(hook.cancel_prediction(prediction_id))
+        except QuickRouterError as error:
+            told = not_canceled(error)
+            if not error.transient:
+                break
+    return told
+
+
+async def astop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
+    """Do what :func:`stop_prediction` does without blocking the event loop."""
+    told = ""
+    for pause in CANCEL_PAUSES:
+        await asyncio.sleep(pause)
+        try:
+            return canceled(await hook.acancel_prediction(prediction_id))
+        except QuickRouterError as error:
+            told = not_canceled(error)
+            if not error.transient:
+                break
+    return told
 
 
 def stop(make_hook: Callable[[], QuickRouterHook], prediction_id: str, ti: Any, log: Any) -> None:
@@ -39,7 +72,7 @@ def stop(make_hook: Callable[[], QuickRouterHook], prediction_id: str, ti: Any, 
         if ti is not None and _within(WORKER_QUESTION, lambda: _goes_on(ti), log, UNKNOWN):
             log.info(LEFT, prediction_id)
         else:
-            tell(log, prediction_id, make_hook().stop_prediction(prediction_id))
+            tell(log, prediction_id, stop_prediction(make_hook(), prediction_id))
         return True
 
     _within(WORKER_BUDGET, work, log, LATE, prediction_id)
@@ -62,7 +95,7 @@ async def _stop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) ->
             log.info(LEFT, prediction_id)
             return
         async with asyncio.timeout(TRIGGERER_BUDGET), hook:
-            tell(log, prediction_id, await hook.astop_prediction(prediction_id))
+            tell(log, prediction_id, await astop_prediction(hook, prediction_id))
     except Exception:
         log.exception(LATE, prediction_id)
 
@@ -82,9 +115,11 @@ async def _agoes_on(ti: Any, log: Any) -> bool:
 
 
 def _goes_on(ti: Any) -> bool:
-    """Ask Airflow's server; before Airflow 3 there is none, and the import fails."""
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
+    """Ask Airflow's server. Before Airflow 3 there is none to ask: killed means over."""
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return False
     index = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None
     found = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, map_index=index, task_ids=[ti.task_id], run_ids=[ti.run_id]

@@ -27,7 +27,6 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.polling import RESEND_LIMIT, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, uncertain
-from airflow_provider_quickrouter.api.stopping import tell
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -97,14 +96,18 @@ class Durable:
             lost = uncertain(ConnectionLostError("the task's execution_timeout came before it"))
             raise self._uncertain(dated(lost, request, attempt.begun_at, time.time()), attempt)
         if self.prediction_id is None:
-            self._task.owns(None, None)  # what an earlier try made is left to the next one
+            if self._tries_left:
+                self._task.owns(None, None)  # what an earlier try made is left to the next one
             raise late
         self._keep()
 
     def retried_after(self, error: QuickRouterError | None) -> bool:
         """Whether a retry after this error comes, and takes the prediction up."""
-        tries_left = getattr(self._ti, "try_number", 1) <= self._max_tries
-        return bool(error and error.transient and self.remembers and tries_left)
+        return bool(error and error.transient and self.remembers and self._tries_left)
+
+    @property
+    def _tries_left(self) -> bool:
+        return int(getattr(self._ti, "try_number", 1)) <= self._max_tries
 
     def known_id(self) -> str | None:
         """Return the id of the task's prediction, if it is remembered."""
@@ -147,7 +150,9 @@ class Durable:
 
     def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
         self._sent = None
-        error.transient = self._resubmit
+        if self._resubmit:
+            error.transient = True
+            error.remedy = "The prediction may have been accepted and billed; a retry submits anew."
         self._close(None if self._resubmit else replace(attempt, reported=True))
         return error
 
@@ -157,7 +162,13 @@ class Durable:
     def _find(self, prediction_id: str, begun_at: float) -> Prediction | None:
         """Return the prediction of an earlier try if it is still of use; waits out trouble."""
         self._own(prediction_id)
-        prediction = self._look_for(prediction_id, begun_at)
+        self.log.info("Looking for prediction %s of an earlier try", prediction_id)
+        try:
+            prediction = self._look_for(prediction_id, begun_at)
+        except QuickRouterError as error:
+            if not self.retried_after(error):
+                self._task.stop_now(prediction_id)
+            raise
         state = prediction.status_word if prediction else "unknown to the API"
         if prediction and still_good(prediction, time.time()):
             self.log.info("Taking up prediction %s: %s", prediction_id, state)
@@ -183,7 +194,7 @@ class Durable:
 
     def _drop(self, prediction_id: str) -> None:
         self.log.info("Prediction %s has another input than this try", prediction_id)
-        tell(self.log, prediction_id, self._task.hook.stop_prediction(prediction_id))
+        self._task.stop_now(prediction_id)
 
     def _load(self) -> Attempt | None:
         return Attempt.from_json(self._store.get(STORE_KEY)) if self._store is not None else None

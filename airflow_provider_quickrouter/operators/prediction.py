@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,11 +18,11 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_quickrouter.api.errors import PredictionModerated
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.limits import Limits
-from airflow_provider_quickrouter.api.outcome import Outcome, Reason
+from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
-from airflow_provider_quickrouter.api.stopping import tell
+from airflow_provider_quickrouter.api.stopping import may_run_on
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.operators.arguments import (
@@ -61,8 +62,8 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     :param on_uncertain: after a create whose answer was lost, so that the prediction may run and
         be billed: ``fail`` without a retry, so that a person decides, or let a retry ``resubmit``.
     :param durable: remember the prediction in ``task_state_store`` (Airflow 3.3 and later).
-    :param cancel_on_kill: cancel the prediction when a person marks the running task, or its
-        ``execution_timeout`` comes; not when another try takes it up.
+    :param cancel_on_kill: cancel the prediction when a person marks the running task; not when
+        another try takes it up.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
@@ -148,11 +149,13 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     :param timeout: seconds or timedelta for the prediction, from its create on; the task's
         ``execution_timeout`` counts if it is shorter. Then the prediction is canceled and the
-        task fails for good.
+        task fails for good. On Airflow 2, which counts ``execution_timeout`` over the deferral
+        and retries after it, limit a deferred task with ``timeout`` alone.
     :param start_timeout: seconds or timedelta in which it must have started; else it is canceled
         and the task is retried. None (default), since cold boots take minutes.
     :param cancel_after: seconds or timedelta after which the server itself ends the prediction.
-        ``deadline`` (default) is a minute after the task's own; None sets no limit.
+        ``deadline`` (default) is a minute after the task's own, from the create on, also if
+        the task is cleared since; None sets no limit.
     :param poll_interval: seconds, the longest pause between two questions.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
     :param on_moderation: ``fail`` or ``skip`` the task when a filter refused the prediction.
@@ -193,11 +196,11 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         memory = self._remembered(context)
         try:
             with airflow_errors(anew=True):
-                return self._finish(context, memory, self._stopped(self._wait(context, memory)))
+                return self._finish(context, memory, self._wait(context, memory))
         except AirflowTaskTimeout as late:
             with airflow_errors(anew=True):
                 memory.check_paid(late)
-                return self._finish(context, memory, self._stopped(self._out_of_time(memory)))
+                return self._finish(context, memory, self._out_of_time(memory))
 
     def _wait(self, context: Context, memory: Durable) -> Outcome:
         """Obtain the prediction and wait for its end; or defer."""
@@ -225,11 +228,15 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             return self._finish(context, self._remembered(context), outcome)
 
     def _finish(self, context: Context, memory: Durable, outcome: Outcome) -> list[Any]:
-        if outcome.reason is Reason.API_ERROR and not memory.retried_after(outcome.error):
-            known = memory.known_id() or outcome.prediction_id
-            tell(self.log, known, self.hook.stop_prediction(known))
+        if outcome.prediction_id == UNKNOWN_ID:
+            outcome = replace(outcome, prediction_id=memory.known_id() or UNKNOWN_ID)
+        unknown = outcome.prediction_id == UNKNOWN_ID
+        if self._given_up(memory, outcome) and not unknown:
+            outcome = self._stopped(outcome)
+        # A retry that finds nothing remembered would pay for another beside it.
+        for_good = not memory.remembers and (unknown or may_run_on(outcome.stopped))
         try:
-            output = self._end(context, outcome)
+            output = self._end(context, outcome, for_good=for_good)
         except PredictionModerated as error:
             if self.on_moderation == "skip":
                 raise AirflowSkipException(str(error)) from None
@@ -237,6 +244,11 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         memory.succeeded()
         self.owns(None, None)
         return output
+
+    def _given_up(self, memory: Durable, outcome: Outcome) -> bool:
+        """Whether the prediction may still run, and neither the trigger nor a retry cares."""
+        failed = outcome.reason is Reason.API_ERROR and not memory.retried_after(outcome.error)
+        return not outcome.stopped and (outcome.timed_out or failed)
 
     def _watch(self, prediction_id: str, since: float, began: float) -> Watch:
         limits = self._limits()

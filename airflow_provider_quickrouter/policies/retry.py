@@ -1,7 +1,7 @@
 """A retry policy for tasks of this package, on Airflow 3.3 and later.
 
 The tasks already fail for good where another try would not help; the policy adds when to try
-again. Its module can be imported on any Airflow, so that one DAG file serves all of them.
+again. This module can be imported on any Airflow; tasks take a ``retry_policy`` from 3.3 on.
 """
 
 from __future__ import annotations

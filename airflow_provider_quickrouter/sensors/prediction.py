@@ -24,7 +24,6 @@ from airflow_provider_quickrouter.api.polling import (
     SHORTEST_PAUSE,
     Watch,
 )
-from airflow_provider_quickrouter.api.stopping import tell
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.task import PredictionTask
@@ -52,7 +51,8 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     :param cancel_on_kill: cancel the prediction at ``timeout`` (or ``execution_timeout``, if that
         is shorter), and when a person marks the waiting task (while it is deferred: Airflow 3.3
         and later; between two pokes in ``reschedule`` mode nobody is there to do it). Off, since
-        the prediction is another task's. A clear never cancels: the next try waits on.
+        the prediction is another task's. A clear does not cancel, since the next try waits on
+        (while the task is on its worker: Airflow 3 and later).
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
@@ -121,8 +121,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def _leave(self, watch: Watch) -> None:
         over = watch.last and watch.last.status.terminal
         if self.cancel_on_kill and not over:
-            told = self.hook.stop_prediction(watch.prediction_id)
-            tell(self.log, watch.prediction_id, told)
+            self.stop_now(watch.prediction_id)
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -134,7 +133,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         return max(SHORTEST_PAUSE, min(self._pause, self.timeout - run_duration()))
 
     def _finish(self, context: Context, outcome: Outcome) -> list[Any]:
-        if self.cancel_on_kill and not outcome.stopped:
+        if self.cancel_on_kill and outcome.timed_out and not outcome.stopped:
             outcome = self._stopped(outcome)
         return self._end(context, outcome)
 

@@ -109,10 +109,12 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         """Cancel a prediction whose time is up, if that is this task's business."""
         if not (outcome.timed_out and TIMEOUT in self.cancel_on):
             return outcome
+        from airflow_provider_quickrouter.hooks.stopping import astop_prediction
+
         told = not_canceled(ConnectionLostError("no answer in time"))
         with suppress(TimeoutError):
             async with asyncio.timeout(TRIGGERER_BUDGET):
-                told = await hook.astop_prediction(self.prediction_id)
+                told = await astop_prediction(hook, self.prediction_id)
         return replace(outcome, stopped=told)
 
     async def _wait(self, hook: QuickRouterHook) -> Outcome:

@@ -52,3 +52,11 @@ def test_an_error_of_another_version_is_tolerated() -> None:
 
 def test_a_message_keeps_its_own_full_stop() -> None:
     assert str(errors.UpstreamError("Really!", status=500)) == "HTTP 500: Really!"
+
+
+def test_an_error_for_good_is_not_tried_again() -> None:
+    error = errors.PredictionAborted("stopped", prediction_id="p1")
+    assert error.passing
+    assert not error.for_good().passing
+    assert not errors.UpstreamError("busy").for_good().transient
+    assert errors.UpstreamError.transient

@@ -137,13 +137,13 @@ def test_an_api_error_without_its_error_is_still_an_error() -> None:
 
 def test_a_wait_that_cannot_begin_to_ask_ends_with_the_reason() -> None:
     error = errors.InvalidConnectionError("extra.timeout: 'soon'")
-    assert Outcome.of_error("p1", error).exception() is error
+    assert Outcome.of_error("p1", error).error is error
 
 
 def test_an_api_error_is_raised_as_it_was() -> None:
     error = errors.AuthenticationError("bad key", status=401)
     outcome = Outcome(reason=Reason.API_ERROR, prediction_id="p1", error=error)
-    assert outcome.exception() is error
+    assert outcome.error is error
 
 
 def test_the_tail_of_a_log_shows_the_last_state_of_each_progress_bar() -> None:

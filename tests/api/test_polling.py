@@ -128,7 +128,7 @@ def test_trouble_that_lasts_ten_minutes_settles_with_the_transient_error() -> No
     waiting.failed(BUSY, START)
     outcome = end(waiting.failed(BUSY, START + PATIENCE))
     assert outcome.reason is Reason.API_ERROR
-    assert outcome.exception() is BUSY
+    assert outcome.error is BUSY
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_trouble_that_lasts_ten_minutes_settles_with_the_transient_error() -> No
 )
 def test_a_permanent_error_settles_at_once(kind: type[errors.APIError]) -> None:
     error = kind("no")
-    assert end(watch().failed(error, START + 5)).exception() is error
+    assert end(watch().failed(error, START + 5)).error is error
 
 
 def test_a_404_may_heal_within_30_seconds_of_the_start() -> None:
     missing = errors.NotFoundError("no such prediction", status=404)
     assert pause(watch().failed(missing, START + NOT_FOUND_GRACE - 1)) > 0
-    assert end(watch().failed(missing, START + NOT_FOUND_GRACE)).exception() is missing
+    assert end(watch().failed(missing, START + NOT_FOUND_GRACE)).error is missing
 
 
 def test_a_prediction_that_is_over_settles() -> None:

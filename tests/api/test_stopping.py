@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from airflow_provider_quickrouter.api import errors
+from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.stopping import (
     CANCEL_PAUSES,
     TRIGGERER_BUDGET,
     WORKER_BUDGET,
+    canceled,
     goes_on,
+    may_run_on,
     not_canceled,
+    tell,
 )
 
 
@@ -38,7 +44,8 @@ def test_a_task_in_a_final_state_does_not_go_on(state: str) -> None:
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_a_gateway_without_a_cancel_route_is_told_in_one_sentence(status: int) -> None:
     told = not_canceled(errors.NotFoundError("Invalid URL", status=status))
-    assert f"the gateway has no way to (HTTP {status})" in told
+    assert "as the gateway has no way to" in told
+    assert f"(HTTP {status})" in told
     assert "Cancel-After" in told
     assert "\n" not in told
 
@@ -58,3 +65,30 @@ def test_any_other_reason_is_told_with_what_it_means(error: errors.QuickRouterEr
 def test_the_pauses_fit_into_what_airflow_leaves_to_a_killed_task() -> None:
     assert sum(CANCEL_PAUSES) < WORKER_BUDGET < 5
     assert sum(CANCEL_PAUSES) < TRIGGERER_BUDGET < 10
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("canceled", "It was canceled."),
+        ("aborted", "It was canceled."),
+        ("processing", "It was canceled."),
+        ("succeeded", "It was already over: succeeded."),
+        ("failed", "It was already over: failed."),
+    ],
+)
+def test_a_cancel_that_came_too_late_is_not_called_one(status: str, told: str) -> None:
+    assert canceled(Prediction.from_json({"id": "p1", "status": status})) == told
+    assert not may_run_on(told)
+
+
+def test_what_may_run_on_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    told = not_canceled(errors.UpstreamError("busy", status=503))
+    assert may_run_on(told)
+    tell(logging.getLogger("tests"), "p1", told)
+    tell(logging.getLogger("tests"), "p2", "It was canceled.")
+    assert [(line.levelname, line.args) for line in caplog.records] == [
+        ("WARNING", ("p1", told)),
+        ("INFO", ("p2", "It was canceled.")),
+    ]

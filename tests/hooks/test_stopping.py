@@ -28,11 +28,11 @@ Stop = Callable[[str], str]
 
 
 def stop_with_requests(prediction_id: str) -> str:
-    return QuickRouterHook().stop_prediction(prediction_id)
+    return stopping.stop_prediction(QuickRouterHook(), prediction_id)
 
 
 def stop_with_aiohttp(prediction_id: str) -> str:
-    return asyncio.run(QuickRouterHook().astop_prediction(prediction_id))
+    return asyncio.run(stopping.astop_prediction(QuickRouterHook(), prediction_id))
 
 
 both = pytest.mark.parametrize("stop", [stop_with_requests, stop_with_aiohttp])

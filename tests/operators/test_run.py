@@ -223,7 +223,7 @@ def test_a_gateway_without_a_cancel_route_is_told_in_one_sentence(
     error = failure(operator(faults, deferrable=deferrable, timeout=0.6))
     assert isinstance(error, errors.PredictionTimeout)
     assert str(error).count("could not be canceled") == 1
-    assert f"the gateway has no way to (HTTP {status}): it runs on until its" in str(error)
+    assert f"the gateway has no way to, or does not know it (HTTP {status})" in str(error)
 
 
 @each_mode
