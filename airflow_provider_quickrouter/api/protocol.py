@@ -18,6 +18,7 @@ from urllib.parse import quote
 from airflow_provider_quickrouter.api.errors import (
     SHORTEST_SECRET,
     APIError,
+    ConnectionLostError,
     InvalidInputError,
     UncertainCreateError,
     UpstreamError,
@@ -175,6 +176,11 @@ def uncertain(error: APIError) -> UncertainCreateError:
     """Turn an error after which a create may have been accepted into the one that says so."""
     message = f"the answer to the create was lost ({error.message})"
     return UncertainCreateError(message, status=error.status, request_id=error.request_id)
+
+
+def cut_off() -> UncertainCreateError:
+    """Make the error of a create whose answer Airflow did not let the task wait for."""
+    return uncertain(ConnectionLostError("the task's execution_timeout came before it"))
 
 
 def _matching(request: Request, prediction: Prediction, status: int) -> Prediction:

@@ -18,7 +18,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.polling import resend_after
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, uncertain
+from airflow_provider_quickrouter.api.protocol import Request, cut_off, uncertain
 
 
 def create_with(
@@ -62,8 +62,7 @@ def _doubts() -> Iterator[None]:
     except (QuickRouterError, GeneratorExit):
         raise
     except AirflowTaskTimeout:
-        lost = ConnectionLostError("the task's execution_timeout came before it")
-        raise uncertain(lost) from None
+        raise cut_off() from None
     except BaseException as error:
         # Airflow 2 ends a task by a BaseException, after which it would try again.
         lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")

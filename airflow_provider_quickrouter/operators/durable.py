@@ -19,14 +19,13 @@ from airflow_provider_quickrouter.api.attempt import (
     still_good,
 )
 from airflow_provider_quickrouter.api.errors import (
-    ConnectionLostError,
     NotFoundError,
     QuickRouterError,
     UncertainCreateError,
 )
 from airflow_provider_quickrouter.api.polling import RESEND_LIMIT, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, uncertain
+from airflow_provider_quickrouter.api.protocol import Request, cut_off
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -81,7 +80,7 @@ class Durable:
                 return found, time.time() if old.cleared(self._max_tries) else old.begun_at
         elif old and old.prediction_id and old.fingerprint != now and cancel_other:
             self._drop(old.prediction_id)
-        return self._submit(request)
+        return self._submit(request, now)
 
     def check_paid(self, late: AirflowTaskTimeout) -> None:
         """Return if there is a prediction: the retry after ``late`` could pay for another.
@@ -93,8 +92,8 @@ class Durable:
         """
         if self._sent and self.prediction_id is None:
             request, attempt = self._sent
-            lost = uncertain(ConnectionLostError("the task's execution_timeout came before it"))
-            raise self._uncertain(dated(lost, request, attempt.begun_at, time.time()), attempt)
+            lost = dated(cut_off(), request, attempt.begun_at, time.time())
+            raise self._uncertain(lost, attempt)
         if self.prediction_id is None:
             if self._tries_left:
                 self._task.owns(None, None)  # what an earlier try made is left to the next one
@@ -120,12 +119,10 @@ class Durable:
             if old := self._load():
                 self._save(replace(old, done=True, max_tries=self._max_tries))
 
-    def _submit(self, request: Request) -> tuple[Prediction, float]:
+    def _submit(self, request: Request, now: str) -> tuple[Prediction, float]:
         if not self._task.still_wanted():
             raise AirflowException("This task was killed before it submitted; nothing was sent.")
-        attempt = Attempt(
-            fingerprint=fingerprint(request), begun_at=time.time(), max_tries=self._max_tries
-        )
+        attempt = Attempt(fingerprint=now, begun_at=time.time(), max_tries=self._max_tries)
         self._save(attempt)
         self._sent = request, attempt
         try:
