@@ -11,27 +11,20 @@ from pathlib import Path
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.table import table
 from dev.report import Clock
-from dev.waiting import sigterm_interrupts
+from dev.waiting import ending_in_order
 from tests.chaos.run import Chaos, Result
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
-    """Run it; return 0 when all contenders ran, 1 when one broke, 130 after Ctrl-C or SIGTERM."""
+    """Run it; return 0 when all contenders ran."""
     options = parser().parse_args()
     clock, results = Clock(), dict[str, Result]()
-    try:
-        with sigterm_interrupts():
-            for contender in chosen(options.only):
-                clock.say(f"--- {contender.title}")
-                results[contender.title] = run(contender, options, clock)
-    except KeyboardInterrupt:
-        clock.say("interrupted; every process has ended")
-        return 130
-    except (RuntimeError, OSError) as error:
-        clock.say(f"failed: {error}")
-        return 1
+    with ending_in_order(clock.say):
+        for contender in chosen(options.only):
+            clock.say(f"--- {contender.title}")
+            results[contender.title] = run(contender, options, clock)
     print(f"\nseed {options.seed}, {options.tasks} tasks for each contender\n")
     print("\n".join(table(results)))
     return 0

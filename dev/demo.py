@@ -10,7 +10,7 @@ from pathlib import Path
 from dev.gateway import chosen_gateway, connection_env
 from dev.local_airflow import LocalAirflow
 from dev.report import Clock, failed_logs, save_picture, watch, xcom_lines
-from dev.waiting import sigterm_interrupts
+from dev.waiting import ending_in_order
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".airflow" / "demo"
@@ -63,17 +63,10 @@ def shown(path: Path) -> str:
 
 
 def main() -> int:
-    """Run the demo; return 0 after a success, 1 after a failure, 130 after Ctrl-C or SIGTERM."""
+    """Run the demo; return 0 after a success, 1 after a failure of the run."""
     clock = Clock()
-    try:
-        with sigterm_interrupts():
-            succeeded = demo(clock)
-    except KeyboardInterrupt:
-        clock.say("interrupted; every process has ended")
-        return 130
-    except (RuntimeError, OSError) as error:
-        clock.say(f"failed: {error}")
-        return 1
+    with ending_in_order(clock.say):
+        succeeded = demo(clock)
     clock.say("done; every process has ended" if succeeded else "failed: see the log above")
     return 0 if succeeded else 1
 

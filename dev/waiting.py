@@ -47,3 +47,20 @@ def sigterm_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def ending_in_order(say: Callable[[str], None]) -> Iterator[None]:
+    """Leave a command that is stopped or fails inside with one line, and no stack trace.
+
+    :raises SystemExit: 130 after Ctrl-C or SIGTERM, 1 after a RuntimeError or an OSError.
+    """
+    try:
+        with sigterm_interrupts():
+            yield
+    except KeyboardInterrupt:
+        say("interrupted; every process has ended")
+        raise SystemExit(130) from None
+    except (RuntimeError, OSError) as error:
+        say(f"failed: {error}")
+        raise SystemExit(1) from None

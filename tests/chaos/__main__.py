@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dev.report import Clock
-from dev.waiting import sigterm_interrupts
+from dev.waiting import ending_in_order
 from tests.chaos.run import Chaos
 from tests.chaos.suite import QUICKROUTER
 
@@ -16,23 +16,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def main() -> int:
-    """Run it; return 0 for a clean ledger, 1 for any other end, 130 after Ctrl-C or SIGTERM."""
+    """Run it; return 0 for a clean ledger, 1 for another."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tasks", type=int, default=200, help="prompts, half of them each way")
     parser.add_argument("--keep", action="store_true", help="keep the logs of a clean run, too")
     options = parser.parse_args()
     clock, home = Clock(), ROOT / ".airflow" / f"chaos-{options.seed}"
-    try:
-        with sigterm_interrupts():
-            limit = 300 + 5.0 * options.tasks
-            result = Chaos(QUICKROUTER, options.seed, options.tasks, home, clock.say, limit).run()
-    except KeyboardInterrupt:
-        clock.say("interrupted; every process has ended")
-        return 130
-    except (RuntimeError, OSError) as error:
-        clock.say(f"failed: {error}")
-        return 1
+    with ending_in_order(clock.say):
+        limit = 300 + 5.0 * options.tasks
+        result = Chaos(QUICKROUTER, options.seed, options.tasks, home, clock.say, limit).run()
     print(f"\nledger of seed {options.seed}, {options.tasks} tasks")
     print("\n".join(f"  {line}" for line in result.lines()))
     if not result.ledger.clean:
