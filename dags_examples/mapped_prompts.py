@@ -1,4 +1,10 @@
-"""One prediction for each prompt: submit and wait are mapped over a list."""
+"""One prediction for each prompt: submit and wait are mapped over a list.
+
+A retry of ``submit`` takes up the prediction that its first try made, a retry of ``wait`` asks
+again: neither pays twice.
+"""
+
+from datetime import timedelta
 
 from airflow.sdk import dag, task
 
@@ -7,7 +13,11 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitP
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 
 
-@dag(schedule=None, params={"subjects": ["a lighthouse", "a forest", "the ocean at night"]})
+@dag(
+    schedule=None,
+    params={"subjects": ["a lighthouse", "a forest", "the ocean at night"]},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+)
 def quickrouter_mapped_prompts():
     @task
     def inputs(params: dict) -> list[dict]:
