@@ -88,6 +88,12 @@ _CONNECTION_FIELDS = {
         "Take proxies and CA bundle from the environment.",
         default=True,
     ),
+    "requests_per_minute": _field(
+        "Requests a minute",
+        "number",
+        "How often each triggerer may ask, at most: 1500 if empty, half of Replicate's limit; 0 "
+        "for no limit.",
+    ),
     "console_url": _field(
         "Console URL",
         "string",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.learning import model_of
 from airflow_provider_quickrouter.api.limits import airflows_limit
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import Again, Watch
@@ -61,14 +62,8 @@ class PredictionTask:
         prediction_id, ti = self._running_id, self._next_try
         if stopping.at_execution_timeout():
             ti = None
-        stopping.stop(self._other_hook, prediction_id, ti, self.log)
-
-    def _other_hook(self) -> QuickRouterHook:
-        """Make a hook with a session of its own: this task's may be in the middle of something."""
-        hook = type(self.hook)(self.quickrouter_conn_id)
-        if "settings" in vars(self.hook):
-            hook.settings = self.hook.settings
-        return hook
+        # A session of its own: this task's may be in the middle of something.
+        stopping.stop(self.hook.sibling, prediction_id, ti, self.log)
 
     def still_wanted(self) -> bool:
         """Whether Airflow has not killed this task."""
@@ -93,6 +88,7 @@ class PredictionTask:
             deadline=watch.deadline,
             start_deadline=watch.start_deadline,
             cancel_on=cancel_on,
+            model=model_of(watch.last) if watch.last else "",
         )
         limit = airflows_limit(watch.deadline or math.inf, time.time())
         self.defer(trigger=trigger, method_name=method, timeout=limit)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_provider_quickrouter.api.errors import APIError, NotFoundError, QuickRouterError
+from airflow_provider_quickrouter.api.learning import Course
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.progress import Progress
@@ -65,19 +66,21 @@ def resend_after(
     return pause if waited + pause <= RESEND_LIMIT else None
 
 
-@dataclass
+@dataclass(slots=True)
 class Watch:
     """One wait for one prediction: feed it what was seen, it says what to do next.
 
     The pause is half of the time already waited, at least 0.5 s and at most ``poll_interval``,
-    plus or minus a fifth, so that many waits do not ask in step. Errors double it up to a
-    minute, and the server's ``retry_after`` is obeyed up to five.
+    plus or minus a fifth, so that many waits do not ask in step; or what the model's past runs
+    tell (``course``), plus or minus a tenth and within the same bounds. Errors double it up to
+    a minute, and the server's ``retry_after`` is obeyed up to five.
 
     :param started_at: when the wait began, epoch seconds; survives a change of process.
     :param deadline: when it ends without a result, epoch seconds; None means never.
     :param start_deadline: when it ends if the prediction has not started, epoch seconds. Time
         in which the API did not answer counts, but only an answer of that time can end the wait.
     :param jitter: gives numbers in [0, 1).
+    :param course: what is known of the model's past; None where nobody keeps it.
     """
 
     prediction_id: str
@@ -86,10 +89,12 @@ class Watch:
     poll_interval: float = DEFAULT_POLL_INTERVAL
     start_deadline: float | None = None
     jitter: Callable[[], float] = random.random
+    course: Course | None = None
     last: Prediction | None = None
     trouble: QuickRouterError | None = None
     _failures: int = 0
     _failing_since: float | None = None
+    _progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
         self._progress = Progress(self.started_at)
@@ -104,6 +109,8 @@ class Watch:
     def saw(self, prediction: Prediction, now: float) -> Again | Outcome:
         """Take in a good answer."""
         self.last, self.trouble, self._failures, self._failing_since = prediction, None, 0, None
+        if self.course:
+            self.course.saw(prediction, now)
         over = Outcome.of(prediction, now)
         if not over and self._never_started(prediction, now):
             over = self._settle(Reason.START_TIMEOUT)
@@ -115,7 +122,7 @@ class Watch:
         self._failing_since = now if self._failing_since is None else self._failing_since
         if not self._may_heal(error, now):
             return self._settle(Reason.API_ERROR)
-        backoff = min(2.0 ** min(self._failures - 1, 10), 60.0) * self._spread()
+        backoff = min(2.0 ** min(self._failures - 1, 10), 60.0) * self._spread(0.2)
         pause = min(max(backoff, self._pause(now), error.retry_after or 0.0), LONGEST_PAUSE)
         return self._again(pause, now, f"Asking again in {pause:.0f} s: {error}")
 
@@ -142,12 +149,15 @@ class Watch:
         return max(SHORTEST_PAUSE, left)
 
     def _pause(self, now: float) -> float:
+        learned = self.course.pause(now, self.poll_interval) if self.course else None
+        if learned is not None:
+            return max(SHORTEST_PAUSE, min(learned, self.poll_interval) * self._spread(0.1))
         waited = max(0.0, now - self.started_at)
         pause = FIRST_PAUSE if waited < FIRST_PAUSE else max(SHORTEST_PAUSE, waited / 2)
-        return max(SHORTEST_PAUSE, min(pause, self.poll_interval) * self._spread())
+        return max(SHORTEST_PAUSE, min(pause, self.poll_interval) * self._spread(0.2))
 
-    def _spread(self) -> float:
-        return 0.8 + 0.4 * self.jitter()
+    def _spread(self, share: float) -> float:
+        return 1 - share + 2 * share * self.jitter()
 
     def timed_out(self) -> Outcome:
         """End the wait because its time is up."""

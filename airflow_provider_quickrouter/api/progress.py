@@ -22,7 +22,7 @@ def percentage(logs: str) -> int | None:
     return min(int(found[-1]), 100) if found else None
 
 
-@dataclass
+@dataclass(slots=True)
 class Progress:
     """Decide which answers deserve a line: a new state, a further quarter, or a minute gone by.
 

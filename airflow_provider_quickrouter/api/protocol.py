@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from airflow_provider_quickrouter.api.errors import (
     SHORTEST_SECRET,
@@ -103,6 +103,15 @@ def cancel(prediction_id: str) -> Request:
     return Request("POST", f"predictions/{check_id(prediction_id)}/cancel")
 
 
+def page(cursor: str | None = None) -> Request:
+    """Ask for a hundred predictions, newest first; a gateway may not have the route.
+
+    :param cursor: where the page begins, from :func:`read_page`; None for the newest.
+    """
+    query = f"?cursor={quote(cursor, safe='')}" if cursor else ""
+    return Request("GET", f"predictions{query}")
+
+
 def probe() -> Request:
     """Make a free request that needs a good key and changes nothing."""
     return Request("GET", "v1/models", prefixed=False)
@@ -165,6 +174,25 @@ def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
         raise (uncertain(error) if _may_run(request, answer, body, error) else error) from None
 
 
+def read_page(answer: Answer, now: float) -> tuple[list[Prediction], str | None]:
+    """Read the answer to :func:`page`: its predictions, and the cursor of the next, older page.
+
+    The URL of the next page is not followed; only its cursor is taken.
+
+    :raises APIError: one of the typed errors; ``UpstreamError`` also for what is no page.
+    """
+    body = _json(answer.body)
+    if not _accepted(answer, body):
+        raise failure(answer.status, answer.headers, answer.body, body, now)
+    results = body.get("results")
+    if not isinstance(results, list):
+        raise UpstreamError("the answer is no page of predictions", status=answer.status)
+    found = [
+        Prediction.from_json(item) for item in results if isinstance(item, dict) and "id" in item
+    ]
+    return found, _cursor(body.get("next"))
+
+
 def read_probe(answer: Answer, now: float) -> None:
     """Return if the answer to :func:`probe` shows a good key; else raise the typed error."""
     body = _json(answer.body)
@@ -202,6 +230,13 @@ def _may_run(request: Request, answer: Answer, body: Any, error: APIError) -> bo
     """Whether a bad answer may hide a prediction that was accepted and is billed."""
     named = answer.status < 300 and isinstance(body, dict) and bool(body.get("id"))
     return request.creates and (named or isinstance(error, UpstreamError))
+
+
+def _cursor(url: Any) -> str | None:
+    try:
+        return parse_qs(urlsplit(url).query)["cursor"][0] if isinstance(url, str) else None
+    except (KeyError, ValueError):
+        return None
 
 
 def _finite(number: str) -> float | None:

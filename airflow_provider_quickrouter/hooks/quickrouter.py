@@ -48,7 +48,7 @@ class QuickRouterHook(HttpHook):
         key, the host the base URL (empty: ``https://api.quickrouter.ai``). Extras:
         ``path_prefix`` (default ``/replicate/v1``), ``timeout`` (seconds, or ``[connect,
         read]``; default 10 and 60), ``proxies``, ``verify``, ``cert``, ``trust_env``,
-        ``console_url``.
+        ``requests_per_minute`` (of each triggerer; default 1500), ``console_url``.
     """
 
     conn_name_attr = "quickrouter_conn_id"
@@ -106,7 +106,8 @@ class QuickRouterHook(HttpHook):
         session = self._session  # before anything that counts as sent
 
         def once(request: protocol.Request) -> Prediction:
-            return self._value(request, send(session, self.settings, request))
+            answer = send(session, self.settings, request)
+            return self._value(request, answer.without(self.settings.api_key))
 
         return create_with(once, request, wanted, self.log)
 
@@ -165,6 +166,13 @@ class QuickRouterHook(HttpHook):
         session.trust_env = self.settings.trust_env
         return self._configure_session_from_mount_adapters(session)
 
+    def sibling(self) -> Self:
+        """Make a hook of the same connection with a session of its own; nothing is read again."""
+        other = type(self)(self.quickrouter_conn_id)
+        if "settings" in vars(self):
+            other.settings = self.settings
+        return other
+
     async def __aenter__(self) -> Self:
         """Open one session for all questions in the block."""
         self._async_sender = await self._open()
@@ -181,28 +189,32 @@ class QuickRouterHook(HttpHook):
         return self.get_conn()
 
     def _ask(self, request: protocol.Request) -> Prediction:
-        return self._value(request, send(self._session, self.settings, request))
+        answer = send(self._session, self.settings, request)
+        return self._value(request, answer.without(self.settings.api_key))
 
     def _value(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
-        """Read an answer, of which nothing may hold the key, should the API have echoed it."""
         with self._cleaned():
-            clean = answer.without(self.settings.api_key)
-            return protocol.read_prediction(request, clean, time.time())
+            return protocol.read_prediction(request, answer, time.time())
 
-    async def _aask(self, request: protocol.Request) -> Prediction:
+    async def asend(self, request: protocol.Request) -> protocol.Answer:
+        """Send one request as it is; the answer has ``***`` where it held the key.
+
+        Raises ``NotConnectedError``, ``ConnectionLostError`` or ``InvalidConnectionError``.
+        """
         if self._async_sender:
-            return await self._aask_with(self._async_sender, request)
-        sender = await self._open()
-        try:
-            return await self._aask_with(sender, request)
-        finally:
-            await sender.close()
+            answer = await self._async_sender.send(request)
+            return answer.without(self.settings.api_key)
+        async with self.sibling() as own:
+            return await own.asend(request)
 
-    async def _aask_with(self, sender: AsyncSender, request: protocol.Request) -> Prediction:
-        answer = await sender.send(request)
+    async def aread(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
+        """Read an answer of :meth:`asend`; a large one in a thread. Raises ``APIError``."""
         if len(answer.body) < _LARGE:
             return self._value(request, answer)
         return await sync_to_async(self._value)(request, answer)
+
+    async def _aask(self, request: protocol.Request) -> Prediction:
+        return await self.aread(request, await self.asend(request))
 
     @contextmanager
     def _cleaned(self) -> Iterator[None]:
@@ -212,17 +224,22 @@ class QuickRouterHook(HttpHook):
         except APIError as error:
             raise error.without(self.settings.api_key) from None
 
-    async def _open(self) -> AsyncSender:
+    async def aload(self) -> Settings:
+        """Read the connection, if that was not done before, without blocking the event loop."""
         if "settings" not in vars(self):
             connection = await get_async_connection(self.quickrouter_conn_id, hook=self)
             # In a thread: reading the extras masks secrets, reading certificates reads files.
             self.settings = await sync_to_async(self._read)(connection)
+        return self.settings
+
+    async def _open(self) -> AsyncSender:
+        settings = await self.aload()
 
         def prepare() -> tuple[str | None, Any]:
-            return proxy_and_tls(self.get_conn(), self.settings.base_url)
+            return proxy_and_tls(self.get_conn(), settings.base_url)
 
         proxy, tls = await asyncio.to_thread(prepare)
-        return AsyncSender(self.settings, {"User-Agent": USER_AGENT}, proxy, tls)
+        return AsyncSender(settings, {"User-Agent": USER_AGENT}, proxy, tls)
 
     def _read(self, connection: Any) -> Settings:
         settings = Settings.of(connection)

@@ -43,6 +43,9 @@ from airflow_provider_quickrouter.hooks.settings import Settings
 MAX_BODY = 32 * 2**20
 """Bytes of an answer. A prediction with pictures as ``data:`` URIs has some; more is no answer."""
 
+MAX_CONNECTIONS = 16
+"""Connections that an async session keeps at most; more requests than that wait for one."""
+
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
 _SETTINGS = (InvalidSchema, InvalidURL, LocationParseError, MissingSchema)
@@ -123,7 +126,10 @@ class AsyncSender:
         self._options: dict[str, Any] = {"proxy": proxy, "ssl": tls, "allow_redirects": False}
         headers = {**headers, "Authorization": f"Bearer {settings.api_key}"}
         self._session = aiohttp.ClientSession(
-            headers=headers, max_line_size=_MAX_HEADER, max_field_size=_MAX_HEADER
+            headers=headers,
+            max_line_size=_MAX_HEADER,
+            max_field_size=_MAX_HEADER,
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
         )
 
     async def send(self, request: Request) -> Answer:

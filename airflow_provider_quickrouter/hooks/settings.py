@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_quickrouter import get_provider_info
+from airflow_provider_quickrouter.api.budget import DEFAULT_PER_MINUTE
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.protocol import Request, get
 
@@ -41,6 +43,7 @@ class Settings:
     :ivar verify: False, True, or the path of a CA bundle.
     :ivar cert: path of a client certificate, or paths of certificate and key.
     :ivar console_url: address of a prediction for people, with ``{id}``.
+    :ivar requests_per_minute: how often a triggerer may ask, at most; 0 means no limit.
     """
 
     base_url: str
@@ -52,6 +55,7 @@ class Settings:
     cert: str | tuple[str, str] | None = None
     trust_env: bool = True
     console_url: str | None = None
+    requests_per_minute: float = DEFAULT_PER_MINUTE
 
     @classmethod
     def of(cls, connection: Any) -> Settings:
@@ -74,6 +78,7 @@ class Settings:
             cert=_cert(extra.get("cert")),
             trust_env=_flag("trust_env", extra.get("trust_env", True)),
             console_url=_console_url(extra.get("console_url")),
+            requests_per_minute=_rate(extra.get("requests_per_minute", DEFAULT_PER_MINUTE)),
         )
 
     def url(self, request: Request) -> str:
@@ -200,6 +205,18 @@ def _console_url(value: Any) -> str | None:
     raise InvalidConnectionError(
         "extra.console_url: must be an http(s) address with {id} where the prediction's id goes."
     )
+
+
+def _rate(value: Any) -> float:
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = -1.0
+    if not 0 <= rate < math.inf:
+        raise InvalidConnectionError(
+            f"extra.requests_per_minute: {value!r} is no number from 0 on; 0 means no limit."
+        )
+    return rate
 
 
 def _json(text: str) -> Any:

@@ -18,17 +18,21 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
+from airflow_provider_quickrouter.api.learning import Course
 from airflow_provider_quickrouter.api.outcome import Outcome
-from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
+from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Watch
 from airflow_provider_quickrouter.api.stopping import TRIGGERER_BUDGET, not_canceled
+from airflow_provider_quickrouter.triggers.poller import (
+    HISTORIES,
+    Poller,
+    make_hook,
+    shared_poller,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
-
 TIMEOUT, MARK, CLEAR = "timeout", "mark", "clear"
-SHORTEST_QUESTION = 5.0
-"""Seconds that a question at, or after, the deadline may still take."""
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):
@@ -46,6 +50,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
     :param cancel_on: when to cancel the prediction: at a deadline (``TIMEOUT``), when a person
         marks the task (``MARK``), when a person clears it (``CLEAR``: no later try goes on with
         the same prediction). The latter two need Airflow 3.3.
+    :param model: the prediction's model as the API named it, to learn from; "" if unknown.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         deadline: float | None = None,
         start_deadline: float | None = None,
         cancel_on: Sequence[str] = (),
+        model: str = "",
         **_ignored: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -67,7 +73,8 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         self.deadline = deadline
         self.start_deadline = start_deadline
         self.cancel_on = list(cancel_on)
-        self._hook: QuickRouterHook | None = None
+        self.model = model
+        self._poller: Poller | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that survives a change of process."""
@@ -81,16 +88,18 @@ class QuickRouterPredictionTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "start_deadline": self.start_deadline,
                 "cancel_on": self.cancel_on,
+                "model": self.model,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; yield one event."""
-        self._hook = hook = await sync_to_async(self._make_hook)()
         try:
-            async with hook:
-                outcome = await self._stopped(hook, await self._wait(hook))
-                url = hook.prediction_url(self.prediction_id)
+            async with shared_poller(self.quickrouter_conn_id) as poller:
+                self._poller = poller
+                outcome = await poller.outcome(self._watch(), self.log.info)
+                outcome = await self._stopped(poller.hook, outcome)
+                url = poller.hook.prediction_url(self.prediction_id)
         except QuickRouterError as error:
             outcome, url = Outcome.of_error(self.prediction_id, error), ""
         yield TriggerEvent(outcome.to_payload(url))
@@ -102,8 +111,14 @@ class QuickRouterPredictionTrigger(BaseTrigger):
 
             # If a later try takes the prediction up, only the end of the task is a reason.
             ti = None if CLEAR in self.cancel_on else self.task_instance
-            hook = self._hook or await sync_to_async(self._make_hook)()
+            hook = await self._spare_hook()
             await astop(hook, self.prediction_id, ti, self.log)
+
+    async def _spare_hook(self) -> QuickRouterHook:
+        """Make a hook with a session of its own; the connection is not read a second time."""
+        if self._poller:
+            return self._poller.hook.sibling()
+        return await sync_to_async(make_hook)(self.quickrouter_conn_id)
 
     async def _stopped(self, hook: QuickRouterHook, outcome: Outcome) -> Outcome:
         """Cancel a prediction whose time is up, if that is this task's business."""
@@ -117,40 +132,12 @@ class QuickRouterPredictionTrigger(BaseTrigger):
                 told = await astop_prediction(hook, self.prediction_id)
         return replace(outcome, stopped=told)
 
-    async def _wait(self, hook: QuickRouterHook) -> Outcome:
-        watch = Watch(
+    def _watch(self) -> Watch:
+        return Watch(
             self.prediction_id,
             self.started_at,
             self.deadline,
             self.poll_interval,
             self.start_deadline,
+            course=Course(HISTORIES, self.started_at, self.model),
         )
-        step: Again | Outcome = watch.start(time.time())
-        while isinstance(step, Again):
-            if step.line:
-                self.log.info(step.line)
-            await asyncio.sleep(step.after)
-            step = await self._ask(hook, watch)
-        return step
-
-    async def _ask(self, hook: QuickRouterHook, watch: Watch) -> Again | Outcome:
-        try:
-            async with asyncio.timeout(self._left()):
-                seen = await hook.aget_prediction(self.prediction_id)
-        except QuickRouterError as error:
-            return watch.failed(error, time.time())
-        except TimeoutError:
-            return watch.failed(ConnectionLostError("no answer before the deadline"), time.time())
-        return watch.saw(seen, time.time())
-
-    def _left(self) -> float | None:
-        """Seconds that one question may take: until the deadline, but never none at all."""
-        if self.deadline is None:
-            return None
-        return max(SHORTEST_QUESTION, self.deadline - time.time())
-
-    def _make_hook(self) -> QuickRouterHook:
-        # In a thread: importing the HTTP clients takes half a second.
-        from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-
-        return QuickRouterHook(self.quickrouter_conn_id)

@@ -1,0 +1,98 @@
+"""When pages of the API's list answer many waits, and how far to read.
+
+Replicate lists predictions, newest first, a hundred a page; a gateway may not. That is found out
+by the first sweep, and if there is no list, or ours are not on it, waits are asked one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from airflow_provider_quickrouter.api.errors import QuickRouterError
+
+PAGE = 100
+"""Predictions on a page of the list."""
+
+FEWEST = 10
+"""Waits about to be due for which a page is read at all."""
+
+WORTH = 2
+"""Waits about to be due for each page that a sweep is expected to read."""
+
+AFTER_TROUBLE = 30.0
+"""Seconds without a sweep after one that met passing trouble."""
+
+AFTER_NOTHING = 600.0
+"""Seconds without a sweep after one that found none of the waits."""
+
+
+@dataclass(eq=False)
+class Sweep:
+    """One reading of the list, from the newest prediction on.
+
+    :ivar wanted: ids that were about to be due and have not been found yet.
+    :ivar limit: pages to read at most; others may use the same account.
+    :ivar asking: a page is on its way.
+    """
+
+    wanted: set[str]
+    limit: int
+    cursor: str | None = None
+    asking: bool = False
+    _pages: int = 0
+    _found: int = 0
+
+    def found(self, prediction_id: str) -> None:
+        """Count a wait that is on the page."""
+        self._found += 1
+        self.wanted.discard(prediction_id)
+
+    def goes_on(self, cursor: str | None) -> bool:
+        """Take in the end of a page, and tell whether the next one is worth reading."""
+        self.asking, self.cursor = False, cursor
+        self._pages += 1
+        return bool(cursor and self.wanted and self._pages < self.limit)
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether none of the waits was found."""
+        return not self._found
+
+
+@dataclass
+class Sweeps:
+    """All sweeps of one connection: the one that is on, and when the next one may be."""
+
+    current: Sweep | None = None
+    _not_before: float = field(default=-math.inf)
+
+    def may_begin(self, now: float) -> bool:
+        """Whether a sweep could begin at ``now`` (epoch seconds), if it pays."""
+        return self.current is None and now >= self._not_before
+
+    def begin(self, soon: Iterable[str], listed: int) -> Sweep | None:
+        """Begin a sweep if it pays.
+
+        :param soon: ids of the waits that are about to be due and may be on the list.
+        :param listed: how many waits may be on the list.
+        """
+        wanted, pages = set(soon), math.ceil(listed / PAGE)
+        if len(wanted) >= max(FEWEST, WORTH * pages):
+            self.current = Sweep(wanted, limit=2 * pages + 1)
+        return self.current
+
+    def end(self, now: float) -> set[str]:
+        """End the current sweep; return the ids that are not on the list."""
+        sweep, self.current = self.current, None
+        if sweep is None:
+            return set()
+        if sweep.in_vain:
+            self._not_before = now + AFTER_NOTHING
+        return sweep.wanted
+
+    def failed(self, error: QuickRouterError, now: float) -> None:
+        """Take in that a page could not be read; without a list there are no more sweeps."""
+        self.current = None
+        self._not_before = now + AFTER_TROUBLE if error.transient else math.inf

@@ -1,0 +1,264 @@
+"""One poller for each connection in an event loop, shared by all triggers that wait there.
+
+It keeps one session with few connections and sends what its :class:`Agenda` says. It begins with
+the first trigger and ends with the last one; only what it has learned of models stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import sync_to_async
+
+from airflow_provider_quickrouter.api.agenda import Agenda, Wait
+from airflow_provider_quickrouter.api.budget import Budget
+from airflow_provider_quickrouter.api.errors import (
+    AuthenticationError,
+    ConnectionLostError,
+    QuickRouterError,
+    RateLimitError,
+)
+from airflow_provider_quickrouter.api.learning import Histories
+from airflow_provider_quickrouter.api.outcome import Outcome
+from airflow_provider_quickrouter.api.polling import Watch
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.protocol import Answer, Request, page, read_page
+from airflow_provider_quickrouter.api.sweep import Sweep
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+AT_ONCE = 16
+"""Questions on their way at the same time; as many as the session has connections."""
+
+LAST_QUESTION = 5.0
+"""Seconds that a question at, or after, a wait's deadline may still take."""
+
+FRESH = 60.0
+"""Seconds for which the connection's settings are used before a new wait has them read again."""
+
+SHORTEST_REFRESH = 5.0
+"""Seconds for which a key that was refused is not read again."""
+
+HISTORIES = Histories()
+"""What this process has learned of models, whichever connection they were run through."""
+
+_POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def shared_poller(quickrouter_conn_id: str) -> AsyncIterator[Poller]:
+    """Give the poller of a connection in this event loop; the last one to leave closes it.
+
+    :raises InvalidConnectionError: the connection's settings cannot work.
+    """
+    pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
+    poller = pollers.get(quickrouter_conn_id) or Poller(quickrouter_conn_id)
+    pollers[quickrouter_conn_id] = poller
+    poller.users += 1
+    try:
+        await poller.ready()
+        yield poller
+    finally:
+        poller.users -= 1
+        if not poller.users:
+            del pollers[quickrouter_conn_id]
+            await poller.close()
+
+
+class Poller:
+    """Ask for all registered waits of one connection.
+
+    :ivar users: how many triggers share it.
+    """
+
+    def __init__(self, quickrouter_conn_id: str) -> None:
+        self.quickrouter_conn_id = quickrouter_conn_id
+        self.users = 0
+        self.agenda = Agenda(Budget())
+        self._reading = asyncio.Lock()
+        self._read_at = -math.inf
+        self._news = asyncio.Event()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._questions: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
+        self._hook: QuickRouterHook | None = None
+
+    @property
+    def hook(self) -> QuickRouterHook:
+        """The hook whose session is used: another one after the connection has changed."""
+        if self._hook is None:
+            raise RuntimeError("the poller is not ready")
+        return self._hook
+
+    async def ready(self) -> None:
+        """Open the session; a while later look whether the connection has changed."""
+        await self._refresh(FRESH)
+
+    async def outcome(self, watch: Watch, tell: Callable[[str], None]) -> Outcome:
+        """Wait for the end of what is watched.
+
+        :param tell: takes lines for the log; called in the context of who waits.
+        """
+        settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        context = copy_context()
+        wait = Wait(watch, lambda line: context.run(tell, line), partial(_settle, settled))
+        self.agenda.enter(wait, time.time())
+        self._wake()
+        try:
+            async with asyncio.timeout(_longest(watch)):
+                return await settled
+        except TimeoutError:
+            watch.trouble = watch.trouble or ConnectionLostError("no answer before the deadline")
+            return watch.timed_out()
+        finally:
+            self.agenda.leave(wait)
+
+    async def close(self) -> None:
+        """End the questions that nobody waits for any more, and the session."""
+        tasks = [*self._questions, *([self._loop] if self._loop else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._hook:
+            await self._hook.__aexit__()
+
+    def _wake(self) -> None:
+        self._news.set()
+        if self._loop is None or self._loop.done():
+            self._loop = asyncio.create_task(self._run())
+            self._loop.add_done_callback(self._ended)
+
+    async def _run(self) -> None:
+        while self.agenda:
+            self._news.clear()
+            step = self.agenda.next(time.time())
+            if isinstance(step, float):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(step):
+                        await self._news.wait()
+            else:
+                await self._slots.acquire()
+                self._begin(step)
+
+    def _begin(self, step: Wait | Sweep) -> None:
+        ask = self._ask(step) if isinstance(step, Wait) else self._read(step)
+        task = asyncio.create_task(ask)
+        self._questions.add(task)
+        task.add_done_callback(partial(self._answered, step))
+
+    def _answered(self, step: Wait | Sweep, task: asyncio.Task[None]) -> None:
+        self._questions.discard(task)
+        self._slots.release()
+        self._news.set()
+        if isinstance(step, Wait):
+            _pass_on(task, [step])
+        else:
+            self._ended(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Let nobody wait for ever after a mistake in this program."""
+        _pass_on(task, list(self.agenda))
+
+    async def _ask(self, wait: Wait) -> None:
+        try:
+            seen = await self._get(wait.request)
+        except QuickRouterError as error:
+            now = time.time()
+            self.agenda.answered(wait, wait.watch.failed(error, now), now)
+        else:
+            self.agenda.saw(wait, seen, time.time())
+
+    async def _read(self, sweep: Sweep) -> None:
+        try:
+            with self._heeding():
+                answer = await self._send(page(sweep.cursor))
+                found, cursor = read_page(answer, time.time())
+        except QuickRouterError as error:
+            self.agenda.unread(error, time.time())
+        else:
+            self.agenda.read(found, cursor, time.time())
+
+    async def _get(self, request: Request) -> Prediction:
+        """Ask for a prediction; a refused key may have been replaced since it was read."""
+        hook = self.hook
+        try:
+            return await self._get_once(request)
+        except AuthenticationError:
+            await self._refresh(SHORTEST_REFRESH)
+            if self.hook is hook:
+                raise
+            return await self._get_once(request)
+
+    async def _get_once(self, request: Request) -> Prediction:
+        with self._heeding():
+            return await self.hook.aread(request, await self._send(request))
+
+    async def _send(self, request: Request) -> Answer:
+        answer = await self.hook.asend(request)
+        self.agenda.budget.told(time.time(), answer.headers)
+        return answer
+
+    @contextmanager
+    def _heeding(self) -> Iterator[None]:
+        try:
+            yield
+        except RateLimitError as error:
+            self.agenda.budget.refused(time.time(), error.retry_after)
+            raise
+
+    async def _refresh(self, age: float) -> None:
+        """Read the connection again if that is longer ago than ``age`` seconds."""
+        async with self._reading:
+            if time.monotonic() - self._read_at <= age:
+                return
+            hook = await sync_to_async(make_hook)(self.quickrouter_conn_id)
+            settings = await hook.aload()
+            if not self._hook or settings != self._hook.settings:
+                await self._use(await hook.__aenter__())
+            self._read_at = time.monotonic()
+
+    async def _use(self, hook: QuickRouterHook) -> None:
+        old, self._hook = self._hook, hook
+        self.agenda.budget.per_minute = hook.settings.requests_per_minute
+        if old:
+            await old.__aexit__()
+
+
+def make_hook(quickrouter_conn_id: str) -> QuickRouterHook:
+    """Make a hook; blocks."""
+    # In a thread: importing the HTTP clients takes half a second.
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+    return QuickRouterHook(quickrouter_conn_id)
+
+
+def _longest(watch: Watch) -> float | None:
+    """Seconds after which a wait ends even if no answer comes; None without a deadline."""
+    if watch.deadline is None:
+        return None
+    return max(0.0, watch.deadline - time.time()) + LAST_QUESTION
+
+
+def _settle(settled: asyncio.Future[Outcome], end: Outcome | BaseException) -> None:
+    if settled.done():
+        return
+    if isinstance(end, Outcome):
+        settled.set_result(end)
+    else:
+        settled.set_exception(end)
+
+
+def _pass_on(task: asyncio.Task[None], waits: list[Wait]) -> None:
+    if task.cancelled() or not (error := task.exception()):
+        return
+    for wait in waits:
+        wait.settle(error)
