@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from airflow_provider_quickrouter.sandbox.faults import KINDS, FaultError, parse_fault_options
+from airflow_provider_quickrouter.sandbox.faults import (
+    KINDS,
+    FaultError,
+    Faults,
+    parse_fault_options,
+)
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sandbox.store import StateError
 
@@ -22,10 +28,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         faults = parse_fault_options(options.fault)
     except FaultError as wrong:
         parser.error(str(wrong))
+    return _run(_sandbox(options, faults), f"{options.host}:{options.port}")
+
+
+def _run(sandbox: Sandbox, address: str) -> int:
     end = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: end.set())
-    sandbox = Sandbox(
+    try:
+        with sandbox:
+            print(f"QuickRouter sandbox on {sandbox.url}", flush=True)
+            end.wait()
+    except OSError as wrong:
+        print(f"cannot listen on {address}: {wrong}", file=sys.stderr)
+        return 1
+    except StateError as wrong:
+        print(wrong, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _sandbox(options: argparse.Namespace, faults: Faults) -> Sandbox:
+    return Sandbox(
         api_key=options.api_key,
         starting=options.starting,
         processing=options.processing,
@@ -34,18 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         port=options.port,
         chaos=options.chaos,
         state=options.state,
+        creates_per_minute=options.creates_per_minute,
+        calls_per_minute=options.calls_per_minute,
     )
-    try:
-        with sandbox:
-            print(f"QuickRouter sandbox on {sandbox.url}", flush=True)
-            end.wait()
-    except OSError as wrong:
-        print(f"cannot listen on {options.host}:{options.port}: {wrong}", file=sys.stderr)
-        return 1
-    except StateError as wrong:
-        print(wrong, file=sys.stderr)
-        return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--chaos", type=int, metavar="SEED", help=wording)
     wording = "keep predictions, cancels and counts in this file, also when the process is killed"
     add("--state", type=Path, metavar="FILE", help=wording)
+    for what, calls in (("creates", "creates"), ("calls", "calls to the API other than creates")):
+        wording = f"let so many {calls} a minute through, evenly (default: no limit)"
+        add(f"--{what}-per-minute", type=_rate, metavar="N", help=wording)
     return parser
 
 
@@ -78,6 +96,13 @@ def _seconds(text: str) -> float:
     if not seconds >= 0:  # nan is not either
         raise ValueError("a duration cannot be negative")
     return seconds
+
+
+def _rate(text: str) -> float:
+    per_minute = float(text)
+    if not 0 < per_minute < math.inf:
+        raise ValueError("a limit must be more than 0")
+    return per_minute
 
 
 if __name__ == "__main__":

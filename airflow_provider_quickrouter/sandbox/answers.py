@@ -86,6 +86,14 @@ def dressed() -> Response:
     return JSONResponse({"success": False, "message": "upstream error: do request failed"})
 
 
+def limited(dialect: Dialect, seconds: int) -> Response:
+    """Answer 429 for a limit that is used up; the wait is ``seconds``, in the header as well."""
+    detail = f"Request was throttled. Expected available in {seconds} second{'s' * (seconds != 1)}."
+    answer = error(dialect, 429, "Too many requests", detail)
+    answer.headers["Retry-After"] = str(seconds)
+    return answer
+
+
 def rate_limited(form: str, seconds: float, now: float) -> Response:
     """Answer 429 in one of its forms; the wait is ``seconds``."""
     return RATE_LIMIT_FORMS[form](seconds, now)

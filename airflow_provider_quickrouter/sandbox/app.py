@@ -19,7 +19,7 @@ from airflow_provider_quickrouter.sandbox.calls import Call, read_call
 from airflow_provider_quickrouter.sandbox.faults import FaultError, Faults
 from airflow_provider_quickrouter.sandbox.gateway import Gateway
 from airflow_provider_quickrouter.sandbox.handlers import handle
-from airflow_provider_quickrouter.sandbox.journal import Entry, without_key
+from airflow_provider_quickrouter.sandbox.journal import Entry
 from airflow_provider_quickrouter.sandbox.proxy import faults_for, refusal, spoilt
 
 
@@ -46,14 +46,32 @@ class App:
         entry = _entry(call, now)
         self.gateway.journal.entries.append(entry)
         self.gateway.count(call.kind, now)
+        answer = await self._within_limits(call, entry, now)
+        entry.status = None if answer is None else answer.status_code
+        return answer
+
+    async def _within_limits(self, call: Call, entry: Entry, now: float) -> Response | None:
+        """Answer a call, or refuse it for its limit; where there is one, the answer tells of it.
+
+        Limits come before all faults: a refused call uses up none, planned or scheduled.
+        """
+        verdict = self.gateway.limits.take(call.kind, now)
+        if verdict is None:
+            return await self._with_faults(call, entry, now)
+        if verdict.refused:
+            answer: Response | None = answers.limited(call.dialect, verdict.retry_after)
+        else:
+            answer = await self._with_faults(call, entry, now)
+        if answer is not None:
+            answer.headers.update(verdict.headers)
+        return answer
+
+    async def _with_faults(self, call: Call, entry: Entry, now: float) -> Response | None:
         try:
             faults = faults_for(self.gateway, call, now)
         except FaultError as wrong:
-            answer: Response | None = answers.bad_request(str(wrong))
-        else:
-            answer = await self._through_faults(call, faults, entry)
-        entry.status = None if answer is None else answer.status_code
-        return answer
+            return answers.bad_request(str(wrong))
+        return await self._through_faults(call, faults, entry)
 
     async def _through_faults(self, call: Call, faults: Faults, entry: Entry) -> Response | None:
         await _pause(faults.latency)
@@ -70,9 +88,7 @@ class App:
 
 def _entry(call: Call, now: float) -> Entry:
     path = f"{call.path}?{call.query}" if call.query else call.path
-    return Entry(
-        now, call.method, path, without_key(call.headers), call.body, None, call.prediction_id
-    )
+    return Entry(now, call.method, path, call.shown_headers, call.body, None, call.prediction_id)
 
 
 async def _pause(seconds: float | None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from starlette.types import Receive, Scope
@@ -13,12 +15,15 @@ from airflow_provider_quickrouter.sandbox.answers import Dialect
 GATEWAY_PREFIX = "/replicate/v1/"
 REPLICATE_PREFIX = "/v1/"
 MODELS_OF_GATEWAY = "/v1/models"
-OTHER = "other"
+HIDDEN_KEY = "Bearer ***"
+CREATE, LIST, OTHER = "create", "list", "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. ``headers`` have lower-case names; ``body`` is its JSON, ``None`` without any.
+
+    ``shown_headers`` are the headers without the key, for the journal.
 
     ``parts`` are the path's segments behind the API's prefix, or the whole path where there is
     none, so that no route is found without its prefix.
@@ -27,7 +32,8 @@ class Call:
     method: str
     path: str
     query: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
+    shown_headers: Mapping[str, str]
     body: Any
     dialect: Dialect
     parts: tuple[str, ...]
@@ -45,12 +51,17 @@ class Call:
 
     @property
     def kind(self) -> str:
-        """What it asks for: ``create``, ``get``, ``cancel`` or, without chaos, ``other``."""
+        """What it asks for: ``create``, ``get``, ``cancel``, ``list`` or ``other``.
+
+        The last two are about no prediction in particular, and so without chaos.
+        """
         match (self.method, *self.parts):
             case ("POST", "predictions") | ("POST", "models", _, _, "predictions"):
-                return "create"
+                return CREATE
             case ("GET", "predictions", _):
                 return "get"
+            case ("GET", "predictions"):
+                return LIST
             case ("POST", "predictions", _, "cancel"):
                 return "cancel"
         return OTHER
@@ -60,15 +71,37 @@ async def read_call(scope: Scope, receive: Receive) -> Call:
     """Read a request."""
     path = scope["path"]
     dialect, parts = split_path(path)
+    headers, shown_headers = _read_headers(tuple(scope["headers"]))
     return Call(
         method=scope["method"],
         path=path,
         query=scope["query_string"].decode("latin-1"),
-        headers={name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]},
+        headers=headers,
+        shown_headers=shown_headers,
         body=None if scope["method"] == "GET" else await read_json(receive),
         dialect=dialect,
         parts=parts,
     )
+
+
+@lru_cache(maxsize=256)
+def _read_headers(
+    raw: tuple[tuple[bytes, bytes], ...],
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return a request's headers, and the same without the key.
+
+    A client sends the same ones with each status request: they are read once, and the journal's
+    entries share them.
+    """
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    return headers, without_key(headers)
+
+
+def without_key(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers with the value of ``authorization`` hidden."""
+    if "authorization" not in headers:
+        return headers
+    return {**headers, "authorization": HIDDEN_KEY}
 
 
 def split_path(path: str) -> tuple[Dialect, tuple[str, ...]]:

@@ -88,7 +88,8 @@ class Faults:
     * ``dressed``: HTTP 200 with ``{"success": false}``; nothing is accepted.
     * ``body``: a good answer's body is an ``"html"`` page, JSON ``"cut"`` in half, ``"empty"``, or
       ``"sparse"``: only ``id``, ``status`` and ``output``.
-    * ``redirect``: answer 302 to this URL. ``no_cancel``: answer the cancel route by this status.
+    * ``redirect``: answer 302 to this URL. ``no_cancel``, ``no_list``: answer the cancel route, the
+      list of predictions, by this status.
 
     About the prediction:
 
@@ -116,6 +117,7 @@ class Faults:
     body: str | None = _fault(_one_of(BODIES))
     redirect: str | None = _fault(TEXT)
     no_cancel: int | None = _fault(STATUS)
+    no_list: int | None = _fault(STATUS)
     starting: float | None = _fault(SECONDS)
     processing: float | None = _fault(SECONDS)
     never: bool = _fault(FLAG, False)

@@ -1,27 +1,29 @@
 """Everything that one sandbox knows: its settings, predictions, faults to come and journal.
 
 With a state file it also knows, after a start, what it knew before: predictions, cancels, how many
-creates were accepted and how often it was started, all exactly; how many requests came, less up to
-a quarter of a second of them for each kill. The list of requests and the scheduled faults begin
-empty.
+creates were accepted and how often it was started, all exactly; how many requests came, and their
+peak, less up to a quarter of a second of them for each kill. The list of requests and the scheduled
+faults begin empty.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import string
-from collections import Counter
 from concurrent.futures import wait
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_quickrouter.sandbox.chaos import Chaos, subject_of
-from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, OWN, Faults, own_faults
+from airflow_provider_quickrouter.sandbox.faults import LASTING, OWN, Faults, own_faults
 from airflow_provider_quickrouter.sandbox.journal import Journal
+from airflow_provider_quickrouter.sandbox.limits import Limits
 from airflow_provider_quickrouter.sandbox.predictions import Record, phase_at
 from airflow_provider_quickrouter.sandbox.schedule import FaultSchedule
+from airflow_provider_quickrouter.sandbox.settings import Settings
+from airflow_provider_quickrouter.sandbox.shelf import Shelf
 from airflow_provider_quickrouter.sandbox.store import (
     Event,
     Store,
@@ -31,7 +33,6 @@ from airflow_provider_quickrouter.sandbox.store import (
 
 ID_LETTERS = string.ascii_lowercase + string.digits
 ID_LENGTH = 26
-PAGE = 100
 COUNTS_EVERY = 0.25
 """Seconds between two writes of the counts: a status request must not cost a write."""
 
@@ -43,35 +44,22 @@ NAMELESS = "sandbox/model"
 """What an answer shows for the model of a version that is only a hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a sandbox behaves; durations are seconds.
-
-    ``chaos`` is the seed of the faults that nobody asked for one by one; ``state`` is the file that
-    outlives the process.
-    """
-
-    api_key: str | None = None
-    starting: float = 0.5
-    processing: float = 3.0
-    faults: Faults = NONE
-    chaos: int | None = None
-    state: Path | None = None
-
-
 class Gateway:
     """One sandbox's state. Predictions are kept, oldest first, until :meth:`clear`.
 
-    ``starts`` is how often the sandbox was started since then.
+    ``starts`` is how often the sandbox was started since then. ``paging`` is held while a page of
+    the list is made.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.predictions: dict[str, Record] = {}
+        self.predictions = Shelf()
         self.schedule = FaultSchedule()
         self.journal = Journal()
+        self.limits = Limits(settings.creates_per_minute, settings.calls_per_minute)
         self.chaos = None if settings.chaos is None else Chaos(settings.chaos)
         self.starts = 0
+        self.paging = asyncio.Lock()
         self._store = None if settings.state is None else Store(settings.state)
         self._counts_written_at = 0.0
 
@@ -84,6 +72,7 @@ class Gateway:
             self._forget()
             self._store.replay(self._apply)
             self._store.hand_over(START).result()
+        self.paging = asyncio.Lock()  # of the loop of this start
         self.starts += 1
 
     def stop(self) -> None:
@@ -94,7 +83,7 @@ class Gateway:
     def clear(self) -> None:
         """Forget predictions, requests and scheduled faults, here and in the state file.
 
-        The settings remain. No request may be under way.
+        The settings remain, and no limit is used up. No request may be under way.
         """
         self._forget()
         self.starts = 1
@@ -108,7 +97,7 @@ class Gateway:
 
     def count(self, kind: str, now: float) -> None:
         """Count a request to the API."""
-        self.journal.counts[kind] += 1
+        self.journal.count(kind, now)
         if self._store is not None and now >= self._counts_written_at + COUNTS_EVERY:
             self._counts_written_at = now
             self._store.hand_over(self._counts())
@@ -144,21 +133,15 @@ class Gateway:
         await self._write({"event": "cancel", "id": record.id, "at": now})
         return self._note_cancel(record.id, now)
 
-    def page(self, end: int | None) -> tuple[list[Record], int | None, int | None]:
-        """Return the page of records before the place ``end`` (``None``: the newest), newest first.
-
-        The other two are the places where the next (older) and the previous page end, if any.
-        """
-        records = list(self.predictions.values())
-        end = len(records) if end is None else min(end, len(records))
-        start = max(0, end - PAGE)
-        previous = min(end + PAGE, len(records)) if end < len(records) else None
-        return records[start:end][::-1], start or None, previous
-
     def counted(self) -> dict[str, Any]:
         """Return the counts as ``GET /sandbox/counts`` shows them."""
         journal = self.journal
-        return {"starts": self.starts, "creates": journal.creates, "requests": dict(journal.counts)}
+        return {
+            "starts": self.starts,
+            "creates": journal.creates,
+            "requests": dict(journal.counts),
+            "peak_per_minute": journal.peak_per_minute,
+        }
 
     def _lasting(self, given: dict[str, Any], faults: Faults) -> Faults:
         """Return the faults that stay with a prediction; chaos adds some where none are asked for.
@@ -174,7 +157,7 @@ class Gateway:
         return lasting if asked else lasting | planned
 
     def _add(self, record: Record) -> None:
-        self.predictions[record.id] = record
+        self.predictions.add(record)
         self.journal.creates += 1
 
     def _note_cancel(self, prediction_id: str, at: float) -> Record:
@@ -183,13 +166,14 @@ class Gateway:
         changed = replace(
             record, cancels=record.cancels + 1, canceled_at=record.canceled_at if over else at
         )
-        self.predictions[prediction_id] = changed
+        self.predictions.replace(changed)
         return changed
 
     def _forget(self) -> None:
         self.predictions.clear()
         self.schedule.clear()
         self.journal.clear()
+        self.limits.fill()
         self.starts = 0
         if self.chaos is not None:
             self.chaos.clear()
@@ -207,7 +191,7 @@ class Gateway:
             case "cancel":
                 self._note_cancel(event["id"], event["at"])
             case "counts":
-                self.journal.counts = Counter(event["requests"])
+                self.journal.take_up(event["requests"], event.get("peak_per_minute", 0))
             case "clear_requests":
                 self.journal.clear()
             case unknown:
@@ -220,7 +204,9 @@ class Gateway:
             self.chaos.for_prediction(subject)
 
     def _counts(self) -> Event:
-        return {"event": "counts", "requests": dict(self.journal.counts)}
+        journal = self.journal
+        told = {"requests": dict(journal.counts), "peak_per_minute": journal.peak_per_minute}
+        return {"event": "counts", **told}
 
     async def _write(self, event: Event) -> None:
         if self._store is not None:

@@ -60,6 +60,8 @@ async def handle(gateway: Gateway, call: Call, faults: Faults) -> Handled:
             return await create(gateway, call, faults, f"{owner}/{name}")
         case ("POST", "predictions", prediction_id, "cancel"):
             return await cancel(gateway, call, faults, prediction_id), prediction_id
+        case ("GET", "predictions"):
+            return await list_page(gateway, call, faults), None
     return _handle_quickly(gateway, call, faults), call.prediction_id
 
 
@@ -67,8 +69,6 @@ def _handle_quickly(gateway: Gateway, call: Call, faults: Faults) -> Response:
     match (call.method, *call.parts):
         case ("GET", "predictions", prediction_id):
             return show(gateway, call, faults, prediction_id)
-        case ("GET", "predictions"):
-            return list_page(gateway, call)
         case ("GET", "models"):
             models = [{"id": name, "object": "model"} for name in BY_MODEL]
             return JSONResponse({"object": "list", "data": models})
@@ -114,12 +114,21 @@ async def cancel(gateway: Gateway, call: Call, faults: Faults, prediction_id: st
     return JSONResponse(body_of(_shown(record, faults), now, call.base_url))
 
 
-def list_page(gateway: Gateway, call: Call) -> Response:
+async def list_page(gateway: Gateway, call: Call, faults: Faults) -> Response:
     """Answer a page of predictions, newest first."""
+    if faults.no_list is not None:
+        return answers.error(call.dialect, faults.no_list, "Not available", "No such route")
     cursor = parse_qs(call.query).get("cursor", [None])[0]
     if cursor is not None and not cursor.isdecimal():
         return answers.replicate_error(400, "Bad request", "The cursor is not one of this API's")
-    records, older, newer = gateway.page(None if cursor is None else int(cursor))
+    async with gateway.paging:
+        answer = _page(gateway, call, None if cursor is None else int(cursor))
+        await asyncio.sleep(0)  # a page costs as much as twenty status requests: these go between
+    return answer
+
+
+def _page(gateway: Gateway, call: Call, end: int | None) -> Response:
+    records, older, newer = gateway.predictions.page(end)
     now, url = time.time(), f"{call.base_url}{call.path}"
     results = [body_of(record, now, call.base_url) for record in records]
     return JSONResponse(
@@ -131,7 +140,7 @@ async def _held(gateway: Gateway, record: Record, until: float) -> tuple[Record,
     """Wait until the prediction is over, or ``until``; return it, and the time."""
     while (now := time.time()) < min(until, record.ends_at):
         await asyncio.sleep(min(TICK, max(0.001, min(until, record.ends_at) - now)))
-        record = gateway.predictions.get(record.id, record)
+        record = gateway.predictions.get(record.id) or record
     return record, now
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope
 
 from airflow_provider_quickrouter.sandbox import answers, pages
@@ -20,14 +22,17 @@ from airflow_provider_quickrouter.sandbox.bodies import (
 from airflow_provider_quickrouter.sandbox.calls import read_json
 from airflow_provider_quickrouter.sandbox.faults import FaultError
 from airflow_provider_quickrouter.sandbox.gateway import Gateway
+from airflow_provider_quickrouter.sandbox.journal import Entry
 from airflow_provider_quickrouter.sandbox.pictures import render
 from airflow_provider_quickrouter.sandbox.predictions import phase_at
 from airflow_provider_quickrouter.sandbox.schedule import parse_entry
 
+Item = TypeVar("Item")
 Page = Callable[[Gateway, Scope, Receive], Awaitable[Response]]
 
 FILE_NAME = re.compile(r"out-(\d{1,3})\.png")
 NOTHING = 204
+PIECE = 100
 
 
 def find(method: str, path: str) -> Page | None:
@@ -43,7 +48,7 @@ def find(method: str, path: str) -> Page | None:
 
 async def show_index(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     """Show the newest predictions."""
-    records = list(gateway.predictions.values())[: -pages.NEWEST - 1 : -1]
+    records = gateway.predictions.newest(pages.NEWEST)
     return HTMLResponse(pages.index_page(records, time.time()))
 
 
@@ -76,8 +81,8 @@ async def show_no_icon(gateway: Gateway, scope: Scope, receive: Receive) -> Resp
 async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     """List the requests to the API, oldest first."""
     journal = gateway.journal
-    requests = [entry.as_json() for entry in journal.entries]
-    return JSONResponse({"creates": journal.creates, "requests": requests})
+    before = f'{{"creates": {journal.creates}, "requests": '
+    return _in_pieces(before, list(journal.entries), Entry.as_json, "}")
 
 
 async def clear_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
@@ -89,12 +94,12 @@ async def clear_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Re
 async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     """List all predictions, oldest first, each with its input and the cancels that came."""
     now, host = time.time(), dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
-    records = list(gateway.predictions.values())
-    return JSONResponse([ledger_entry(record, now, f"http://{host}") for record in records])
+    records = gateway.predictions.all()
+    return _in_pieces("", records, lambda record: ledger_entry(record, now, f"http://{host}"), "")
 
 
 async def show_counts(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Tell how often the sandbox was started, and how many creates and requests it had."""
+    """Tell how many starts, creates and requests there were, and the requests' peak."""
     return JSONResponse(gateway.counted())
 
 
@@ -111,6 +116,22 @@ async def clear_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Resp
     """Forget the scheduled faults."""
     gateway.schedule.clear()
     return Response(status_code=NOTHING)
+
+
+def _in_pieces(
+    before: str, items: Sequence[Item], as_json: Callable[[Item], Any], after: str
+) -> Response:
+    """Answer a JSON array, with the text around it, so that the API goes on between its pieces."""
+
+    async def pieces() -> AsyncIterator[str]:
+        yield f"{before}["
+        for start in range(0, len(items), PIECE):
+            text = json.dumps([as_json(item) for item in items[start : start + PIECE]])
+            yield f"{',' if start else ''}{text[1:-1]}"
+            await asyncio.sleep(0)
+        yield f"]{after}"
+
+    return StreamingResponse(pieces(), media_type="application/json")
 
 
 FOR_PEOPLE: dict[str, Page] = {"files": show_file, "predictions": show_prediction}

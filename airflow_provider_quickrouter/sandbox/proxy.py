@@ -7,7 +7,7 @@ import json
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from airflow_provider_quickrouter.sandbox import answers
-from airflow_provider_quickrouter.sandbox.calls import OTHER, Call, parse_json
+from airflow_provider_quickrouter.sandbox.calls import LIST, OTHER, Call, parse_json
 from airflow_provider_quickrouter.sandbox.chaos import subject_of
 from airflow_provider_quickrouter.sandbox.faults import (
     ABOUT_ANSWERS,
@@ -90,7 +90,7 @@ def _of_prediction(gateway: Gateway, call: Call) -> Faults:
 
 def _of_chaos(gateway: Gateway, call: Call, asked: Faults) -> Faults:
     """Return what chaos has for a call; calls that are nobody's prediction have no chaos."""
-    if gateway.chaos is None or call.kind == OTHER:
+    if gateway.chaos is None or call.kind in (LIST, OTHER):
         return NONE
     subject = subject_of(_input_of(gateway, call))
     if subject is None:

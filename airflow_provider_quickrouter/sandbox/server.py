@@ -23,9 +23,10 @@ import uvicorn
 from airflow_provider_quickrouter.sandbox.app import App
 from airflow_provider_quickrouter.sandbox.bodies import ledger_entry
 from airflow_provider_quickrouter.sandbox.faults import NONE, Faults
-from airflow_provider_quickrouter.sandbox.gateway import Gateway, Settings
+from airflow_provider_quickrouter.sandbox.gateway import Gateway
 from airflow_provider_quickrouter.sandbox.journal import Entry
 from airflow_provider_quickrouter.sandbox.schedule import ScheduledFaults
+from airflow_provider_quickrouter.sandbox.settings import Settings
 
 START_TIMEOUT = 10.0
 
@@ -43,11 +44,14 @@ class Sandbox:
         for a request or prediction in any other way goes before it.
     :param state: the file that keeps predictions, cancels and counts, also when the process is
         killed; one sandbox at a time.
+    :param creates_per_minute: how many creates are let through; ``None`` sets no limit.
+    :param calls_per_minute: how many other calls to the API are let through, likewise.
+    :raises ValueError: when a limit is not more than 0.
     :raises OSError: when the port is taken (upon entering).
     :raises StateError: when the state file cannot be used (upon entering).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is given by its name, and nearly always only a few
         self,
         *,
         api_key: str | None = None,
@@ -58,8 +62,12 @@ class Sandbox:
         port: int = 0,
         chaos: int | None = None,
         state: Path | None = None,
+        creates_per_minute: float | None = None,
+        calls_per_minute: float | None = None,
     ) -> None:
-        self._gateway = Gateway(Settings(api_key, starting, processing, faults, chaos, state))
+        limits = (creates_per_minute, calls_per_minute)
+        settings = Settings(api_key, starting, processing, faults, chaos, state, *limits)
+        self._gateway = Gateway(settings)
         self._address = (host, port)
         self.port = port
 
@@ -80,8 +88,19 @@ class Sandbox:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """``starts``, ``creates`` and, by kind, ``requests``, since the last :meth:`clear`."""
+        """What ``GET /sandbox/counts`` tells, since the last :meth:`clear`.
+
+        These are ``starts``, ``creates``, ``requests`` by their kinds and ``peak_per_minute``.
+        """
         return self._gateway.counted()
+
+    @property
+    def peak_per_minute(self) -> int:
+        """The most requests to the API other than creates that came within any 60 seconds.
+
+        The refused and the dropped ones are counted too.
+        """
+        return self._gateway.journal.peak_per_minute
 
     @property
     def predictions(self) -> list[dict[str, Any]]:
@@ -89,7 +108,7 @@ class Sandbox:
 
         They have their input for ever; ``canceled`` and ``cancels`` say what came to cancel them.
         """
-        now, records = time.time(), list(self._gateway.predictions.values())
+        now, records = time.time(), self._gateway.predictions.all()
         return [ledger_entry(record, now, self.url) for record in records]
 
     def set_faults(

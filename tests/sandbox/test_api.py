@@ -256,22 +256,11 @@ def test_a_cancel_after_is_shown_as_the_deadline(client: Client) -> None:
     assert client.create().json()["deadline"] is None
 
 
-def test_predictions_are_listed_newest_first_a_hundred_a_page(client: Client) -> None:
-    ids = [client.create_id() for _ in range(205)]
-    pages = [client.send("GET", "/replicate/v1/predictions").json()]
-    while pages[-1]["next"]:
-        assert pages[-1]["next"].startswith(client.sandbox.url)
-        pages.append(client.send("GET", pages[-1]["next"].removeprefix(client.sandbox.url)).json())
-    assert [len(page["results"]) for page in pages] == [100, 100, 5]
-    assert [result["id"] for page in pages for result in page["results"]] == ids[::-1]
-    assert pages[0]["previous"] is None
-    back = client.send("GET", pages[2]["previous"].removeprefix(client.sandbox.url)).json()
-    assert [r["id"] for r in back["results"]] == [r["id"] for r in pages[1]["results"]]
-
-
-def test_a_wrong_cursor_is_refused(client: Client) -> None:
-    assert client.send("GET", "/v1/predictions?cursor=x").status_code == 400
-    assert client.send("GET", "/v1/predictions?cursor=0").json()["results"] == []
+def test_the_ledger_is_whole_however_long(client: Client) -> None:
+    ids = [client.create_id() for _ in range(201)]
+    assert [body["id"] for body in client.send("GET", "/sandbox/predictions").json()] == ids
+    listed = client.send("GET", "/sandbox/requests").json()["requests"]
+    assert [entry["prediction_id"] for entry in listed] == ids
 
 
 def test_requests_are_listed_without_the_key(client: Client) -> None:

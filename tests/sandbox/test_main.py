@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from .client import KEY
 from .process import MODULE, started
 
 
@@ -40,6 +41,19 @@ def test_a_wrong_fault_ends_with_2_and_lists_the_good_ones() -> None:
 def test_a_wrong_value_ends_with_2_and_says_which_are_good() -> None:
     assert "'drop' must be one of before, after" in refused("--fault", "drop=never")
     assert "invalid" in refused("--starting", "-1")
+
+
+def test_options_limit_creates_and_other_calls() -> None:
+    with started("--creates-per-minute", "1", "--calls-per-minute", "60") as (_, url):
+        creates = [requests.post(f"{url}/v1/predictions", headers=KEY, timeout=5) for _ in "12"]
+        calls = [requests.get(f"{url}/v1/models", headers=KEY, timeout=5) for _ in "12"]
+    assert [answer.status_code for answer in creates] == [400, 429]
+    assert [answer.status_code for answer in calls] == [200, 429]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "many"])
+def test_a_limit_that_cannot_be_ends_with_2(number: str) -> None:
+    assert "invalid" in refused(f"--calls-per-minute={number}")
 
 
 def test_a_taken_port_ends_with_1() -> None:

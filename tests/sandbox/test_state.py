@@ -92,7 +92,8 @@ def test_counting_goes_on_after_a_kill(state: Path) -> None:
         assert get(url, "/sandbox/requests")["creates"] == 2
         assert len(get(url, "/sandbox/requests")["requests"]) == 1
         told = get(url, "/sandbox/counts")
-    assert told == {"starts": 2, "creates": 2, "requests": {"create": 2}}
+    counted = {"starts": 2, "creates": 2, "requests": {"create": 2}, "peak_per_minute": 0}
+    assert told == counted
 
 
 def test_no_answered_create_is_lost_by_a_kill_in_the_midst_of_them(state: Path) -> None:
@@ -186,10 +187,18 @@ def test_an_end_in_order_keeps_the_count_of_every_request(state: Path) -> None:
             client.get(prediction_id)
         client.create(faults={"status": 500})
         client.send("GET", "/v1/models")
-        counted = {"starts": 1, "creates": 1, "requests": {"create": 2, "get": 5, "other": 1}}
+        by_kind = {"create": 2, "get": 5, "other": 1}
+        counted = {"starts": 1, "creates": 1, "requests": by_kind, "peak_per_minute": 6}
         assert client.sandbox.counts == client.send("GET", "/sandbox/counts").json() == counted
     with running(state) as client:
         assert client.sandbox.counts == {**counted, "starts": 2}
+
+
+def test_a_file_from_before_there_was_a_peak_is_read(state: Path) -> None:
+    state.write_text('{"event": "counts", "requests": {"get": 3}}\n')
+    with running(state) as client:
+        assert client.sandbox.counts["requests"] == {"get": 3}
+        assert client.sandbox.peak_per_minute == 0
 
 
 def test_clearing_clears_the_file_too(state: Path) -> None:
