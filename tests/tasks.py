@@ -15,6 +15,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 
+from airflow_provider_quickrouter.triggers.poller import Poller
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
 TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
@@ -72,6 +73,7 @@ class Clock:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = time.time()
         self.pauses: list[float] = []
+        self._resting = False
         patch.setattr("time.time", lambda: self.now)
         patch.setattr("time.sleep", self._pause)
         frozen = SimpleNamespace(monotonic=lambda: self.now, sleep=self._pause)
@@ -81,12 +83,26 @@ class Clock:
         for module in ("triggers.prediction", "hooks.stopping"):
             patch.setattr(f"airflow_provider_quickrouter.{module}.asyncio", quick)
 
+        patch.setattr(Poller, "_rest", lambda *rest: self._poller_rests(*rest))
+
     def _pause(self, seconds: float) -> None:
         self.now += seconds
         self.pauses.append(seconds)
 
     async def _apause(self, seconds: float) -> None:
         self._pause(seconds)
+
+
+    async def _poller_rests(self, poller: Poller, seconds: float) -> None:
+        """Let time stand still while a question is on its way; short rests make up one pause."""
+        if poller._questions:
+            self._resting = False
+            await asyncio.wait(poller._questions)
+            return
+        self._pause(seconds)
+        if self._resting:
+            self.pauses[-2:] = [sum(self.pauses[-2:])]
+        self._resting = True
 
 
 def tell_state(patch: pytest.MonkeyPatch, state: str | Exception | None) -> list[Any]:

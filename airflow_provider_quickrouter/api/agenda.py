@@ -216,8 +216,8 @@ class _Lane:
     def pop(self, now: float) -> Wait | None:
         """Return the first one if it is due; it is being asked from now on."""
         while self._heap and self._heap[0][0] <= now:
-            due, number, wait = heappop(self._heap)
+            due, _, wait = heappop(self._heap)
             if wait.due == due:
-                wait.due, self.served = math.inf, number
+                wait.due, self.served = math.inf, next(self._numbers)
                 return wait
         return None

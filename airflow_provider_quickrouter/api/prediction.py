@@ -74,7 +74,7 @@ _SPELLINGS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """One answer of the API about one prediction.
 

@@ -30,6 +30,7 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProxyError,
 )
+from yarl import URL
 
 from airflow_provider_quickrouter.api.errors import (
     ConnectionLostError,
@@ -43,7 +44,7 @@ from airflow_provider_quickrouter.hooks.settings import Settings
 MAX_BODY = 32 * 2**20
 """Bytes of an answer. A prediction with pictures as ``data:`` URIs has some; more is no answer."""
 
-MAX_CONNECTIONS = 16
+MAX_CONNECTIONS = 12
 """Connections that an async session keeps at most; more requests than that wait for one."""
 
 _CHUNK = 2**16
@@ -130,16 +131,19 @@ class AsyncSender:
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            timeout=_timeout(*settings.timeout),
         )
 
     async def send(self, request: Request) -> Answer:
         """Send one request; the errors are those of :func:`send`."""
-        connect, read = self._settings.timeout[0], self._settings.read_timeout(request)
-        timeout = aiohttp.ClientTimeout(total=connect + read, sock_connect=connect, sock_read=read)
-        url = self._settings.url(request)
+        # The address is well formed: quoted when the request was made.
+        url, options = URL(self._settings.url(request), encoded=True), self._options
+        if request.hold:
+            connect, read = self._settings.timeout[0], self._settings.read_timeout(request)
+            options = options | {"timeout": _timeout(connect, read)}
         try:
             async with self._session.request(
-                request.method, url, headers=request.headers, timeout=timeout, **self._options
+                request.method, url, headers=request.headers, json=request.body, **options
             ) as response:
                 body = await _aread(response)
                 return _answer(response.status, response.headers, body)
@@ -149,6 +153,10 @@ class AsyncSender:
     async def close(self) -> None:
         """Close the kept connections."""
         await self._session.close()
+
+
+def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=connect + read, sock_connect=connect, sock_read=read)
 
 
 async def _aread(response: aiohttp.ClientResponse) -> bytes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,8 +36,11 @@ from airflow_provider_quickrouter.api.sweep import Sweep
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
-AT_ONCE = 16
+AT_ONCE = 12
 """Questions on their way at the same time; as many as the session has connections."""
+
+SHORTEST_REST = 0.01
+"""Seconds: waits that become due within it are asked together, which spares the loop turns."""
 
 LAST_QUESTION = 5.0
 """Seconds that a question at, or after, a wait's deadline may still take."""
@@ -83,10 +86,11 @@ class Poller:
     def __init__(self, quickrouter_conn_id: str) -> None:
         self.quickrouter_conn_id = quickrouter_conn_id
         self.users = 0
-        self.agenda = Agenda(Budget())
+        self.agenda = Agenda(Budget(slack=SHORTEST_REST))
         self._reading = asyncio.Lock()
         self._read_at = -math.inf
         self._news = asyncio.Event()
+        self._resting_until = math.inf
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._questions: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
@@ -142,12 +146,16 @@ class Poller:
             self._news.clear()
             step = self.agenda.next(time.time())
             if isinstance(step, float):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(step):
-                        await self._news.wait()
+                await self._rest(max(step, SHORTEST_REST))
             else:
                 await self._slots.acquire()
                 self._begin(step)
+
+    async def _rest(self, seconds: float) -> None:
+        self._resting_until = time.time() + seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
 
     def _begin(self, step: Wait | Sweep) -> None:
         ask = self._ask(step) if isinstance(step, Wait) else self._read(step)
@@ -158,11 +166,9 @@ class Poller:
     def _answered(self, step: Wait | Sweep, task: asyncio.Task[None]) -> None:
         self._questions.discard(task)
         self._slots.release()
-        self._news.set()
-        if isinstance(step, Wait):
-            _pass_on(task, [step])
-        else:
-            self._ended(task)
+        if isinstance(step, Sweep) or step.due < self._resting_until:
+            self._news.set()
+        _pass_on(task, [step] if isinstance(step, Wait) else list(self.agenda))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Let nobody wait for ever after a mistake in this program."""
@@ -172,18 +178,17 @@ class Poller:
         try:
             seen = await self._get(wait.request)
         except QuickRouterError as error:
-            now = time.time()
+            now = self._heed(error)
             self.agenda.answered(wait, wait.watch.failed(error, now), now)
         else:
             self.agenda.saw(wait, seen, time.time())
 
     async def _read(self, sweep: Sweep) -> None:
         try:
-            with self._heeding():
-                answer = await self._send(page(sweep.cursor))
-                found, cursor = read_page(answer, time.time())
+            answer = await self._send(page(sweep.cursor))
+            found, cursor = read_page(answer, time.time())
         except QuickRouterError as error:
-            self.agenda.unread(error, time.time())
+            self.agenda.unread(error, self._heed(error))
         else:
             self.agenda.read(found, cursor, time.time())
 
@@ -191,15 +196,11 @@ class Poller:
         """Ask for a prediction; a refused key may have been replaced since it was read."""
         hook = self.hook
         try:
-            return await self._get_once(request)
+            return await hook.aread(request, await self._send(request))
         except AuthenticationError:
             await self._refresh(SHORTEST_REFRESH)
             if self.hook is hook:
                 raise
-            return await self._get_once(request)
-
-    async def _get_once(self, request: Request) -> Prediction:
-        with self._heeding():
             return await self.hook.aread(request, await self._send(request))
 
     async def _send(self, request: Request) -> Answer:
@@ -207,13 +208,12 @@ class Poller:
         self.agenda.budget.told(time.time(), answer.headers)
         return answer
 
-    @contextmanager
-    def _heeding(self) -> Iterator[None]:
-        try:
-            yield
-        except RateLimitError as error:
-            self.agenda.budget.refused(time.time(), error.retry_after)
-            raise
+    def _heed(self, error: QuickRouterError) -> float:
+        """Slow down after a 429; return the time."""
+        now = time.time()
+        if isinstance(error, RateLimitError):
+            self.agenda.budget.refused(now, error.retry_after)
+        return now
 
     async def _refresh(self, age: float) -> None:
         """Read the connection again if that is longer ago than ``age`` seconds."""

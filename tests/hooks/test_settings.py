@@ -94,6 +94,12 @@ def test_extras_of_a_uri_are_text_and_mean_the_same(tmp_path: Path) -> None:
     assert (one.verify, one.cert) == (pem, pem)
 
 
+def test_a_rate_is_half_of_replicates_unless_another_one_or_none_is_set() -> None:
+    assert settings({}).requests_per_minute == 1500
+    assert settings({"requests_per_minute": "600"}).requests_per_minute == 600
+    assert settings({"requests_per_minute": 0}).requests_per_minute == 0
+
+
 def test_the_console_url_shows_a_prediction_to_people() -> None:
     read = settings({"console_url": "https://console.example/p/{id}?tab=1"})
     assert read.prediction_url(ID) == f"https://console.example/p/{ID}?tab=1"
@@ -131,6 +137,9 @@ def test_the_console_url_shows_a_prediction_to_people() -> None:
         ({"host": "http://[bad"}, {}, "host: must be the gateway's base URL"),
         ({"host": "http://x:port"}, {}, "host: must be the gateway's base URL"),
         ({}, {"console_url": "https://console.example/"}, "extra.console_url"),
+        ({}, {"requests_per_minute": "many"}, "extra.requests_per_minute"),
+        ({}, {"requests_per_minute": -1}, "extra.requests_per_minute"),
+        ({}, {"requests_per_minute": "inf"}, "extra.requests_per_minute"),
     ],
 )
 def test_a_wrong_field_is_named_with_the_remedy_and_without_the_key(
