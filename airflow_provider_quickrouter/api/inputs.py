@@ -6,17 +6,13 @@ listed one: then it is taken for a typing error. Inputs of unknown models pass a
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.models import INPUTS, ModelInput
-
-_BY_PART = {part: kind for name, kind in INPUTS.items() for part in (name, *name.split(":"))}
 
 
 def check_input(input: Any, reference: str, ignore: Collection[str] = ()) -> dict[str, Any]:
@@ -32,11 +28,13 @@ def check_input(input: Any, reference: str, ignore: Collection[str] = ()) -> dic
     for field, value in values.items():
         if value is None:
             raise InvalidInputError(f"input.{field}: is null, which the API refuses; leave it out.")
-    kind = _BY_PART.get(reference)
-    checked = _checked(kind, values, ignore) if kind else values
-    for field in checked.keys() - set(ignore):
-        _check_json(field, checked[field])
-    return checked
+    # Here, since making the models' classes takes a time that importing operators need not pay.
+    from airflow_provider_quickrouter.api.rules import obey
+
+    obeyed = obey(reference, values, ignore)
+    for field in obeyed.keys() - set(ignore):
+        _check_json(field, obeyed[field])
+    return obeyed
 
 
 def as_dict(input: Any) -> dict[str, Any]:
@@ -58,25 +56,3 @@ def _check_json(field: str, value: Any) -> None:
         raise InvalidInputError(
             f"input.{field}: {value!r:.100} is no JSON; give text, numbers, lists or dicts."
         ) from None
-
-
-def _checked(
-    kind: type[ModelInput], values: dict[str, Any], ignore: Collection[str]
-) -> dict[str, Any]:
-    for name in set(values) - set(kind.model_fields) - set(ignore):
-        if near := difflib.get_close_matches(name, kind.model_fields, n=1, cutoff=0.8):
-            raise InvalidInputError(f"input.{name}: is unknown; did you mean {near[0]!r}?")
-    try:
-        return kind.model_validate(values).model_dump(exclude_unset=True)
-    except ValidationError as error:
-        faults = [fault for fault in error.errors() if fault["loc"][0] not in ignore]
-    if faults:
-        raise InvalidInputError("; ".join(_sentence(fault) for fault in faults))
-    return values
-
-
-def _sentence(fault: Any) -> str:
-    """One fault as ``input.width: 700: Input should be a multiple of 64``."""
-    field, rule = fault["loc"][0], fault["msg"].removeprefix("Value error, ")
-    value = "" if fault["type"] == "missing" else f"{fault['input']!r:.100}: "
-    return f"input.{field}: {value}{rule}."
