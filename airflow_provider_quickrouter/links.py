@@ -23,13 +23,20 @@ class QuickRouterPredictionLink(BaseOperatorLink):
         return str(manifest["url"]) if manifest else ""
 
 
+LEFT = (MANIFEST_KEY, QuickRouterPredictionLink.xcom_key)
+"""Keys under which a task leaves something beside its return value."""
+
+
 def publish(context: Any, manifest: dict[str, Any]) -> None:
     """Put the manifest into XCom, and the link's address, so that both can be read at once.
 
     Airflow itself stores a link only when a task ends or defers.
     """
-    task_instance = context["ti"]
-    if not context["task"].do_xcom_push:
-        return
-    task_instance.xcom_push(key=MANIFEST_KEY, value=manifest)
-    task_instance.xcom_push(key=QuickRouterPredictionLink.xcom_key, value=manifest["url"])
+    if context["task"].do_xcom_push:
+        for key, value in xcoms_of(manifest).items():
+            context["ti"].xcom_push(key=key, value=value)
+
+
+def xcoms_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return what a task leaves beside its return value, by key."""
+    return dict(zip(LEFT, (manifest, manifest["url"]), strict=True))

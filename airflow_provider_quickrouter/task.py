@@ -14,13 +14,11 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
 from airflow_provider_quickrouter.api.learning import model_of
 from airflow_provider_quickrouter.api.limits import airflows_limit
-from airflow_provider_quickrouter.api.outcome import Outcome, Reason
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.small import LEFT_OUT
 from airflow_provider_quickrouter.api.stopping import tell
 from airflow_provider_quickrouter.links import publish
-from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -78,8 +76,16 @@ class PredictionTask:
         if self._was_killed:
             self.on_kill()
 
-    def _hand_over(self, watch: Watch, method: str, cancel_on: Sequence[str]) -> NoReturn:
-        """Defer: the trigger goes on with the wait, and ``method`` with its event."""
+    def _hand_over(
+        self, watch: Watch, method: str, cancel_on: Sequence[str], **ending: bool
+    ) -> NoReturn:
+        """Defer: the trigger goes on with the wait, and ``method`` with its event.
+
+        :param ending: the trigger's arguments that say whether it ends the task itself.
+        """
+        # Here, as the hook: Airflow's triggers take a time that no parsing of DAGs should pay.
+        from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
+
         trigger = QuickRouterPredictionTrigger(
             prediction_id=watch.prediction_id,
             quickrouter_conn_id=self.quickrouter_conn_id,
@@ -89,6 +95,7 @@ class PredictionTask:
             start_deadline=watch.start_deadline,
             cancel_on=cancel_on,
             model=model_of(watch.last) if watch.last else "",
+            **ending,
         )
         limit = airflows_limit(watch.deadline or math.inf, time.time())
         self.defer(trigger=trigger, method_name=method, timeout=limit)
@@ -147,9 +154,7 @@ class PredictionTask:
             self._publish(context, outcome.prediction)
         if error := outcome.exception():
             raise error.for_good() if for_good else error
-        self.log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, outcome.output)
-        if LEFT_OUT in str(outcome.output):
-            self.log.warning("A part of the output is too large for XCom: a note stands for it")
+        tell_success(self.log, outcome)
         return outcome.output
 
     def _publish(self, context: Context, prediction: Prediction) -> None:

@@ -6,8 +6,12 @@ import pytest
 
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
+from airflow_provider_quickrouter.operators.prediction import (
+    QuickRouterBatchPredictionOperator,
+    QuickRouterSubmitPredictionOperator,
+)
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.triggers.batch import QuickRouterBatchTrigger
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
 MEANT = {"_get_next_poke_interval"}
@@ -16,6 +20,8 @@ MEANT = {"_get_next_poke_interval"}
 @pytest.mark.parametrize(
     "kind",
     [
+        QuickRouterBatchPredictionOperator,
+        QuickRouterBatchTrigger,
         QuickRouterHook,
         QuickRouterPredictionLink,
         QuickRouterPredictionSensor,

@@ -108,10 +108,16 @@ class Agenda:
 
     def saw(self, wait: Wait, prediction: Prediction, now: float) -> None:
         """Take in a good answer. Of what goes on no logs are kept: there may be many waits."""
+        before = wait.watch.last
         step = wait.watch.saw(prediction, now)
         if isinstance(step, Again):
-            wait.watch.last = replace(prediction, logs="", output=None)
+            same = before and before.status is prediction.status
+            wait.watch.last = before if same else replace(prediction, logs="", output=None)
         self.answered(wait, step, now)
+
+    def still(self, wait: Wait, seen: Prediction, percent: int | None, now: float) -> None:
+        """Take in a good answer that says no more than that of ``seen``."""
+        self.answered(wait, wait.watch.still(seen, percent, now), now)
 
     def answered(self, wait: Wait, step: Again | Outcome, now: float) -> None:
         """Take in what the wait's watch made of an answer or of an error."""

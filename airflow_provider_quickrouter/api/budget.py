@@ -34,9 +34,13 @@ class Budget:
     ``ratelimit-reset``. Instants are epoch seconds.
 
     :param per_minute: questions a minute; 0 means no limit, until a 429 says otherwise.
+    :param used: share of the rate that is used.
+    :param slack: seconds by which one that comes late is made up for by sooner ones after it.
     """
 
     per_minute: float = DEFAULT_PER_MINUTE
+    used: float = USED
+    slack: float = 0.0
     _next: float = -math.inf
     _blocked_until: float = -math.inf
     _share: float = 1.0
@@ -50,11 +54,14 @@ class Budget:
 
     def spend(self, now: float) -> None:
         """Count a question that is being sent."""
-        self._next = max(self._next, now) + self.spacing(now)
+        begun = self._next > -math.inf
+        self._next = max(self._next, now - self.slack if begun else now) + self.spacing(now)
 
     def spacing(self, now: float) -> float:
         """Seconds between two questions."""
-        limited = 60.0 / (self.per_minute * USED * self._share_at(now)) if self.per_minute else 0.0
+        limited = (
+            60.0 / (self.per_minute * self.used * self._share_at(now)) if self.per_minute else 0.0
+        )
         return max(limited, self._spacing if now < self._spaced_until else 0.0)
 
     def refused(self, now: float, retry_after: float | None) -> None:
@@ -66,6 +73,8 @@ class Budget:
 
     def told(self, now: float, headers: Mapping[str, str]) -> None:
         """Take in the headers of an answer (lower-case names)."""
+        if "ratelimit-remaining" not in headers:
+            return
         try:
             left = int(headers["ratelimit-remaining"])
             seconds = min(max(float(headers["ratelimit-reset"]), 0.0), LONGEST_BLOCK)

@@ -129,13 +129,18 @@ class Course:
             self._began_at = _instant(prediction.started_at, now, self._began_at or now)
         elif prediction.status is PredictionStatus.SUCCEEDED:
             self.histories.of(self.model).add(Run.of(prediction) or self._guess(now))
+        self.asked(now)
+
+    def asked(self, now: float) -> None:
+        """Note an answer, also one that says nothing new."""
         self._asked_at = now
 
     def pause(self, now: float, longest: float) -> float | None:
         """Seconds to the next question, at most ``longest``, or None: too little is known."""
         running = self._state is PredictionStatus.PROCESSING
         since = self._began_at if running and self._began_at else self.made_at
-        return self.histories.of(self.model).pause(self._state, max(0.0, now - since), longest)
+        history = self.histories.of(self.model)
+        return history.pause(self._state, max(0.0, now - since), longest)
 
     def _guess(self, now: float) -> Run:
         """Say that it ended halfway between two answers."""

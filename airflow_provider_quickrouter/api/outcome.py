@@ -29,7 +29,7 @@ from airflow_provider_quickrouter.api.errors import (
     from_payload,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.small import small
+from airflow_provider_quickrouter.api.small import LEFT_OUT, small
 
 UNKNOWN_ID = "unknown"
 """Stands for the id in an event that cannot be understood."""
@@ -186,6 +186,13 @@ class Outcome:
         if outcome.reason is Reason.SUCCEEDED and not succeeded:
             raise ValueError("success without a prediction that succeeded")
         return outcome
+
+
+def tell_success(log: Any, outcome: Outcome) -> None:
+    """Say in a task's log what it returns, and if that is not all."""
+    log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, outcome.output)
+    if LEFT_OUT in str(outcome.output):
+        log.warning("A part of the output is too large for XCom: a note stands for it")
 
 
 def log_tail(logs: str) -> list[str]:

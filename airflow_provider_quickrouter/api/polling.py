@@ -15,7 +15,7 @@ from airflow_provider_quickrouter.api.errors import APIError, NotFoundError, Qui
 from airflow_provider_quickrouter.api.learning import Course
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.progress import Progress
+from airflow_provider_quickrouter.api.progress import Progress, percentage
 
 DEFAULT_POLL_INTERVAL = 10.0
 """Seconds: the longest pause between two questions, unless the author sets another."""
@@ -108,13 +108,23 @@ class Watch:
 
     def saw(self, prediction: Prediction, now: float) -> Again | Outcome:
         """Take in a good answer."""
-        self.last, self.trouble, self._failures, self._failing_since = prediction, None, 0, None
+        self.last, self.trouble = prediction, None
         if self.course:
             self.course.saw(prediction, now)
         over = Outcome.of(prediction, now)
-        if not over and self._never_started(prediction, now):
-            over = self._settle(Reason.START_TIMEOUT)
-        return over or self._again(self._pause(now), now, self._progress.line(prediction, now))
+        return over or self.still(prediction, percentage(prediction.logs), now)
+
+    def still(self, prediction: Prediction, percent: int | None, now: float) -> Again | Outcome:
+        """Take in a good answer that says no more than the one of ``prediction``.
+
+        :param percent: how much of the work is done, if the answer tells.
+        """
+        self.trouble, self._failures, self._failing_since = None, 0, None
+        if self.course:
+            self.course.asked(now)
+        if self._never_started(prediction, now):
+            return self._settle(Reason.START_TIMEOUT)
+        return self._again(self._pause(now), now, self._progress.line(prediction, percent, now))
 
     def failed(self, error: QuickRouterError, now: float) -> Again | Outcome:
         """Take in an error: pause and ask again if that may heal it, else settle."""

@@ -1,4 +1,4 @@
-"""What a waiting task says into its log, and how seldom: on news, else once a minute."""
+"""What a waiting task says into its log, and how seldom: on news, else ever less often."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from dataclasses import dataclass
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 
 HEARTBEAT = 60.0
-"""Seconds after which an unchanged state is said again."""
+"""Seconds after which an unchanged state is said again; or a quarter of the time waited, if that
+is longer: thousands of waits may go on for hours."""
 
 _TAIL = 4_096
 """Characters of a log's end in which the last progress bar is looked for."""
 
-_PERCENT = re.compile(r"(\d{1,3})%\|")
+_PERCENT = re.compile(r"(\d{1,3})$")
 
 
-def percentage(logs: str) -> int | None:
-    """Percentage of the last progress bar in a model's log (``50%|█████ | 25/50``), or None."""
-    found = _PERCENT.findall(logs[-_TAIL:])
-    return min(int(found[-1]), 100) if found else None
+def percentage(logs: str | bytes) -> int | None:
+    """Percentage of the last progress bar in a model's log (``50%|█████ | 25/50``), or None.
+
+    :param logs: as text, or within the JSON of an answer.
+    """
+    if isinstance(logs, bytes):
+        logs = logs[max(0, logs.rfind(b"%|") - 3) :][:5].decode("ascii", "replace")
+    before, bar, _ = logs[-_TAIL:].rpartition("%|")
+    found = _PERCENT.search(before[-3:]) if bar else None
+    return min(int(found[1]), 100) if found else None
 
 
 @dataclass(slots=True)
@@ -33,11 +40,14 @@ class Progress:
     _said: tuple[str, int] | None = None
     _said_at: float = 0.0
 
-    def line(self, prediction: Prediction, now: float) -> str | None:
-        """Return the line for this answer, or None if it brings nothing worth one."""
-        percent = percentage(prediction.logs)
+    def line(self, prediction: Prediction, percent: int | None, now: float) -> str | None:
+        """Return the line for this answer, or None if it brings nothing worth one.
+
+        :param percent: how much of the work is done, see :func:`percentage`.
+        """
         news = (prediction.status_word, (percent or 0) // 25)
-        if news == self._said and now - self._said_at < HEARTBEAT:
+        silence = max(HEARTBEAT, (now - self.started_at) / 4)
+        if news == self._said and now - self._said_at < silence:
             return None
         self._said, self._said_at = news, now
         done = "" if percent is None else f", {percent}%"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -31,11 +32,12 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _MODEL = re.compile(rf"{_NAME}/{_NAME}")
 _VERSION = re.compile(rf"(?:{_NAME}/{_NAME}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_RUNNING = re.compile(rb'"status"\s*:\s*"(starting|processing)"')
 _MIN_CANCEL_AFTER = 5.0
 _MAX_WAIT = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """What to send. ``path`` stands behind the connection's path prefix if ``prefixed``."""
 
@@ -53,7 +55,7 @@ class Request:
         return self.method == "POST" and self.path.endswith("predictions")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What came back. Header names are lower case."""
 
@@ -174,6 +176,22 @@ def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
         raise (uncertain(error) if _may_run(request, answer, body, error) else error) from None
 
 
+def plainly_still(prediction: Prediction, answer: Answer) -> bool:
+    """Whether an answer, unparsed, says beyond doubt that a prediction is as it was seen to be.
+
+    In JSON a quote within a text has a backslash, so each ``"status"`` found is a key.
+    """
+    body, word = answer.body, _RUNNING.search(answer.body)
+    return (
+        answer.status == HTTPStatus.OK
+        and word is not None
+        and word[1] == prediction.raw_status.encode()
+        and body.count(b'"status"') == 1
+        and f'"{prediction.id}"'.encode() in body
+        and not any(key in body for key in (b'"success"', b'"code"'))
+    )
+
+
 def read_page(answer: Answer, now: float) -> tuple[list[Prediction], str | None]:
     """Read the answer to :func:`page`: its predictions, and the cursor of the next, older page.
 
@@ -181,15 +199,19 @@ def read_page(answer: Answer, now: float) -> tuple[list[Prediction], str | None]
 
     :raises APIError: one of the typed errors; ``UpstreamError`` also for what is no page.
     """
+    found, cursor = read_entries(answer, now)
+    return [Prediction.from_json(entry) for entry in found], cursor
+
+
+def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str | None]:
+    """Do what :func:`read_page` does, but return what stands there, each input included."""
     body = _json(answer.body)
     if not _accepted(answer, body):
         raise failure(answer.status, answer.headers, answer.body, body, now)
     results = body.get("results")
     if not isinstance(results, list):
         raise UpstreamError("the answer is no page of predictions", status=answer.status)
-    found = [
-        Prediction.from_json(item) for item in results if isinstance(item, dict) and "id" in item
-    ]
+    found = [entry for entry in results if isinstance(entry, dict) and "id" in entry]
     return found, _cursor(body.get("next"))
 
 
@@ -244,10 +266,13 @@ def _finite(number: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite)
+
+
 def _json(body: bytes) -> Any:
     """Parse JSON; NaN and numbers beyond a float's range, which XCom cannot hold, become null."""
     try:
-        return json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
+        return _DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
 

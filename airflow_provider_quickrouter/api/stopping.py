@@ -7,6 +7,9 @@ from typing import Any
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 
+TIMEOUT, MARK, CLEAR = "timeout", "mark", "clear"
+"""When a trigger cancels: at a deadline, when a person marks the task, when a person clears it."""
+
 WORKER_BUDGET = 4.0
 """Seconds that a killed task may take to cancel: Airflow ends its process after five."""
 
@@ -15,6 +18,9 @@ WORKER_QUESTION = 1.5
 
 TRIGGERER_BUDGET = 5.0
 """Seconds that a trigger may take to cancel."""
+
+TRIGGERER_LIMIT = 20.0
+"""Seconds that a trigger may take to cancel many; Airflow ends its ``on_kill`` after thirty."""
 
 TRIGGERER_QUESTION = 4.0
 """Seconds before them in which Airflow may answer what becomes of the task."""

@@ -131,6 +131,7 @@ class AsyncSender:
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_timeout(*settings.timeout),
         )
 

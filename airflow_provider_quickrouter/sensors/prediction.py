@@ -15,8 +15,9 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
     conf,
 )
+from airflow.utils.state import TaskInstanceState
 
-from airflow_provider_quickrouter.api.errors import QuickRouterError
+from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
 from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import (
@@ -24,13 +25,21 @@ from airflow_provider_quickrouter.api.polling import (
     SHORTEST_PAUSE,
     Watch,
 )
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
+from airflow_provider_quickrouter.sensors.starting import (
+    AIRFLOW_STARTS,
+    StartArgs,
+    may_end,
+    start_args,
+)
 from airflow_provider_quickrouter.task import PredictionTask
-from airflow_provider_quickrouter.triggers.prediction import MARK, TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
 
 
 class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
@@ -53,12 +62,27 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         and later; between two pokes in ``reschedule`` mode nobody is there to do it). Off, since
         the prediction is another task's. A clear does not cancel, since the next try waits on
         (while the task is on its worker: Airflow 3 and later).
+    :param end_from_trigger: let a success end the deferred task in the triggerer, with the same
+        XComs; all else goes on on a worker, where exceptions, ``soft_fail`` and retries live. So
+        does a success after which there is something to do that only a worker does: outlets,
+        ``on_success_callback``, ``post_execute``, a subclass's ``execute_complete``, tasks mapped
+        over this one's output. Lost are Airflow's listeners (OpenLineage, say), which are not
+        told of the success. From Airflow 3.0 to 3.2 a worker may end it after all.
+    :param start_from_trigger: let the scheduler defer the task, so that no worker begins it;
+        implies ``deferrable`` and ``end_from_trigger``. ``timeout`` counts from then on. The id
+        may be text, the ``output`` of an unmapped task, ``{{ ti.xcom_pull(task_ids="...") }}``
+        and nothing else, or a template of ``params``, ``dag_run`` and ``run_id``. With any other,
+        when mapped, with ``on_execute_callback``, ``pre_execute`` or a subclass's ``execute``, and
+        before Airflow 3.3, the task begins on a worker as usual. Lost are pools and limits of
+        tasks at once, which Airflow applies to workers only; listeners; rendered templates in the
+        UI; manifest and link until the wait is over.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
     template_fields: Sequence[str] = ("prediction_id",)
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#ede9fe"
+    start_trigger_args: Any = StartArgs()
 
     def __init__(
         self,
@@ -67,12 +91,16 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         poke_interval: float | timedelta = DEFAULT_POLL_INTERVAL,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         cancel_on_kill: bool = False,
+        end_from_trigger: bool = False,
+        start_from_trigger: bool = False,
         quickrouter_conn_id: str = "quickrouter_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.prediction_id = prediction_id
-        self.deferrable = deferrable
+        self.deferrable = deferrable or start_from_trigger
+        self.end_from_trigger = end_from_trigger or start_from_trigger
+        self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
         self.quickrouter_conn_id = quickrouter_conn_id
         self._waiting: Watch | None = None
@@ -88,8 +116,8 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             step = self._ask(context, watch)
             if isinstance(step, Outcome):
                 return self._finish(context, step)
-        cancel_on = [TIMEOUT, MARK] if self.cancel_on_kill else []
-        return self._hand_over(watch, self.execute_complete.__name__, cancel_on)
+        method = self.execute_complete.__name__
+        return self._hand_over(watch, method, self._cancel_on, **self._ending())
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
@@ -101,10 +129,43 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         self._pause = step.after
         return PokeReturnValue(is_done=False)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
+    def execute_complete(self, context: Context, event: Any = None) -> list[Any]:
         """Go on after the trigger's event, which holds the outcome."""
         with self._failing():
-            return self._finish(context, self._with_log(Outcome.from_payload(event)))
+            return self._finish(context, self._with_log(self._outcome(event)))
+
+    def start_complete(self, context: Context, event: Any = None) -> list[Any]:
+        """Go on after the trigger's event, if no worker has begun this task."""
+        outcome = self._outcome(event)
+        with self._failing():
+            if not outcome.prediction and isinstance(outcome.error, APIError):
+                self._publish(context, Prediction.unseen(self.prediction_id))
+        return self.execute_complete(context, event)
+
+    def make_start_args(self) -> StartTriggerArgs | None:
+        """Say how the scheduler defers this task; None: it goes to a worker, and defers there."""
+        base = QuickRouterPredictionSensor
+        arguments = {
+            "quickrouter_conn_id": self.quickrouter_conn_id,
+            "poll_interval": self.poke_interval,
+            "cancel_on": self._cancel_on,
+        }
+        return start_args(self, base, self.start_complete.__name__, arguments | self._ending())
+
+    def _ending(self) -> dict[str, bool]:
+        end = self.end_from_trigger and may_end(self, QuickRouterPredictionSensor)
+        return {"end_from_trigger": end, "push_xcom": self.do_xcom_push}
+
+    @property
+    def _cancel_on(self) -> list[str]:
+        return [TIMEOUT, MARK] if self.cancel_on_kill else []
+
+    def _outcome(self, event: Any) -> Outcome:
+        """Read the event; ask again after one that ends a task, with which ``dag.test`` goes on."""
+        if event != TaskInstanceState.SUCCESS:
+            return Outcome.from_payload(event)
+        seen = self.hook.get_prediction(self.prediction_id)
+        return Outcome.of(seen, time.time()) or Outcome.from_payload(event)
 
     def _wait_here(self, context: Context) -> Any:
         """Let Airflow's own loop poke, which also knows how to reschedule."""

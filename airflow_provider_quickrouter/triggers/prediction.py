@@ -21,7 +21,14 @@ from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRo
 from airflow_provider_quickrouter.api.learning import Course
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Watch
-from airflow_provider_quickrouter.api.stopping import TRIGGERER_BUDGET, not_canceled
+from airflow_provider_quickrouter.api.stopping import (
+    CLEAR,
+    MARK,
+    TIMEOUT,
+    TRIGGERER_BUDGET,
+    not_canceled,
+)
+from airflow_provider_quickrouter.triggers.ending import event_of
 from airflow_provider_quickrouter.triggers.poller import (
     HISTORIES,
     Poller,
@@ -31,8 +38,6 @@ from airflow_provider_quickrouter.triggers.poller import (
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-
-TIMEOUT, MARK, CLEAR = "timeout", "mark", "clear"
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):
@@ -51,9 +56,11 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         marks the task (``MARK``), when a person clears it (``CLEAR``: no later try goes on with
         the same prediction). The latter two need Airflow 3.3.
     :param model: the prediction's model as the API named it, to learn from; "" if unknown.
+    :param end_from_trigger: let a success end the task without a worker. Airflow 2.10 and later.
+    :param push_xcom: whether a task that ends so leaves XComs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what crosses the database, given by name
         self,
         prediction_id: str,
         quickrouter_conn_id: str = "quickrouter_default",
@@ -63,6 +70,8 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         start_deadline: float | None = None,
         cancel_on: Sequence[str] = (),
         model: str = "",
+        end_from_trigger: bool = False,
+        push_xcom: bool = True,
         **_ignored: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -74,6 +83,8 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         self.start_deadline = start_deadline
         self.cancel_on = list(cancel_on)
         self.model = model
+        self.end_from_trigger = end_from_trigger
+        self.push_xcom = push_xcom
         self._poller: Poller | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -89,6 +100,8 @@ class QuickRouterPredictionTrigger(BaseTrigger):
                 "start_deadline": self.start_deadline,
                 "cancel_on": self.cancel_on,
                 "model": self.model,
+                "end_from_trigger": self.end_from_trigger,
+                "push_xcom": self.push_xcom,
             },
         )
 
@@ -102,7 +115,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
                 url = poller.hook.prediction_url(self.prediction_id)
         except QuickRouterError as error:
             outcome, url = Outcome.of_error(self.prediction_id, error), ""
-        yield TriggerEvent(outcome.to_payload(url))
+        yield await event_of(self, outcome, url)
 
     async def on_kill(self) -> None:
         """Cancel, within 9 s, if ``cancel_on`` says so; Airflow calls it when a person acts."""

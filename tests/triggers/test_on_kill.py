@@ -7,16 +7,17 @@ import time
 
 import pytest
 
-from airflow_provider_quickrouter.api.stopping import TRIGGERER_BUDGET, TRIGGERER_QUESTION
-from airflow_provider_quickrouter.hooks import stopping
-from airflow_provider_quickrouter.sandbox.faults import Faults
-from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.triggers.prediction import (
+from airflow_provider_quickrouter.api.stopping import (
     CLEAR,
     MARK,
     TIMEOUT,
-    QuickRouterPredictionTrigger,
+    TRIGGERER_BUDGET,
+    TRIGGERER_QUESTION,
 )
+from airflow_provider_quickrouter.hooks import stopping
+from airflow_provider_quickrouter.sandbox.faults import Faults
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import connect
 from tests.hooks.test_hook import unused_port
 from tests.tasks import Clock, TaskInstance, event_of, rebuilt, tell_state
