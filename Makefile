@@ -9,10 +9,12 @@ AIRFLOW_VERSION := 3.3.2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := .venv-bench
+BENCH_READY := $(BENCH)/.ready
 COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test chaos benchmark lint check format live pins build clean
+.PHONY: help demo airflow test chaos benchmark bench lint check format live pins build clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1	/' | expand -t 10
@@ -35,6 +37,11 @@ benchmark: TASKS = 60
 benchmark: $(READY) ## compare with the HTTP provider: TASKS=60 each, the same faults and kills of SEED=1
 	$(BIN)/python -m benchmarks --seed $(SEED) --tasks $(TASKS)
 
+bench: $(BENCH_READY) ## measure waits, imports and worker time beside other providers, an hour
+	$(BENCH)/bin/python -m benchmarks.waits
+	$(BENCH)/bin/python -m benchmarks.imports --heaviest 15
+	$(BENCH)/bin/python -m benchmarks.worker_seconds
+
 lint: $(READY) ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,6 +61,9 @@ pins: $(READY) ## compile requirements-dev.txt from pyproject.toml; UPGRADE=--up
 	echo "apache-airflow==$(AIRFLOW_VERSION)" | $(BIN)/uv pip compile --quiet --universal \
 	  --python-version 3.11 --no-header --no-annotate \
 	  $(UPGRADE) --extra sandbox --group dev -o requirements-dev.txt - pyproject.toml
+	echo "apache-airflow==$(AIRFLOW_VERSION)" | $(BIN)/uv pip compile --quiet --universal \
+	  --python-version 3.11 --no-header --no-annotate \
+	  $(UPGRADE) --extra sandbox --group bench -o requirements-bench.txt - pyproject.toml
 
 build: $(READY) ## make and check the source archive and the wheel in dist
 	rm -rf dist
@@ -61,7 +71,7 @@ build: $(READY) ## make and check the source archive and the wheel in dist
 	$(BIN)/twine check --strict dist/*
 
 clean: ## remove all that was made here
-	rm -rf $(VENV) .airflow build dist output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) .airflow build dist output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A folder .venv that is there already is used as it is.
@@ -70,4 +80,10 @@ $(READY): pyproject.toml requirements-dev.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt -e '.[sandbox]'
+	@touch $@
+
+# The providers that are compared, apart from the environment for the work on this one.
+$(BENCH_READY): pyproject.toml requirements-bench.txt | $(READY)
+	test -x $(BENCH)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(BENCH)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BENCH)/bin/python -r requirements-bench.txt -e '.[sandbox]'
 	@touch $@

@@ -30,7 +30,6 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProxyError,
 )
-from yarl import URL
 
 from airflow_provider_quickrouter.api.errors import (
     ConnectionLostError,
@@ -137,8 +136,7 @@ class AsyncSender:
 
     async def send(self, request: Request) -> Answer:
         """Send one request; the errors are those of :func:`send`."""
-        # The address is well formed: quoted when the request was made.
-        url, options = URL(self._settings.url(request), encoded=True), self._options
+        url, options = self._settings.url(request), self._options
         if request.hold:
             connect, read = self._settings.timeout[0], self._settings.read_timeout(request)
             options = options | {"timeout": _timeout(connect, read)}
