@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _NAME = "QuickRouter"
 
@@ -31,7 +31,13 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules(f"{package}.hooks.quickrouter")],
         "operators": [_modules(f"{package}.operators.prediction")],
         "sensors": [_modules(f"{package}.sensors.prediction")],
-        "triggers": [_modules(f"{package}.triggers.prediction")],
+        "triggers": [
+            _modules(
+                f"{package}.triggers.prediction",
+                f"{package}.triggers.starting",
+                f"{package}.triggers.batch",
+            )
+        ],
         "extra-links": [f"{package}.links.QuickRouterPredictionLink"],
         "connection-types": [
             {

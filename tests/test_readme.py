@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 from airflow.sdk import Connection
@@ -43,6 +44,11 @@ def instance(kind: type[QuickRouterError]) -> QuickRouterError:
 
 def test_the_dag_is_the_example() -> None:
     assert blocks("python")[0] == (ROOT / "dags_examples" / "text_to_image.py").read_text()
+
+
+def test_the_wait_without_a_worker_is_that_of_its_example() -> None:
+    example = (ROOT / "dags_examples" / "without_a_worker.py").read_text()
+    assert textwrap.indent(blocks("python")[1], "    ") in example
 
 
 def errors_below(kind: type[QuickRouterError]) -> list[type[QuickRouterError]]:
@@ -96,7 +102,7 @@ def test_the_make_targets_exist() -> None:
 def test_the_test_of_ones_own_dag_passes(tmp_path: Path) -> None:
     (tmp_path / "dags").mkdir()
     shutil.copy(ROOT / "dags_examples" / "text_to_image.py", tmp_path / "dags")
-    (tmp_path / "test_my_dag.py").write_text(blocks("python")[1])
+    (tmp_path / "test_my_dag.py").write_text(blocks("python")[2])
     bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": bin_first, "AIRFLOW__CORE__UNIT_TEST_MODE": "False"}
     done = subprocess.run(

@@ -18,6 +18,7 @@
     │   ├── NotConnectedError        refused, or the name is unknown      (transient)
     │   ├── ConnectionLostError      timeout or reset after sending       (transient)
     │   └── UncertainCreateError     a create whose answer was lost
+    ├── BatchFailed              too many predictions of a batch did not succeed
     └── PredictionError          the API answered well, the prediction did not end well
         ├── PredictionFailed         for a reason that would meet a new one as well
         │   ├── PredictionInterrupted    for a passing reason, or none    (a new one may succeed)
@@ -212,6 +213,14 @@ class UncertainCreateError(APIError):
     )
 
 
+class BatchFailed(QuickRouterError):
+    """Too many predictions of a batch did not succeed; the results say which, and why.
+
+    ``transient`` tells whether a retry, which makes anew only what is missing or failed for a
+    passing reason, may end otherwise.
+    """
+
+
 class PredictionError(QuickRouterError):
     """The prediction ended otherwise than with an output; asking again cannot change that."""
 
@@ -265,7 +274,7 @@ class PredictionStartTimeout(PredictionTimeout):
 def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:
     """Rebuild an error from ``to_payload``. A type or field that is not known is tolerated."""
     message = str(payload.get("message") or "the error's text was lost")
-    for local in (InvalidInputError, InvalidConnectionError):
+    for local in (InvalidInputError, InvalidConnectionError, BatchFailed):
         if payload.get("type") == local.__name__:
             return local(message)
     known = {kind.__name__: kind for kind in APIError.__subclasses__()}

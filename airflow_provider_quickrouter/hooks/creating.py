@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
@@ -19,6 +19,9 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.polling import resend_after
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, cut_off, uncertain
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 
 def create_with(
@@ -50,6 +53,18 @@ def create_with(
                     attempt, waited = attempt + 1, waited + pause
                     continue
             raise
+
+
+async def create_once(hook: QuickRouterHook, request: Request) -> Prediction:
+    """Send a create once, without blocking the event loop.
+
+    :raises UncertainCreateError: it may have been accepted.
+    :raises APIError: it was not accepted.
+    """
+    try:
+        return await hook.aread(request, await hook.asend(request))
+    except ConnectionLostError as error:
+        raise uncertain(error) from None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import Any
@@ -16,11 +16,13 @@ from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.stopping import (
     CANCEL_PAUSES,
     TRIGGERER_BUDGET,
+    TRIGGERER_LIMIT,
     TRIGGERER_QUESTION,
     WORKER_BUDGET,
     WORKER_QUESTION,
     canceled,
     goes_on,
+    may_run_on,
     not_canceled,
     tell,
 )
@@ -28,7 +30,11 @@ from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 LATE = "Prediction %s could not be canceled in time and may run on"
 LEFT = "Prediction %s is left running: this task goes on, and takes it up then"
+ALL_LEFT = "%d predictions are left running: this task goes on, and takes them up then"
 UNKNOWN = "Airflow does not say what becomes of this task: it is taken to be over"
+
+TO_TELL = 0.2
+"""Seconds of a killed task's time that are kept for saying what was not done."""
 
 
 def stop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
@@ -98,6 +104,57 @@ async def _stop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) ->
             tell(log, prediction_id, await astop_prediction(hook, prediction_id))
     except Exception:
         log.exception(LATE, prediction_id)
+
+
+def stop_many(
+    make_hook: Callable[[], QuickRouterHook], prediction_ids: Sequence[str], ti: Any, log: Any
+) -> None:
+    """Do what :func:`stop` does for many predictions at once; tell how many may run on."""
+    until = time.monotonic() + WORKER_BUDGET - TO_TELL
+
+    def work() -> bool:
+        if ti is not None and _within(WORKER_QUESTION, lambda: _goes_on(ti), log, UNKNOWN):
+            log.info(ALL_LEFT, len(prediction_ids))
+        else:
+            left = until - time.monotonic()
+            asyncio.run(_stop_many(make_hook(), prediction_ids, left, log))
+        return True
+
+    _within(WORKER_BUDGET, work, log, "The predictions could not all be canceled in time")
+
+
+async def astop_many(
+    hook: QuickRouterHook, prediction_ids: Sequence[str], ti: Any, log: Any
+) -> None:
+    """Do what :func:`stop_many` does in the triggerer, however often it is cancelled."""
+
+    async def work() -> None:
+        if await _agoes_on(ti, log):
+            log.info(ALL_LEFT, len(prediction_ids))
+        else:
+            await _stop_many(hook, prediction_ids, TRIGGERER_LIMIT, log)
+
+    task = asyncio.create_task(work())
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+
+
+async def _stop_many(
+    hook: QuickRouterHook, prediction_ids: Sequence[str], seconds: float, log: Any
+) -> None:
+    """Cancel as many as there is time for; connections of the session limit the rest."""
+    stopped = 0
+
+    async def stop_one(prediction_id: str) -> None:
+        nonlocal stopped
+        stopped += not may_run_on(await astop_prediction(hook, prediction_id))
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds), hook:
+            await asyncio.gather(*map(stop_one, prediction_ids))
+    left = len(prediction_ids) - stopped
+    (log.warning if left else log.info)("%d predictions canceled, %d may run on", stopped, left)
 
 
 def at_execution_timeout() -> bool:

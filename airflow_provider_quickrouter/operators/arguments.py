@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from pydantic import BaseModel
+
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.inputs import check_input
+from airflow_provider_quickrouter.api.inputs import as_dict, check_input
 from airflow_provider_quickrouter.api.limits import LONGEST
-from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_reference
+from airflow_provider_quickrouter.api.protocol import (
+    check_cancel_after,
+    check_reference,
+    create,
+)
 
 
 def check_create(input: Any, version: Any, model: Any, cancel_after: Any) -> None:
@@ -23,6 +31,60 @@ def check_create(input: Any, version: Any, model: Any, cancel_after: Any) -> Non
     if isinstance(input, dict):
         templates = {name for name, value in input.items() if is_template(value)}
         check_input(input, reference, ignore=templates)
+
+
+def check_creates(inputs: Any, version: Any, model: Any) -> Any:
+    """Check the inputs of a batch, each like :func:`check_create`; return them as plain dicts.
+
+    :raises InvalidInputError: names the index, the field and the remedy.
+    """
+    if not isinstance(inputs, list | tuple):
+        return inputs
+    plain = [as_dict(given) if isinstance(given, BaseModel) else given for given in inputs]
+    for index, given in enumerate(plain):
+        if not is_template(given) or isinstance(given, dict):
+            with naming(index):
+                check_create(as_dict(given), version, model, None)
+    return plain
+
+
+def checked_list(inputs: Any, version: Any, model: Any) -> list[Any]:
+    """Return what came for a list, an XCom of mapped tasks for instance, as one.
+
+    :raises InvalidInputError: it is none, or one of it cannot be sent; names the index.
+    """
+    check_reference(version=version, model=model)
+    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
+        raise InvalidInputError(
+            f"inputs: must be a list of dicts or models, not {type(inputs).__name__}."
+        )
+    rendered = list(inputs)
+    for index, given in enumerate(rendered):
+        with naming(index):
+            create(given, version=version, model=model)
+    return rendered
+
+
+@contextmanager
+def naming(index: int) -> Iterator[None]:
+    """Name the input in an error about it."""
+    try:
+        yield
+    except InvalidInputError as error:
+        text = str(error)
+        if not text.startswith("input"):
+            raise
+        raise InvalidInputError(f"inputs[{index}]{text.removeprefix('input')}") from None
+
+
+def positive(name: str, number: Any) -> float:
+    """Return a number if it is 1 or more.
+
+    :raises InvalidInputError: it is not; names the argument.
+    """
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 1 <= number < LONGEST:
+        raise InvalidInputError(f"{name}: {number!r} is no number from 1 on.")
+    return number
 
 
 def check_choice(name: str, value: Any, *choices: str) -> None:

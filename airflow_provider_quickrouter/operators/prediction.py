@@ -1,4 +1,4 @@
-"""The operators that make predictions: submit only, or submit and wait."""
+"""The operators that make predictions: submit only, submit and wait, or thousands at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
-from airflow_provider_quickrouter.api.stopping import may_run_on
+from airflow_provider_quickrouter.api.stopping import CLEAR, MARK, TIMEOUT, may_run_on
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.operators.arguments import (
@@ -31,12 +31,18 @@ from airflow_provider_quickrouter.operators.arguments import (
     is_template,
     seconds,
 )
+from airflow_provider_quickrouter.operators.batch import QuickRouterBatchPredictionOperator
 from airflow_provider_quickrouter.operators.durable import Durable
 from airflow_provider_quickrouter.task import PredictionTask
-from airflow_provider_quickrouter.triggers.prediction import CLEAR, MARK, TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+__all__ = [
+    "QuickRouterBatchPredictionOperator",
+    "QuickRouterRunPredictionOperator",
+    "QuickRouterSubmitPredictionOperator",
+]
 
 DEFAULT_TIMEOUT = 7200.0
 """Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue."""

@@ -53,6 +53,16 @@ def error(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> tupl
     return raised["exc_type"], re.sub(r"\[request id .*?\]", "", raised["exc_value"])
 
 
+def test_the_example_waits_without_a_worker(airflow: LocalAirflow, gateway: Sandbox) -> None:
+    dag_id = "quickrouter_without_a_worker"
+    run_id = airflow.trigger(dag_id)
+
+    assert airflow.wait_for_run(dag_id, run_id) == "success"
+    assert workers(airflow, dag_id, run_id) == {"submit": 1, "wait": 0, "use": 1}
+    (url,) = airflow.xcom(dag_id, run_id, "wait")
+    assert airflow.xcom(dag_id, run_id, "use") == url
+
+
 def test_many_waits_take_no_worker_and_leave_what_a_worker_would(
     airflow: LocalAirflow, gateway: Sandbox
 ) -> None:

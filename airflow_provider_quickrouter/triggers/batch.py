@@ -1,0 +1,110 @@
+"""The trigger that waits for the predictions of a batch.
+
+It reads which they are from the batch's record, and stores there how each ends. It never creates
+a prediction; it cancels at the batch's deadline, or when a person stops the task, never in
+``cleanup``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from airflow_provider_quickrouter.api.errors import QuickRouterError
+from airflow_provider_quickrouter.api.lines import Lines, State
+from airflow_provider_quickrouter.api.outcome import PAYLOAD_VERSION
+from airflow_provider_quickrouter.record import Record
+from airflow_provider_quickrouter.triggers.gathering import Gathering
+from airflow_provider_quickrouter.triggers.journal import Journal
+from airflow_provider_quickrouter.triggers.poller import make_hook, shared_poller
+
+
+class QuickRouterBatchTrigger(BaseTrigger):
+    """Ask for the predictions of a batch until all are over, then fire one event with numbers.
+
+    The event is ``{"payload_version": 1, "outcomes": {word: number}, "error": null or JSON of
+    a QuickRouterError}``. A trigger that is started again reads the record and goes on.
+
+    :param output_path: of the results; the record lies next to it.
+    :param owner: the name of the record.
+    :param total: number of lines.
+    :param deadline: when what still runs is canceled, epoch seconds.
+    :param quickrouter_conn_id: connection of type ``quickrouter``.
+    :param cancel_on_kill: cancel all when a person marks the task (Airflow 3.3 and later); after
+        a clear the next try goes on with them.
+    """
+
+    def __init__(
+        self,
+        output_path: str,
+        owner: str,
+        total: int,
+        deadline: float,
+        quickrouter_conn_id: str = "quickrouter_default",
+        cancel_on_kill: bool = True,
+        **_ignored: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.output_path = output_path
+        self.owner = owner
+        self.total = total
+        self.deadline = deadline
+        self.quickrouter_conn_id = quickrouter_conn_id
+        self.cancel_on_kill = cancel_on_kill
+        self._lines: Lines | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return all that survives a change of process."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "output_path": self.output_path,
+                "owner": self.owner,
+                "total": self.total,
+                "deadline": self.deadline,
+                "quickrouter_conn_id": self.quickrouter_conn_id,
+                "cancel_on_kill": self.cancel_on_kill,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; yield one event."""
+        outcomes, error = dict[str, int](), None
+        try:
+            outcomes = await self._gather()
+        except QuickRouterError as trouble:
+            error = trouble.to_payload()
+        yield TriggerEvent(
+            {"payload_version": PAYLOAD_VERSION, "outcomes": outcomes, "error": error}
+        )
+
+    async def on_kill(self) -> None:
+        """Cancel what still runs, within 25 s; Airflow calls it when a person acts."""
+        if not (self.cancel_on_kill and self._lines):
+            return
+        from airflow_provider_quickrouter.hooks.stopping import astop_many
+
+        ids = [str(self._lines.ids[index]) for index in self._lines.those(State.RUNNING)]
+        hook = await sync_to_async(make_hook)(self.quickrouter_conn_id)
+        await astop_many(hook, ids, self.task_instance, self.log)
+
+    async def _gather(self) -> dict[str, int]:
+        # In asgiref's thread: the storage's own connection is looked up there.
+        record, self._lines = await sync_to_async(self._open)()
+        journal = Journal(record, self._lines)
+        try:
+            async with shared_poller(self.quickrouter_conn_id) as poller:
+                gathering = Gathering(journal, poller, self.deadline, self.log)
+                async with gathering.telling():
+                    await gathering.all_running()
+        finally:
+            await asyncio.shield(journal.close())
+        return dict(gathering.tally.outcomes)
+
+    def _open(self) -> tuple[Record, Lines]:
+        record = Record(self.output_path, self.owner)
+        return record, record.read(self.total)

@@ -1,0 +1,90 @@
+"""The trigger of a batch: what crosses into it, and what comes out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from airflow_provider_quickrouter.record import Record
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.triggers.batch import QuickRouterBatchTrigger
+from airflow_provider_quickrouter.triggers.gathering import Gathering
+from airflow_provider_quickrouter.triggers.journal import Journal
+from airflow_provider_quickrouter.triggers.poller import Poller
+from tests.conftest import connect
+from tests.operators.batches import inputs_of, operator, rebuilt
+from tests.tasks import TaskInstance, context_of, event_of
+
+GIVEN: dict[str, Any] = {
+    "output_path": "s3://b/r.jsonl",
+    "owner": "0123456789abcdef",
+    "total": 5,
+    "deadline": 1_790_000_000.0,
+    "quickrouter_conn_id": "other",
+    "cancel_on_kill": False,
+}
+
+
+def test_every_argument_crosses_the_border() -> None:
+    trigger = QuickRouterBatchTrigger(**GIVEN)
+    _, kwargs = trigger.serialize()
+    names = set(inspect.signature(QuickRouterBatchTrigger.__init__).parameters)
+    assert set(kwargs) == names - {"self", "_ignored"}
+    assert kwargs == GIVEN
+    assert rebuilt(trigger).serialize() == trigger.serialize()
+
+
+def test_what_a_later_version_adds_is_ignored() -> None:
+    assert QuickRouterBatchTrigger(**GIVEN, colour="blue").total == 5
+
+
+def deferred(path: Path, count: int) -> Any:
+    task = operator(inputs_of(count, processing=0.5), path, deferrable=True)
+    with pytest.raises(TaskDeferred) as caught:
+        task.execute(context_of(task, TaskInstance()))
+    return caught.value
+
+
+def test_kwargs_and_event_are_small_however_many_there_are(
+    gateway: Sandbox, tmp_path: Path
+) -> None:
+    trigger = deferred(tmp_path / "r", 40).trigger
+    event = event_of(rebuilt(trigger))
+    assert len(json.dumps(trigger.serialize()[1])) < 400
+    assert event == {"payload_version": 1, "outcomes": {"succeeded": 40}, "error": None}
+
+
+def test_a_connection_that_cannot_work_is_told_in_the_event(
+    gateway: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = deferred(tmp_path / "r", 2).trigger
+    connect(monkeypatch, host=gateway.url, password="")
+    event = event_of(rebuilt(trigger))
+    assert event["error"]["type"] == "InvalidConnectionError"
+    assert event["outcomes"] == {}
+
+
+async def test_a_kill_before_anything_is_known_cancels_nothing() -> None:
+    await QuickRouterBatchTrigger(**GIVEN | {"cancel_on_kill": True}).on_kill()
+
+
+async def test_progress_is_told_while_nothing_ends_too(
+    tmp_path: Path,
+) -> None:
+    told = list[str]()
+    record = await asyncio.to_thread(Record, str(tmp_path / "r"), "run")
+    journal = Journal(record, await asyncio.to_thread(record.read, 5))
+    log = SimpleNamespace(info=told.append)
+    gathering = Gathering(journal, Poller("quickrouter_default"), deadline=2e9, log=log)
+    gathering._pulse.every = 0.05
+    async with gathering.telling():
+        await asyncio.sleep(0.5)
+    assert told
+    assert told[0].startswith("0 of 5 done")
