@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
-from airflow_provider_quickrouter.api.learning import model_of
 from airflow_provider_quickrouter.api.limits import airflows_limit
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.api.polling import Again, Watch
@@ -94,7 +93,7 @@ class PredictionTask:
             deadline=watch.deadline,
             start_deadline=watch.start_deadline,
             cancel_on=cancel_on,
-            model=model_of(watch.last) if watch.last else "",
+            model=watch.last.model_name if watch.last else "",
             **ending,
         )
         limit = airflows_limit(watch.deadline or math.inf, time.time())

@@ -14,7 +14,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 
 from airflow_provider_quickrouter.api.budget import Budget
@@ -34,6 +34,22 @@ SOON = 2.0
 LOOK_AGAIN = 1.0
 """Seconds after which it is looked again whether a sweep pays: the longest pause."""
 
+PATIENCE = 5.0
+"""Seconds for which listed waits rely on a page that is on its way; then they are asked too."""
+
+DOUBT = 60.0
+"""Seconds for which the list alone is believed that a wait goes on: it may be out of date, or
+brought up to date only by questions for the one."""
+
+DOUBTS = 1 / 4
+"""Share of the rate that may go into such doubts: with very many waits they come later."""
+
+SPARE = 1_000
+"""Entries of a lane that may be out of date beside as many as are not."""
+
+SET_BACK = 1.0
+"""Seconds by which a clock that goes back was set by somebody."""
+
 
 @dataclass(eq=False, slots=True)
 class Wait:
@@ -42,6 +58,7 @@ class Wait:
     :ivar tell: called with each line for the log.
     :ivar settle: called with the outcome, or with what went wrong in this program.
     :ivar due: when to ask; infinite while it is being asked.
+    :ivar asked_at: when it was last asked for by itself, or else entered.
     :ivar listed: it may be on the API's list.
     """
 
@@ -49,6 +66,7 @@ class Wait:
     tell: Callable[[str], None]
     settle: Callable[[Outcome | BaseException], None]
     due: float = math.inf
+    asked_at: float = -math.inf
     listed: bool = True
     request: Request = field(init=False)
 
@@ -74,6 +92,7 @@ class Agenda:
         self._young, self._old, self._unlisted = _Lane(), _Lane(), _Lane()
         self._over: deque[Wait] = deque()
         self._look_at = -math.inf
+        self._now = -math.inf
 
     def __iter__(self) -> Iterator[Wait]:
         """All waits."""
@@ -87,6 +106,7 @@ class Agenda:
     def enter(self, wait: Wait, now: float) -> None:
         """Take up a wait; others may be for the same prediction."""
         self._waits.setdefault(wait.watch.prediction_id, []).append(wait)
+        wait.asked_at = now
         self._plan(wait, wait.watch.start(now).after, now)
 
     def leave(self, wait: Wait) -> None:
@@ -100,10 +120,13 @@ class Agenda:
 
     def next(self, now: float) -> Step:
         """Say what to do now."""
-        pause = self.budget.pause(now)
-        step = pause or self._next(now)
+        if now < self._now - SET_BACK:
+            self._set_back(self._now - now)
+        self._now = now
+        step = self.budget.pause(now) or self._next(now)
         if not isinstance(step, float):
             self.budget.spend(now)
+            step.asked_at = now
         return step
 
     def saw(self, wait: Wait, prediction: Prediction, now: float) -> None:
@@ -111,7 +134,7 @@ class Agenda:
         before = wait.watch.last
         step = wait.watch.saw(prediction, now)
         if isinstance(step, Again):
-            same = before and before.status is prediction.status
+            same = before and before.raw_status == prediction.raw_status
             wait.watch.last = before if same else replace(prediction, logs="", output=None)
         self.answered(wait, step, now)
 
@@ -127,19 +150,20 @@ class Agenda:
             self.leave(wait)
             wait.settle(step)
             return
-        if step.line:
-            wait.tell(step.line)
         self._plan(wait, step.after, now)
+        if step.line:
+            self._tell(wait, step.line)
 
     def read(self, page: Iterable[Prediction], cursor: str | None, now: float) -> None:
         """Take in a page of the current sweep, and the cursor of the next one."""
         sweep = self.sweeps.current
         if sweep is None:
             return
-        for prediction in page:
-            for wait in tuple(self._waits.get(prediction.id, ())):
-                sweep.found(prediction.id)
-                self._seen(wait, prediction, now)
+        found = [(wait, each) for each in page for wait in self._waits.get(each.id, ())]
+        for wait, prediction in found:
+            sweep.found(prediction.id)
+            self._seen(wait, prediction, now)
+        self._doubt((wait for wait, _ in found), now)
         if not sweep.goes_on(cursor):
             self._unlist(self.sweeps.end(now), now)
 
@@ -148,14 +172,25 @@ class Agenda:
         self.sweeps.failed(error, now)
 
     def _seen(self, wait: Wait, prediction: Prediction, now: float) -> None:
-        """Take in an entry of the list; of what is over it may hold less than a GET does."""
+        """Take in an entry of the list, which ends no wait: it may say less than a GET does."""
         if wait.due == math.inf:
             return
-        if prediction.status.terminal:
-            wait.due = math.inf
-            self._over.append(wait)
+        if wait.watch.would_end(prediction, now):
+            self._ask_itself(wait)
         else:
             self.saw(wait, prediction, now)
+
+    def _doubt(self, found: Iterable[Wait], now: float) -> None:
+        """Ask, of a page's waits, for the one that was not asked for itself for longest."""
+        planned = (wait for wait in found if wait.due < math.inf)
+        wait = min(planned, key=lambda wait: wait.asked_at, default=None)
+        patience = max(DOUBT, len(self._waits) * self.budget.spacing(now) / DOUBTS)
+        if wait and now - wait.asked_at >= patience:
+            self._ask_itself(wait)
+
+    def _ask_itself(self, wait: Wait) -> None:
+        wait.due = math.inf
+        self._over.append(wait)
 
     def _unlist(self, prediction_ids: set[str], now: float) -> None:
         for prediction_id in prediction_ids:
@@ -172,8 +207,9 @@ class Agenda:
         if sweep and not sweep.asking:
             sweep.asking = True
             return sweep
-        lanes = [self._unlisted] if sweep else [self._young, self._old, self._unlisted]
-        return self._first(lanes, now)
+        if sweep and now - sweep.asked_at < PATIENCE:
+            return self._first([self._unlisted], now)
+        return self._first([self._young, self._old, self._unlisted], now)
 
     def _first(self, lanes: list[_Lane], now: float) -> Wait | float:
         """Return a due wait of the lane that was served longest ago, or the pause until one is."""
@@ -195,6 +231,24 @@ class Agenda:
         listed_lane = self._young if wait.young(now) else self._old
         (listed_lane if wait.listed else self._unlisted).push(wait)
 
+    def _set_back(self, seconds: float) -> None:
+        """Move all instants with a clock that was set back, or nothing would be due for long."""
+        self.budget.set_back(seconds)
+        self.sweeps.set_back(seconds)
+        self._look_at -= seconds
+        for wait in self:
+            wait.asked_at -= seconds
+            if wait.due < math.inf:
+                self._plan(wait, wait.due - self._now, self._now - seconds)
+
+    @staticmethod
+    def _tell(wait: Wait, line: str) -> None:
+        """Say a line; what goes wrong there is no business of other waits."""
+        try:
+            wait.tell(line)
+        except Exception as error:  # noqa: BLE001  # whatever it is: who waits is told
+            wait.settle(error)
+
     def _here(self, wait: Wait) -> bool:
         return wait in self._waits.get(wait.watch.prediction_id, ())
 
@@ -202,7 +256,8 @@ class Agenda:
 class _Lane:
     """Waits in the order in which they are due.
 
-    An entry whose instant is no longer that of its wait is out of date, and passed over.
+    An entry whose instant is no longer that of its wait is out of date, and passed over. Pages
+    make many of them; at times all are dropped, so that memory is that of the waits.
     """
 
     _numbers = count()
@@ -210,6 +265,7 @@ class _Lane:
     def __init__(self) -> None:
         self.served = 0
         self._heap: list[tuple[float, int, Wait]] = []
+        self._full = SPARE
 
     @property
     def next_due(self) -> float:
@@ -218,6 +274,10 @@ class _Lane:
 
     def push(self, wait: Wait) -> None:
         heappush(self._heap, (wait.due, next(self._numbers), wait))
+        if len(self._heap) > self._full:
+            self._heap = [entry for entry in self._heap if entry[0] == entry[2].due]
+            heapify(self._heap)
+            self._full = 2 * len(self._heap) + SPARE
 
     def pop(self, now: float) -> Wait | None:
         """Return the first one if it is due; it is being asked from now on."""

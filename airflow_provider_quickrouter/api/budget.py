@@ -76,12 +76,19 @@ class Budget:
         if "ratelimit-remaining" not in headers:
             return
         try:
-            left = int(headers["ratelimit-remaining"])
+            left = float(headers["ratelimit-remaining"])
             seconds = min(max(float(headers["ratelimit-reset"]), 0.0), LONGEST_BLOCK)
         except (KeyError, ValueError):
             return
         self._spacing = seconds / max(left, 1)
         self._spaced_until = now + seconds
+
+    def set_back(self, seconds: float) -> None:
+        """Move all instants with a clock that was set back."""
+        self._next -= seconds
+        self._blocked_until -= seconds
+        self._lowered_at -= seconds
+        self._spaced_until -= seconds
 
     def _share_at(self, now: float) -> float:
         return min(1.0, self._share + max(0.0, now - self._lowered_at) / RECOVERY)

@@ -36,14 +36,13 @@ MAX_PAGE = 4_096
 MAX_RETRY_AFTER = 86_400.0
 """Seconds; a server that asks for more than a day is taken to mean a day."""
 
-_QUOTA_CODE = re.compile(r"insufficient.?(user.?)?quota|pre_consume_token_quota")
-_QUOTA_TEXT = re.compile(r"insufficient.{0,20}(quota|balance|credit)|额度|余额", re.IGNORECASE)
-_NO_CHANNEL = re.compile(r"model_not_found|no (available )?channel|无可用渠道", re.IGNORECASE)
-_TITLE = re.compile(r"<(?:title|h1)[^<>]*>([^<]*)", re.IGNORECASE)
-_WAIT_TEXT = re.compile(
-    r"(?:resets? in|available in|retry (?:after|in)|try again in) ?~? ?"
-    r"(\d{1,9}(?:\.\d{1,9})?) ?(?:s\b|sec)",
-    re.IGNORECASE,
+_QUOTA_CODE = r"insufficient.?(user.?)?quota|pre_consume_token_quota"
+_QUOTA_TEXT = r"(?i)insufficient.{0,20}(quota|balance|credit)|额度|余额"
+_NO_CHANNEL = r"(?i)model_not_found|no (available )?channel|无可用渠道"
+_TITLE = r"(?i)<(?:title|h1)[^<>]*>([^<]*)"
+_WAIT_TEXT = (
+    r"(?i)(?:resets? in|available in|retry (?:after|in)|try again in) ?~? ?"
+    r"(\d{1,9}(?:\.\d{1,9})?) ?(?:s\b|sec)"
 )
 _BY_STATUS: Mapping[int, type[APIError]] = {
     401: AuthenticationError,
@@ -85,7 +84,7 @@ def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float)
     """Seconds that the server asks to wait: from header, body or text; None if it names none."""
     header = headers.get("retry-after", "").strip()
     named = body.get("retry_after") if isinstance(body, dict) else None
-    text = _WAIT_TEXT.search(message)
+    text = re.search(_WAIT_TEXT, message)
     for value in (header, named, text and text[1]):
         seconds = _seconds(value, now)
         if seconds is not None:
@@ -95,11 +94,13 @@ def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float)
 
 def _kind(status: int, complaint: Complaint) -> type[APIError]:
     """Classify. Machine codes come first: they tell more than a status that a relay made up."""
-    if _QUOTA_CODE.search(complaint.code):
+    if re.search(_QUOTA_CODE, complaint.code):
         return QuotaError
-    if status == HTTPStatus.FORBIDDEN and _QUOTA_TEXT.search(complaint.message):
+    if status == HTTPStatus.FORBIDDEN and re.search(_QUOTA_TEXT, complaint.message):
         return QuotaError
-    if status in (200, 201, 202, 503) and _NO_CHANNEL.search(complaint.code + complaint.message):
+    if status in (200, 201, 202, 503) and re.search(
+        _NO_CHANNEL, complaint.code + complaint.message
+    ):
         return NoChannelError
     if 300 <= status < 400:
         return RedirectError
@@ -143,7 +144,7 @@ def _from_text(text: str) -> str:
     if not text:
         return "an empty body"
     if text.startswith("<"):
-        title = _TITLE.search(text)
+        title = re.search(_TITLE, text)
         return f"an HTML page instead of JSON ({title[1].strip() if title else 'without a title'})"
     return f"a body that is no JSON object: {text[:200]!r}"
 

@@ -122,7 +122,7 @@ class Course:
 
     def saw(self, prediction: Prediction, now: float) -> None:
         """Take in an answer. Times that the API does not tell are taken from the answers' own."""
-        self.model = model_of(prediction) or self.model
+        self.model = prediction.model_name or self.model
         self._state = prediction.status
         self.made_at = _instant(prediction.created_at, now, self.made_at)
         if prediction.status is PredictionStatus.PROCESSING:
@@ -147,11 +147,6 @@ class Course:
         ended = (now + (self._asked_at or now)) / 2
         began = self._began_at or self.made_at
         return Run(max(0.0, began - self.made_at), max(0.0, ended - began))
-
-
-def model_of(prediction: Prediction) -> str:
-    """Name under which a prediction's past is kept: the model, or else the version."""
-    return prediction.model or prediction.version or ""
 
 
 def _instant(told: datetime | None, now: float, otherwise: float) -> float:

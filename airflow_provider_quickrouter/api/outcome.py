@@ -61,11 +61,10 @@ class Reason(StrEnum):
 
 _TIMEOUTS = (Reason.TIMEOUT, Reason.START_TIMEOUT)
 _STOPPED = (Reason.CANCELED, Reason.ABORTED)
-_MODERATED = re.compile(r"\bNSFW\b|flagged as sensitive|\bE005\b", re.IGNORECASE)
-_PASSING = re.compile(
-    r"interrupted; please retry|\(code: PA\)|Director: unexpected error|"
-    r"\b(?:E9828|E6716|E9243|E8765)\b",
-    re.IGNORECASE,
+_MODERATED = r"(?i)\bNSFW\b|flagged as sensitive|\bE005\b"
+_PASSING = (
+    r"(?i)interrupted; please retry|\(code: PA\)|Director: unexpected error|"
+    r"\b(?:E9828|E6716|E9243|E8765)\b"
 )
 """Texts of ``error`` after which the same input may well succeed, from users' reports."""
 
@@ -216,9 +215,9 @@ def _reason(prediction: Prediction, now: float) -> Reason:
 def _failure(prediction: Prediction) -> Reason:
     """Read the error's text. None at all counts as passing: nothing says that it would last."""
     error = prediction.error[:_LOOKED_AT]
-    if _MODERATED.search(error or f"{prediction.raw_status} {prediction.logs[-_LOOKED_AT:]}"):
+    if re.search(_MODERATED, error or f"{prediction.raw_status} {prediction.logs[-_LOOKED_AT:]}"):
         return Reason.MODERATED
-    return Reason.INTERRUPTED if not error or _PASSING.search(error) else Reason.FAILED
+    return Reason.INTERRUPTED if not error or re.search(_PASSING, error) else Reason.FAILED
 
 
 def _message(outcome: Outcome, ending: str) -> str:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from airflow_provider_quickrouter.api.errors import APIError, NotFoundError, QuickRouterError
-from airflow_provider_quickrouter.api.learning import Course
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.progress import Progress, percentage
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.api.learning import Course
 
 DEFAULT_POLL_INTERVAL = 10.0
 """Seconds: the longest pause between two questions, unless the author sets another."""
@@ -125,6 +128,11 @@ class Watch:
         if self._never_started(prediction, now):
             return self._settle(Reason.START_TIMEOUT)
         return self._again(self._pause(now), now, self._progress.line(prediction, percent, now))
+
+    def would_end(self, prediction: Prediction, now: float) -> bool:
+        """Whether a good answer that tells this would end the wait."""
+        late = self.deadline is not None and now >= self.deadline
+        return late or prediction.status.terminal or self._never_started(prediction, now)
 
     def failed(self, error: QuickRouterError, now: float) -> Again | Outcome:
         """Take in an error: pause and ask again if that may heal it, else settle."""

@@ -131,6 +131,11 @@ class Prediction:
         return str(self.status) if known else self.raw_status or "unknown"
 
     @property
+    def model_name(self) -> str:
+        """The model, or else the version; "" if the API names neither."""
+        return self.model or self.version or ""
+
+    @property
     def items(self) -> list[Any]:
         """The output as a list: a lone item becomes a list of one, nothing becomes ``[]``."""
         items = self.output if isinstance(self.output, list) else [self.output]

@@ -29,8 +29,8 @@ from airflow_provider_quickrouter.api.inputs import check_input
 from airflow_provider_quickrouter.api.prediction import Prediction
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_MODEL = re.compile(rf"{_NAME}/{_NAME}")
-_VERSION = re.compile(rf"(?:{_NAME}/{_NAME}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})")
+_MODEL = rf"{_NAME}/{_NAME}"
+_VERSION = rf"(?:{_NAME}/{_NAME}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _RUNNING = re.compile(rb'"status"\s*:\s*"(starting|processing)"')
 _MIN_CANCEL_AFTER = 5.0
@@ -139,9 +139,9 @@ def check_reference(*, version: str | None, model: str | None) -> str:
     for name, value in (("version", version), ("model", model)):
         if value is not None and not isinstance(value, str):
             raise InvalidInputError(f"{name}: {value!r} is no text.")
-    if version and not _VERSION.fullmatch(version):
+    if version and not re.fullmatch(_VERSION, version):
         raise InvalidInputError(f"version: {version!r} {_version_fault(version)}")
-    if model and not _MODEL.fullmatch(model):
+    if model and not re.fullmatch(_MODEL, model):
         raise InvalidInputError(
             f"model: {model!r} is not owner/name. A reference with a version id goes to version=."
         )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from airflow_provider_quickrouter.api.errors import QuickRouterError
+from airflow_provider_quickrouter.api.errors import AuthenticationError, QuickRouterError
 
 PAGE = 100
 """Predictions on a page of the list."""
@@ -34,13 +34,14 @@ class Sweep:
 
     :ivar wanted: ids that were about to be due and have not been found yet.
     :ivar limit: pages to read at most; others may use the same account.
-    :ivar asking: a page is on its way.
+    :ivar asking: a page is on its way, since ``asked_at``.
     """
 
     wanted: set[str]
     limit: int
     cursor: str | None = None
     asking: bool = False
+    asked_at: float = -math.inf
     _pages: int = 0
     _found: int = 0
 
@@ -93,6 +94,16 @@ class Sweeps:
         return sweep.wanted
 
     def failed(self, error: QuickRouterError, now: float) -> None:
-        """Take in that a page could not be read; without a list there are no more sweeps."""
+        """Take in that a page could not be read; without a list there are no more sweeps.
+
+        A refused key tells nothing about the list: another one may take its place.
+        """
         self.current = None
-        self._not_before = now + AFTER_TROUBLE if error.transient else math.inf
+        passing = error.transient or isinstance(error, AuthenticationError)
+        self._not_before = now + AFTER_TROUBLE if passing else math.inf
+
+    def set_back(self, seconds: float) -> None:
+        """Move all instants with a clock that was set back."""
+        self._not_before -= seconds
+        if self.current:
+            self.current.asked_at -= seconds

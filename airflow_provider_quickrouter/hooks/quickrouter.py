@@ -13,13 +13,18 @@ from typing import Any, Self
 import requests
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import mask_secret
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, mask_secret
 from airflow.providers.http.hooks.http import HttpHook
 from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter import __version__, get_provider_info
 from airflow_provider_quickrouter.api import protocol
-from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.errors import (
+    APIError,
+    InvalidConnectionError,
+    QuickRouterError,
+    UpstreamError,
+)
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.creating import create_with
 from airflow_provider_quickrouter.hooks.senders import (
@@ -213,6 +218,12 @@ class QuickRouterHook(HttpHook):
             return self._value(request, answer)
         return await sync_to_async(self._value)(request, answer)
 
+    async def aread_page(self, answer: protocol.Answer) -> tuple[list[Prediction], str | None]:
+        """Read an answer to ``protocol.page``; a large one in a thread. Raises ``APIError``."""
+        if len(answer.body) < _LARGE:
+            return protocol.read_page(answer, time.time())
+        return await asyncio.to_thread(protocol.read_page, answer, time.time())
+
     async def _aask(self, request: protocol.Request) -> Prediction:
         return await self.aread(request, await self.asend(request))
 
@@ -225,12 +236,26 @@ class QuickRouterHook(HttpHook):
             raise error.without(self.settings.api_key) from None
 
     async def aload(self) -> Settings:
-        """Read the connection, if that was not done before, without blocking the event loop."""
+        """Read the connection, if that was not done before, without blocking the event loop.
+
+        :raises InvalidConnectionError: there is none, or its settings cannot work.
+        :raises UpstreamError: Airflow could not tell; a retry may help.
+        """
         if "settings" not in vars(self):
-            connection = await get_async_connection(self.quickrouter_conn_id, hook=self)
+            connection = await self._aconnection()
             # In a thread: reading the extras masks secrets, reading certificates reads files.
             self.settings = await sync_to_async(self._read)(connection)
         return self.settings
+
+    async def _aconnection(self) -> Any:
+        name = self.quickrouter_conn_id
+        try:
+            return await get_async_connection(name, hook=self)
+        except AirflowNotFoundException:
+            raise InvalidConnectionError(f"Airflow has no connection {name!r}.") from None
+        except Exception as error:  # named by its class only: a text may hold the key
+            why = f"the connection {name!r} could not be read ({type(error).__name__})"
+            raise UpstreamError(why) from error
 
     async def _open(self) -> AsyncSender:
         settings = await self.aload()

@@ -8,6 +8,7 @@ connection and of the environment. Neither follows a redirect.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import Mapping
@@ -148,10 +149,20 @@ class AsyncSender:
                 return _answer(response.status, response.headers, body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _aiohttp_error(error, self._settings) from None
+        except asyncio.CancelledError as error:
+            # A session that is closed cancels those who wait for a connection, or for its name.
+            if _cancelled():
+                raise
+            raise _aiohttp_error(error, self._settings) from None
 
     async def close(self) -> None:
         """Close the kept connections."""
         await self._session.close()
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
@@ -227,7 +238,7 @@ def _before_sending(reason: object) -> bool:
     return no_tunnel or isinstance(cause, _BEFORE_SENDING)
 
 
-def _aiohttp_error(error: Exception, settings: Settings) -> QuickRouterError:
+def _aiohttp_error(error: BaseException, settings: Settings) -> QuickRouterError:
     if wrong := _wrong_tls(error, settings):
         return wrong
     if isinstance(error, ValueError):

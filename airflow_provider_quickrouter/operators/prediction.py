@@ -31,18 +31,29 @@ from airflow_provider_quickrouter.operators.arguments import (
     is_template,
     seconds,
 )
-from airflow_provider_quickrouter.operators.batch import QuickRouterBatchPredictionOperator
 from airflow_provider_quickrouter.operators.durable import Durable
 from airflow_provider_quickrouter.task import PredictionTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_quickrouter.operators.batch import QuickRouterBatchPredictionOperator
+
 __all__ = [
     "QuickRouterBatchPredictionOperator",
     "QuickRouterRunPredictionOperator",
     "QuickRouterSubmitPredictionOperator",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the batch operator when it is asked for: most DAG files have none, and are quicker."""
+    if name == "QuickRouterBatchPredictionOperator":
+        from airflow_provider_quickrouter.operators import batch
+
+        return batch.QuickRouterBatchPredictionOperator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 DEFAULT_TIMEOUT = 7200.0
 """Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue."""

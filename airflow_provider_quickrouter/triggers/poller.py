@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -25,6 +25,7 @@ from airflow_provider_quickrouter.api.errors import (
     ConnectionLostError,
     QuickRouterError,
     RateLimitError,
+    UpstreamError,
 )
 from airflow_provider_quickrouter.api.learning import Histories
 from airflow_provider_quickrouter.api.outcome import Outcome
@@ -36,7 +37,6 @@ from airflow_provider_quickrouter.api.protocol import (
     Request,
     page,
     plainly_still,
-    read_page,
 )
 from airflow_provider_quickrouter.api.sweep import Sweep
 
@@ -57,7 +57,7 @@ FRESH = 60.0
 """Seconds for which the connection's settings are used before a new wait has them read again."""
 
 SHORTEST_REFRESH = 5.0
-"""Seconds for which a key that was refused is not read again."""
+"""Seconds for which a key that was refused before is not read again."""
 
 HISTORIES = Histories()
 """What this process has learned of models, whichever connection they were run through."""
@@ -103,6 +103,7 @@ class Poller:
         self._questions: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
         self._hook: QuickRouterHook | None = None
+        self._refused: QuickRouterHook | None = None
 
     @property
     def hook(self) -> QuickRouterHook:
@@ -112,8 +113,15 @@ class Poller:
         return self._hook
 
     async def ready(self) -> None:
-        """Open the session; a while later look whether the connection has changed."""
-        await self._refresh(FRESH)
+        """Open the session; a while later look whether the connection has changed.
+
+        If Airflow cannot tell then, what it told before holds.
+        """
+        try:
+            await self._refresh(FRESH)
+        except UpstreamError:
+            if self._hook is None:
+                raise
 
     async def outcome(self, watch: Watch, tell: Callable[[str], None]) -> Outcome:
         """Wait for the end of what is watched.
@@ -139,14 +147,17 @@ class Poller:
         tasks = [*self._questions, *([self._loop] if self._loop else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._hook:
-            await self._hook.__aexit__()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:  # Airflow may cancel a trigger once more
+            if self._hook:
+                await self._hook.__aexit__()
 
     def _wake(self) -> None:
         self._news.set()
         if self._loop is None or self._loop.done():
-            self._loop = asyncio.create_task(self._run())
+            # In a context of its own: the first trigger's would send all lines into its log.
+            self._loop = asyncio.create_task(self._run(), context=Context())
             self._loop.add_done_callback(self._ended)
 
     async def _run(self) -> None:
@@ -184,37 +195,39 @@ class Poller:
 
     async def _ask(self, wait: Wait) -> None:
         try:
-            answer, last = await self._send(wait.request), wait.watch.last
+            hook = self.hook
+            answer, last = await self._send(hook, wait.request), wait.watch.last
             if last and plainly_still(last, answer):
                 self.agenda.still(wait, last, percentage(answer.body), time.time())
             else:
-                self.agenda.saw(wait, await self._seen(wait.request, answer), time.time())
+                self.agenda.saw(wait, await self._seen(hook, wait.request, answer), time.time())
         except QuickRouterError as error:
             now = self._heed(error)
             self.agenda.answered(wait, wait.watch.failed(error, now), now)
 
     async def _read(self, sweep: Sweep) -> None:
         try:
-            answer = await self._send(page(sweep.cursor))
-            found, cursor = read_page(answer, time.time())
+            answer = await self._send(self.hook, page(sweep.cursor))
+            found, cursor = await self.hook.aread_page(answer)
         except QuickRouterError as error:
             self.agenda.unread(error, self._heed(error))
         else:
             self.agenda.read(found, cursor, time.time())
 
-    async def _seen(self, request: Request, answer: Answer) -> Prediction:
+    async def _seen(self, hook: QuickRouterHook, request: Request, answer: Answer) -> Prediction:
         """Read an answer; a key that was refused may have been replaced since it was read."""
-        hook = self.hook
         try:
             return await hook.aread(request, answer)
         except AuthenticationError:
-            await self._refresh(SHORTEST_REFRESH)
+            again, self._refused = self._refused is hook, hook
+            if self.hook is hook:
+                await self._refresh(SHORTEST_REFRESH if again else 0.0)
             if self.hook is hook:
                 raise
-            return await self.hook.aread(request, await self._send(request))
+            return await self.hook.aread(request, await self._send(self.hook, request))
 
-    async def _send(self, request: Request) -> Answer:
-        answer = await self.hook.asend(request)
+    async def _send(self, hook: QuickRouterHook, request: Request) -> Answer:
+        answer = await hook.asend(request)
         self.agenda.budget.told(time.time(), answer.headers)
         return answer
 
