@@ -92,7 +92,6 @@ class Clock:
     async def _apause(self, seconds: float) -> None:
         self._pause(seconds)
 
-
     async def _poller_rests(self, poller: Poller, seconds: float) -> None:
         """Let time stand still while a question is on its way; short rests make up one pause."""
         if poller._questions:

@@ -12,21 +12,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop, heappush
-from itertools import count
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import QuickRouterError
+from airflow_provider_quickrouter.api.lanes import Lane, Wait
 from airflow_provider_quickrouter.api.outcome import Outcome
-from airflow_provider_quickrouter.api.polling import Again, Watch
+from airflow_provider_quickrouter.api.polling import Again
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, get
 from airflow_provider_quickrouter.api.sweep import Sweep, Sweeps
-
-YOUNG = 60.0
-"""Seconds of waiting in which a wait is one of the young."""
 
 SOON = 2.0
 """Seconds ahead in which waits that become due are counted for a sweep."""
@@ -44,38 +39,8 @@ brought up to date only by questions for the one."""
 DOUBTS = 1 / 4
 """Share of the rate that may go into such doubts: with very many waits they come later."""
 
-SPARE = 1_000
-"""Entries of a lane that may be out of date beside as many as are not."""
-
 SET_BACK = 1.0
 """Seconds by which a clock that goes back was set by somebody."""
-
-
-@dataclass(eq=False, slots=True)
-class Wait:
-    """One registered wait.
-
-    :ivar tell: called with each line for the log.
-    :ivar settle: called with the outcome, or with what went wrong in this program.
-    :ivar due: when to ask; infinite while it is being asked.
-    :ivar asked_at: when it was last asked for by itself, or else entered.
-    :ivar listed: it may be on the API's list.
-    """
-
-    watch: Watch
-    tell: Callable[[str], None]
-    settle: Callable[[Outcome | BaseException], None]
-    due: float = math.inf
-    asked_at: float = -math.inf
-    listed: bool = True
-    request: Request = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.request = get(self.watch.prediction_id)
-
-    def young(self, now: float) -> bool:
-        """Whether it has begun a short while ago."""
-        return now - self.watch.started_at < YOUNG
 
 
 Step = Wait | Sweep | float
@@ -89,8 +54,9 @@ class Agenda:
         self.budget = budget
         self.sweeps = Sweeps()
         self._waits: dict[str, list[Wait]] = {}
-        self._young, self._old, self._unlisted = _Lane(), _Lane(), _Lane()
+        self._young, self._old, self._unlisted = Lane(), Lane(), Lane()
         self._over: deque[Wait] = deque()
+        self._paged = False
         self._look_at = -math.inf
         self._now = -math.inf
 
@@ -200,18 +166,26 @@ class Agenda:
                     self._plan(wait, wait.due - now, now)
 
     def _next(self, now: float) -> Step:
-        while self._over:
-            if self._here(wait := self._over.popleft()):
-                return wait
+        """Let pages, and questions for what a page shows as over, take turns; then the lanes."""
         sweep = self.sweeps.current or self._new_sweep(now)
+        itself = self._next_itself() if self._paged or not sweep or sweep.asking else None
+        self._paged = itself is None
+        if itself:
+            return itself
         if sweep and not sweep.asking:
             sweep.asking = True
             return sweep
         if sweep and now - sweep.asked_at < PATIENCE:
-            return self._first([self._unlisted], now)
+            return self._first([self._young, self._unlisted], now)
         return self._first([self._young, self._old, self._unlisted], now)
 
-    def _first(self, lanes: list[_Lane], now: float) -> Wait | float:
+    def _next_itself(self) -> Wait | None:
+        while self._over:
+            if self._here(wait := self._over.popleft()):
+                return wait
+        return None
+
+    def _first(self, lanes: list[Lane], now: float) -> Wait | float:
         """Return a due wait of the lane that was served longest ago, or the pause until one is."""
         for lane in sorted(lanes, key=lambda lane: lane.served):
             if wait := lane.pop(now):
@@ -251,39 +225,3 @@ class Agenda:
 
     def _here(self, wait: Wait) -> bool:
         return wait in self._waits.get(wait.watch.prediction_id, ())
-
-
-class _Lane:
-    """Waits in the order in which they are due.
-
-    An entry whose instant is no longer that of its wait is out of date, and passed over. Pages
-    make many of them; at times all are dropped, so that memory is that of the waits.
-    """
-
-    _numbers = count()
-
-    def __init__(self) -> None:
-        self.served = 0
-        self._heap: list[tuple[float, int, Wait]] = []
-        self._full = SPARE
-
-    @property
-    def next_due(self) -> float:
-        """When the first one is due, if it is still on: infinite for none."""
-        return self._heap[0][0] if self._heap else math.inf
-
-    def push(self, wait: Wait) -> None:
-        heappush(self._heap, (wait.due, next(self._numbers), wait))
-        if len(self._heap) > self._full:
-            self._heap = [entry for entry in self._heap if entry[0] == entry[2].due]
-            heapify(self._heap)
-            self._full = 2 * len(self._heap) + SPARE
-
-    def pop(self, now: float) -> Wait | None:
-        """Return the first one if it is due; it is being asked from now on."""
-        while self._heap and self._heap[0][0] <= now:
-            due, _, wait = heappop(self._heap)
-            if wait.due == due:
-                wait.due, self.served = math.inf, next(self._numbers)
-                return wait
-        return None

@@ -21,6 +21,9 @@ FEWEST = 10
 WORTH = 2
 """Waits about to be due for each page that a sweep is expected to read."""
 
+FRUITLESS = 5
+"""Pages in a row without any of the waits, after which the rest is taken for others' predictions."""
+
 AFTER_TROUBLE = 30.0
 """Seconds without a sweep after one that met passing trouble."""
 
@@ -33,17 +36,16 @@ class Sweep:
     """One reading of the list, from the newest prediction on.
 
     :ivar wanted: ids that were about to be due and have not been found yet.
-    :ivar limit: pages to read at most; others may use the same account.
     :ivar asking: a page is on its way, since ``asked_at``.
     """
 
     wanted: set[str]
-    limit: int
     cursor: str | None = None
     asking: bool = False
     asked_at: float = -math.inf
-    _pages: int = 0
     _found: int = 0
+    _fruitless: int = 0
+    _found_before: int = 0
 
     def found(self, prediction_id: str) -> None:
         """Count a wait that is on the page."""
@@ -53,8 +55,9 @@ class Sweep:
     def goes_on(self, cursor: str | None) -> bool:
         """Take in the end of a page, and tell whether the next one is worth reading."""
         self.asking, self.cursor = False, cursor
-        self._pages += 1
-        return bool(cursor and self.wanted and self._pages < self.limit)
+        self._fruitless = 0 if self._found > self._found_before else self._fruitless + 1
+        self._found_before = self._found
+        return bool(cursor and self.wanted and self._fruitless < FRUITLESS)
 
     @property
     def in_vain(self) -> bool:
@@ -81,7 +84,7 @@ class Sweeps:
         """
         wanted, pages = set(soon), math.ceil(listed / PAGE)
         if len(wanted) >= max(FEWEST, WORTH * pages):
-            self.current = Sweep(wanted, limit=2 * pages + 1)
+            self.current = Sweep(wanted)
         return self.current
 
     def end(self, now: float) -> set[str]:

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from airflow_provider_quickrouter.api.agenda import Agenda, Wait
+from airflow_provider_quickrouter.api.agenda import Agenda
 from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import (
     AuthenticationError,
@@ -27,6 +27,7 @@ from airflow_provider_quickrouter.api.errors import (
     RateLimitError,
     UpstreamError,
 )
+from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.learning import Histories
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import Watch

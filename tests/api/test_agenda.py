@@ -10,9 +10,10 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_quickrouter.api.agenda import Agenda, Wait
+from airflow_provider_quickrouter.api.agenda import Agenda
 from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import NotFoundError, RateLimitError, UpstreamError
+from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import Watch
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
@@ -207,6 +208,28 @@ def test_under_a_list_the_rate_holds_and_nobody_is_late() -> None:
     assert busiest(world.requests) <= 300
     assert len(world.asked) == 4_000
     assert all(longest_gap(times) < 3 * fair for times in world.asked.values())
+
+
+def test_a_young_wait_does_not_stand_still_while_pages_are_read() -> None:
+    world = Simulation(per_minute=300)
+    world.waits(4_000, age=600.0)
+    world.run(30)
+    young = [wait.watch.prediction_id for wait in world.waits(5, ends=world.now + 4)]
+    world.run(20)
+    late = [world.outcomes[each][1] - world.ends[each] for each in young]
+    assert max(late) < 5
+
+
+def test_survivors_among_many_that_have_ended_are_still_found_on_the_list() -> None:
+    world = Simulation()
+    waits = world.waits(2_000, age=600.0)
+    for number, wait in enumerate(waits):
+        if number % 20 > 1:
+            world.ends[wait.watch.prediction_id] = NOW + 15
+    world.run(200)
+    left = [wait for wait in waits if wait.watch.prediction_id not in world.outcomes]
+    assert len(left) == 200
+    assert all(wait.listed for wait in left)
 
 
 def test_what_a_page_shows_as_over_is_asked_for_at_once() -> None:

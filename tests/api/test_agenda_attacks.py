@@ -6,14 +6,15 @@ import math
 
 import pytest
 
-from airflow_provider_quickrouter.api.agenda import DOUBT, PATIENCE, Agenda, Wait
+from airflow_provider_quickrouter.api.agenda import DOUBT, PATIENCE, Agenda
 from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import AuthenticationError
+from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.learning import Course, Histories
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import Watch
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.sweep import AFTER_TROUBLE, Sweep
+from airflow_provider_quickrouter.api.sweep import AFTER_TROUBLE, FRUITLESS, Sweep
 from tests.api.test_agenda import NOW, Simulation, busiest, longest_gap, prediction
 
 PROCESSING, STARTING = PredictionStatus.PROCESSING, PredictionStatus.STARTING
@@ -193,7 +194,7 @@ def test_cursors_without_end_are_not_followed_for_ever() -> None:
     while isinstance(step := world.agenda.next(world.now), Sweep):
         pages += 1
         world.agenda.read([], "again", world.now)
-    assert pages <= 3
+    assert pages <= FRUITLESS
     assert not isinstance(step, Sweep)
 
 

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 from airflow_provider_quickrouter.api.errors import NotFoundError, UpstreamError
-from airflow_provider_quickrouter.api.sweep import AFTER_NOTHING, AFTER_TROUBLE, Sweeps
+from airflow_provider_quickrouter.api.sweep import (
+    AFTER_NOTHING,
+    AFTER_TROUBLE,
+    FRUITLESS,
+    Sweeps,
+)
 
 NOW = 1_000_000.0
 
@@ -39,7 +44,11 @@ def test_a_sweep_ends_with_the_list() -> None:
 def test_a_sweep_does_not_read_a_list_that_is_mostly_of_others() -> None:
     sweep = Sweeps().begin(ids(10), listed=100)
     assert sweep
-    assert [sweep.goes_on("older") for _ in range(3)] == [True, True, False]
+    for _ in range(FRUITLESS - 1):
+        assert sweep.goes_on("older")
+    sweep.found("p3")
+    assert sweep.goes_on("older")
+    assert [sweep.goes_on("older") for _ in range(FRUITLESS)][-2:] == [True, False]
 
 
 def test_one_sweep_at_a_time() -> None:
