@@ -37,10 +37,15 @@ benchmark: TASKS = 60
 benchmark: $(READY) ## compare with the HTTP provider: TASKS=60 each, the same faults and kills of SEED=1
 	$(BIN)/python -m benchmarks --seed $(SEED) --tasks $(TASKS)
 
-bench: $(BENCH_READY) ## measure waits, imports and worker time beside other providers, an hour
-	$(BENCH)/bin/python -m benchmarks.waits
-	$(BENCH)/bin/python -m benchmarks.imports --heaviest 15
+bench: $(BENCH_READY) ## measure waits, schedules, worker time, batches, imports beside others, two hours
+	$(BENCH)/bin/python -m benchmarks.imports
+	$(BENCH)/bin/python -m benchmarks.schedules
+	$(BENCH)/bin/python -m benchmarks.curve
+	$(BENCH)/bin/python -m benchmarks.crowd
 	$(BENCH)/bin/python -m benchmarks.worker_seconds
+	$(BENCH)/bin/python -m benchmarks.batch --mapped 100
+	$(BENCH)/bin/python -m benchmarks.batch --kill --processing 15
+	$(BENCH)/bin/python -m benchmarks.waits
 
 lint: $(READY) ## check style, format and types
 	$(BIN)/ruff check .

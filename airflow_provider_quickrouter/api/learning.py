@@ -24,10 +24,10 @@ FEWEST = 5
 MODELS = 256
 """Models that are kept; the one that was not asked about for longest is forgotten first."""
 
-PRICE = 0.35
+PRICE = 0.34
 """Seconds of unnoticed time that a question is worth, for each run that may end meanwhile."""
 
-PRICE_WHILE_STARTING = 1.3
+PRICE_WHILE_STARTING = 1.0
 """The same while the model boots, where a question can only tell that the run has begun."""
 
 SPREAD = (0.6, 0.8, 1.0, 1.25, 1.6)

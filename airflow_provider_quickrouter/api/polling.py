@@ -75,7 +75,7 @@ class Watch:
 
     The pause is half of the time already waited, at least 0.5 s and at most ``poll_interval``,
     plus or minus a fifth, so that many waits do not ask in step; or what the model's past runs
-    tell (``course``), plus or minus a tenth and within the same bounds. Errors double it up to
+    tell (``course``), plus or minus a twentieth and within the same bounds. Errors double it up to
     a minute, and the server's ``retry_after`` is obeyed up to five.
 
     :param started_at: when the wait began, epoch seconds; survives a change of process.
@@ -169,7 +169,7 @@ class Watch:
     def _pause(self, now: float) -> float:
         learned = self.course.pause(now, self.poll_interval) if self.course else None
         if learned is not None:
-            return max(SHORTEST_PAUSE, min(learned, self.poll_interval) * self._spread(0.1))
+            return max(SHORTEST_PAUSE, min(learned, self.poll_interval) * self._spread(0.05))
         waited = max(0.0, now - self.started_at)
         pause = FIRST_PAUSE if waited < FIRST_PAUSE else max(SHORTEST_PAUSE, waited / 2)
         return max(SHORTEST_PAUSE, min(pause, self.poll_interval) * self._spread(0.2))

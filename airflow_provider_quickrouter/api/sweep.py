@@ -22,7 +22,7 @@ WORTH = 2
 """Waits about to be due for each page that a sweep is expected to read."""
 
 FRUITLESS = 5
-"""Pages in a row without any of the waits, after which the rest is taken for others' predictions."""
+"""Pages in a row without any of the waits, after which the rest is taken to be others'."""
 
 AFTER_TROUBLE = 30.0
 """Seconds without a sweep after one that met passing trouble."""
