@@ -69,6 +69,19 @@ def test_the_pure_layer_loads_neither_airflow_nor_an_http_client(module: str) ->
 
 
 def test_what_dag_files_import_loads_no_http_client() -> None:
-    modules = ("operators.prediction", "sensors.prediction", "links", "policies.retry")
+    modules = ("operators.prediction", "operators.batch", "sensors.prediction", "policies.retry")
     statement = "import " + ", ".join(f"{NAME}.{module}" for module in modules)
     assert loaded_by(statement, "aiohttp", "requests", "fastapi", "PIL") == []
+
+
+def test_what_most_dag_files_import_loads_nothing_that_only_running_tasks_need() -> None:
+    statement = f"import {NAME}.operators.prediction, {NAME}.sensors.prediction, {NAME}.links"
+    later = (
+        "api.models",
+        "api.agenda",
+        "operators.batch",
+        "triggers.prediction",
+        "hooks.quickrouter",
+    )
+    ours = [f"{NAME}.{module}" for module in later]
+    assert loaded_by(statement, "airflow.triggers.base", "asgiref.sync", *ours) == []
