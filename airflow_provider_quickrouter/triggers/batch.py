@@ -20,7 +20,8 @@ from airflow_provider_quickrouter.api.outcome import PAYLOAD_VERSION
 from airflow_provider_quickrouter.record import Record
 from airflow_provider_quickrouter.triggers.gathering import Gathering
 from airflow_provider_quickrouter.triggers.journal import Journal
-from airflow_provider_quickrouter.triggers.poller import make_hook, shared_poller
+from airflow_provider_quickrouter.triggers.kept_hook import make_hook
+from airflow_provider_quickrouter.triggers.poller import shared_poller
 
 
 class QuickRouterBatchTrigger(BaseTrigger):

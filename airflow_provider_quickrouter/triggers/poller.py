@@ -16,8 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import sync_to_async
-
 from airflow_provider_quickrouter.api.agenda import Agenda
 from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import (
@@ -25,7 +23,6 @@ from airflow_provider_quickrouter.api.errors import (
     ConnectionLostError,
     QuickRouterError,
     RateLimitError,
-    UpstreamError,
 )
 from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.learning import Histories
@@ -40,6 +37,7 @@ from airflow_provider_quickrouter.api.protocol import (
     plainly_still,
 )
 from airflow_provider_quickrouter.api.sweep import Sweep
+from airflow_provider_quickrouter.triggers.kept_hook import KeptHook
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
@@ -53,12 +51,6 @@ ones: caches are warm then, and the event loop wakes less often."""
 
 LAST_QUESTION = 5.0
 """Seconds that a question at, or after, a wait's deadline may still take."""
-
-FRESH = 60.0
-"""Seconds for which the connection's settings are used before a new wait has them read again."""
-
-SHORTEST_REFRESH = 5.0
-"""Seconds for which a key that was refused before is not read again."""
 
 HISTORIES = Histories()
 """What this process has learned of models, whichever connection they were run through."""
@@ -93,36 +85,26 @@ class Poller:
     """
 
     def __init__(self, quickrouter_conn_id: str) -> None:
-        self.quickrouter_conn_id = quickrouter_conn_id
         self.users = 0
         self.agenda = Agenda(Budget(slack=SHORTEST_REST))
-        self._reading = asyncio.Lock()
-        self._read_at = -math.inf
+        self._kept = KeptHook(quickrouter_conn_id, self._use_rate_of)
         self._news = asyncio.Event()
         self._resting_until = math.inf
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._questions: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
-        self._hook: QuickRouterHook | None = None
-        self._refused: QuickRouterHook | None = None
 
     @property
     def hook(self) -> QuickRouterHook:
         """The hook whose session is used: another one after the connection has changed."""
-        if self._hook is None:
-            raise RuntimeError("the poller is not ready")
-        return self._hook
+        return self._kept.hook
 
     async def ready(self) -> None:
-        """Open the session; a while later look whether the connection has changed.
+        """Open the session; a while later look whether the connection has changed."""
+        await self._kept.ready()
 
-        If Airflow cannot tell then, what it told before holds.
-        """
-        try:
-            await self._refresh(FRESH)
-        except UpstreamError:
-            if self._hook is None:
-                raise
+    def _use_rate_of(self, hook: QuickRouterHook) -> None:
+        self.agenda.budget.per_minute = hook.settings.requests_per_minute
 
     async def outcome(self, watch: Watch, tell: Callable[[str], None]) -> Outcome:
         """Wait for the end of what is watched.
@@ -151,8 +133,7 @@ class Poller:
         try:
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:  # Airflow may cancel a trigger once more
-            if self._hook:
-                await self._hook.__aexit__()
+            await self._kept.close()
 
     def _wake(self) -> None:
         self._news.set()
@@ -220,10 +201,7 @@ class Poller:
         try:
             return await hook.aread(request, answer)
         except AuthenticationError:
-            again, self._refused = self._refused is hook, hook
-            if self.hook is hook:
-                await self._refresh(SHORTEST_REFRESH if again else 0.0)
-            if self.hook is hook:
+            if not await self._kept.replaces(hook):
                 raise
             return await self.hook.aread(request, await self._send(self.hook, request))
 
@@ -238,31 +216,6 @@ class Poller:
         if isinstance(error, RateLimitError):
             self.agenda.budget.refused(now, error.retry_after)
         return now
-
-    async def _refresh(self, age: float) -> None:
-        """Read the connection again if that is longer ago than ``age`` seconds."""
-        async with self._reading:
-            if time.monotonic() - self._read_at <= age:
-                return
-            hook = await sync_to_async(make_hook)(self.quickrouter_conn_id)
-            settings = await hook.aload()
-            if not self._hook or settings != self._hook.settings:
-                await self._use(await hook.__aenter__())
-            self._read_at = time.monotonic()
-
-    async def _use(self, hook: QuickRouterHook) -> None:
-        old, self._hook = self._hook, hook
-        self.agenda.budget.per_minute = hook.settings.requests_per_minute
-        if old:
-            await old.__aexit__()
-
-
-def make_hook(quickrouter_conn_id: str) -> QuickRouterHook:
-    """Make a hook; blocks."""
-    # In a thread: importing the HTTP clients takes half a second.
-    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-
-    return QuickRouterHook(quickrouter_conn_id)
 
 
 def _longest(watch: Watch) -> float | None:

@@ -29,10 +29,10 @@ from airflow_provider_quickrouter.api.stopping import (
     not_canceled,
 )
 from airflow_provider_quickrouter.triggers.ending import event_of
+from airflow_provider_quickrouter.triggers.kept_hook import make_hook
 from airflow_provider_quickrouter.triggers.poller import (
     HISTORIES,
     Poller,
-    make_hook,
     shared_poller,
 )
 

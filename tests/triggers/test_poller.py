@@ -15,6 +15,7 @@ from airflow_provider_quickrouter.api.polling import Watch
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.triggers import kept_hook
 from airflow_provider_quickrouter.triggers import poller as poller_module
 from airflow_provider_quickrouter.triggers.poller import Poller, shared_poller
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
@@ -155,7 +156,7 @@ def test_a_key_that_was_replaced_is_read_again(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (prediction_id,) = submit(processing=3)
-    monkeypatch.setattr(poller_module, "SHORTEST_REFRESH", 0.0)
+    monkeypatch.setattr(kept_hook, "SHORTEST_REFRESH", 0.0)
     connect(monkeypatch, host=gateway.url, password="qr-the-key-of-last-year")
 
     async def run() -> dict[str, Any]:
@@ -169,7 +170,7 @@ def test_a_key_that_was_replaced_is_read_again(
 def test_a_changed_connection_is_used_by_those_who_come_later(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller_module, "FRESH", 0.0)
+    monkeypatch.setattr(kept_hook, "FRESH", 0.0)
 
     async def run() -> tuple[bool, str, str]:
         async with shared_poller(CONNECTION) as poller:

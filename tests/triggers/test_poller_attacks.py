@@ -21,7 +21,7 @@ from airflow_provider_quickrouter.hooks import quickrouter as hook_module
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.triggers import poller as poller_module
+from airflow_provider_quickrouter.triggers import kept_hook
 from airflow_provider_quickrouter.triggers.poller import Poller, shared_poller
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import KEY, connect
@@ -38,7 +38,7 @@ async def wait_for(poller: Poller, prediction_id: str, seconds: float = 8) -> Ou
 def test_a_question_that_waits_for_a_connection_survives_a_change_of_the_session(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller_module, "FRESH", 0.0)
+    monkeypatch.setattr(kept_hook, "FRESH", 0.0)
     (prediction_id,) = submit()
     gateway.set_faults(Faults(hang=6), times=12, method="GET")
 
@@ -83,7 +83,7 @@ def test_a_refusal_of_the_key_before_last_is_not_one_of_the_key(
             async def late(hook: QuickRouterHook, request: Request) -> Answer:
                 answer = await real(hook, request)
                 connect(monkeypatch, host=gateway.url, password=KEY)
-                await poller._refresh(0.0)
+                await poller._kept.refresh(0.0)
                 return answer
 
             monkeypatch.setattr(QuickRouterHook, "asend", late)
@@ -112,13 +112,13 @@ def test_a_refused_key_is_not_read_again_for_each_wait(
     ids = submit(30)
     connect(monkeypatch, host=gateway.url, password="qr-the-key-of-last-year")
     made: list[str] = []
-    real = poller_module.make_hook
+    real = kept_hook.make_hook
 
     def noted(name: str) -> QuickRouterHook:
         made.append(name)
         return real(name)
 
-    monkeypatch.setattr(poller_module, "make_hook", noted)
+    monkeypatch.setattr(kept_hook, "make_hook", noted)
 
     async def run() -> list[Outcome]:
         async with shared_poller(CONNECTION) as poller:
@@ -175,7 +175,7 @@ def test_a_poller_goes_on_with_what_it_knows_while_airflow_cannot_tell(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (prediction_id,) = submit()
-    monkeypatch.setattr(poller_module, "FRESH", 0.0)
+    monkeypatch.setattr(kept_hook, "FRESH", 0.0)
 
     async def broken(*_: Any, **__: Any) -> Any:
         raise OSError("the database is away")
