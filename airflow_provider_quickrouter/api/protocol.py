@@ -65,7 +65,7 @@ class Answer:
 
     def without(self, secret: str) -> Answer:
         """Return this answer with ``***`` where its body has the key (see ``APIError.without``)."""
-        if len(secret) < SHORTEST_SECRET:
+        if len(secret) < SHORTEST_SECRET or secret.encode() not in self.body:
             return self
         return replace(self, body=self.body.replace(secret.encode(), b"***"))
 

@@ -170,6 +170,9 @@ def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
 
 
 async def _aread(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    if length is not None and length < MAX_BODY and "Content-Encoding" not in response.headers:
+        return await response.read()
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
         body += chunk
