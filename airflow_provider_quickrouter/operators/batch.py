@@ -154,6 +154,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def _check_wanted(self) -> None:
         if not self.still_wanted():
+            self.on_kill()  # for what was accepted since
             raise AirflowException("This task was killed; a later try goes on with its batch.")
 
     def _opened(self, context: Context) -> tuple[Record, Lines]:
