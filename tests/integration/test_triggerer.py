@@ -74,7 +74,8 @@ def test_many_waits_take_no_worker_and_leave_what_a_worker_would(
     waits = sorted(name for name in processes if name.startswith("wait_"))
     assert len(waits) >= 10
     assert sum(processes[name] for name in [*waits, "pushes_nothing"]) == 0
-    assert (processes["submit"], processes["begun_by_worker"]) == (1, 2)
+    assert processes["submit"] == 1
+    assert processes["begun_by_worker"] >= 2
 
     xcoms = airflow.xcoms(dag_id, run_id)
     assert xcoms["wait_0", -1] == xcoms["begun_by_worker", -1]

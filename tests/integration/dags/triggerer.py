@@ -1,6 +1,7 @@
 """Waits that begin or end in the triggerer, beside waits for the same predictions that do not."""
 
 import os
+from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, task
 
@@ -13,6 +14,7 @@ WAITS = int(os.environ.get("WAITS_IN_TRIGGERER", "10"))
 LONG = {"processing": 15}
 """Long enough for Airflow's scheduler to see that a worker has deferred before the wait is over."""
 
+SOON_AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=5)}
 WITHOUT_WORKER = {"start_from_trigger": True}
 BEGUN_BY_WORKER = {"deferrable": True}
 
@@ -38,12 +40,12 @@ def submit_one(faults: dict) -> str:
 
 def wait(task_id, prediction_id, **arguments):
     return QuickRouterPredictionSensor(
-        task_id=task_id, prediction_id=prediction_id, **{"retries": 2, **arguments}
+        task_id=task_id, prediction_id=prediction_id, **SOON_AGAIN | arguments
     )
 
 
 with DAG("waits_in_triggerer", schedule=None) as many:
-    ids = submit({f"picture_{number}": {"processing": 5} for number in range(WAITS)})
+    ids = submit({f"picture_{number}": LONG for number in range(WAITS)})
     waits = [
         wait(f"wait_{number}", ids[f"picture_{number}"], **WITHOUT_WORKER)
         for number in range(WAITS)
