@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import Any
@@ -75,7 +75,7 @@ def stop(make_hook: Callable[[], QuickRouterHook], prediction_id: str, ti: Any, 
     """
 
     def work() -> bool:
-        if ti is not None and _within(WORKER_QUESTION, lambda: _goes_on(ti), log, UNKNOWN):
+        if _taken_up(ti, log):
             log.info(LEFT, prediction_id)
         else:
             tell(log, prediction_id, stop_prediction(make_hook(), prediction_id))
@@ -85,14 +85,8 @@ def stop(make_hook: Callable[[], QuickRouterHook], prediction_id: str, ti: Any, 
 
 
 async def astop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) -> None:
-    """Do what :func:`stop` does in the triggerer, in 9 s at most, however often it is cancelled.
-
-    Airflow cancels a trigger again each second, also while its ``on_kill`` runs.
-    """
-    work = asyncio.create_task(_stop(hook, prediction_id, ti, log))
-    while not work.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(work)
+    """Do what :func:`stop` does in the triggerer, in 9 s at most, however often it is cancelled."""
+    await _to_its_end(_stop(hook, prediction_id, ti, log))
 
 
 async def _stop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) -> None:
@@ -113,7 +107,7 @@ def stop_many(
     until = time.monotonic() + WORKER_BUDGET - TO_TELL
 
     def work() -> bool:
-        if ti is not None and _within(WORKER_QUESTION, lambda: _goes_on(ti), log, UNKNOWN):
+        if _taken_up(ti, log):
             log.info(ALL_LEFT, len(prediction_ids))
         else:
             left = until - time.monotonic()
@@ -134,10 +128,7 @@ async def astop_many(
         else:
             await _stop_many(hook, prediction_ids, TRIGGERER_LIMIT, log)
 
-    task = asyncio.create_task(work())
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
+    await _to_its_end(work())
 
 
 async def _stop_many(
@@ -160,6 +151,22 @@ async def _stop_many(
 def at_execution_timeout() -> bool:
     """Whether Airflow is just handling this task's ``execution_timeout``."""
     return isinstance(sys.exception(), AirflowTaskTimeout)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work in a task of its own, which goes on whoever is cancelled here.
+
+    Airflow cancels a trigger again each second, also while its ``on_kill`` runs.
+    """
+    task = asyncio.create_task(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+
+
+def _taken_up(ti: Any, log: Any) -> bool:
+    """Whether a later try goes on with what this task instance has made."""
+    return ti is not None and _within(WORKER_QUESTION, lambda: _goes_on(ti), log, UNKNOWN)
 
 
 async def _agoes_on(ti: Any, log: Any) -> bool:
