@@ -36,6 +36,7 @@ class Sweep:
     """One reading of the list, from the newest prediction on.
 
     :ivar wanted: ids that were about to be due and have not been found yet.
+    :ivar in_vain: none of the waits was found yet.
     :ivar asking: a page is on its way, since ``asked_at``.
     """
 
@@ -43,26 +44,19 @@ class Sweep:
     cursor: str | None = None
     asking: bool = False
     asked_at: float = -math.inf
-    _found: int = 0
+    in_vain: bool = True
     _fruitless: int = 0
-    _found_before: int = 0
 
     def found(self, prediction_id: str) -> None:
         """Count a wait that is on the page."""
-        self._found += 1
+        self.in_vain, self._fruitless = False, -1
         self.wanted.discard(prediction_id)
 
     def goes_on(self, cursor: str | None) -> bool:
         """Take in the end of a page, and tell whether the next one is worth reading."""
         self.asking, self.cursor = False, cursor
-        self._fruitless = 0 if self._found > self._found_before else self._fruitless + 1
-        self._found_before = self._found
+        self._fruitless += 1
         return bool(cursor and self.wanted and self._fruitless < FRUITLESS)
-
-    @property
-    def in_vain(self) -> bool:
-        """Whether none of the waits was found."""
-        return not self._found
 
 
 @dataclass
