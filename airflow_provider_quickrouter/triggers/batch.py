@@ -20,8 +20,7 @@ from airflow_provider_quickrouter.api.outcome import PAYLOAD_VERSION
 from airflow_provider_quickrouter.record import Record
 from airflow_provider_quickrouter.triggers.gathering import Gathering
 from airflow_provider_quickrouter.triggers.journal import Journal
-from airflow_provider_quickrouter.triggers.kept_hook import make_hook
-from airflow_provider_quickrouter.triggers.poller import shared_poller
+from airflow_provider_quickrouter.triggers.poller import Poller, shared_poller, spare_hook
 
 
 class QuickRouterBatchTrigger(BaseTrigger):
@@ -57,6 +56,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         self.quickrouter_conn_id = quickrouter_conn_id
         self.cancel_on_kill = cancel_on_kill
         self._lines: Lines | None = None
+        self._poller: Poller | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that survives a change of process."""
@@ -90,7 +90,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         from airflow_provider_quickrouter.hooks.stopping import astop_many
 
         ids = [str(self._lines.ids[index]) for index in self._lines.those(State.RUNNING)]
-        hook = await sync_to_async(make_hook)(self.quickrouter_conn_id)
+        hook = await spare_hook(self._poller, self.quickrouter_conn_id)
         await astop_many(hook, ids, self.task_instance, self.log)
 
     async def _gather(self) -> dict[str, int]:
@@ -99,6 +99,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         journal = Journal(record, self._lines)
         try:
             async with shared_poller(self.quickrouter_conn_id) as poller:
+                self._poller = poller
                 gathering = Gathering(journal, poller, self.deadline, self.log)
                 async with gathering.telling():
                     await gathering.all_running()

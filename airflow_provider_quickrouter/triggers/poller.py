@@ -16,6 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from asgiref.sync import sync_to_async
+
 from airflow_provider_quickrouter.api.agenda import Agenda
 from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import (
@@ -37,7 +39,7 @@ from airflow_provider_quickrouter.api.protocol import (
     plainly_still,
 )
 from airflow_provider_quickrouter.api.sweep import Sweep
-from airflow_provider_quickrouter.triggers.kept_hook import KeptHook
+from airflow_provider_quickrouter.triggers.kept_hook import KeptHook, make_hook
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
@@ -76,6 +78,13 @@ async def shared_poller(quickrouter_conn_id: str) -> AsyncIterator[Poller]:
         if not poller.users:
             del pollers[quickrouter_conn_id]
             await poller.close()
+
+
+async def spare_hook(poller: Poller | None, quickrouter_conn_id: str) -> QuickRouterHook:
+    """Make a hook with a session of its own; what the poller has read is not read again."""
+    if poller:
+        return poller.hook.sibling()
+    return await sync_to_async(make_hook)(quickrouter_conn_id)
 
 
 class Poller:

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.learning import Course
@@ -29,11 +28,11 @@ from airflow_provider_quickrouter.api.stopping import (
     not_canceled,
 )
 from airflow_provider_quickrouter.triggers.ending import event_of
-from airflow_provider_quickrouter.triggers.kept_hook import make_hook
 from airflow_provider_quickrouter.triggers.poller import (
     HISTORIES,
     Poller,
     shared_poller,
+    spare_hook,
 )
 
 if TYPE_CHECKING:
@@ -124,14 +123,8 @@ class QuickRouterPredictionTrigger(BaseTrigger):
 
             # If a later try takes the prediction up, only the end of the task is a reason.
             ti = None if CLEAR in self.cancel_on else self.task_instance
-            hook = await self._spare_hook()
+            hook = await spare_hook(self._poller, self.quickrouter_conn_id)
             await astop(hook, self.prediction_id, ti, self.log)
-
-    async def _spare_hook(self) -> QuickRouterHook:
-        """Make a hook with a session of its own; the connection is not read a second time."""
-        if self._poller:
-            return self._poller.hook.sibling()
-        return await sync_to_async(make_hook)(self.quickrouter_conn_id)
 
     async def _stopped(self, hook: QuickRouterHook, outcome: Outcome) -> Outcome:
         """Cancel a prediction whose time is up, if that is this task's business."""
