@@ -9,6 +9,9 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 MANIFEST_KEY = "prediction"
 """XCom key of the manifest, see ``Prediction.manifest``."""
 
+FILES_KEY = "files"
+"""XCom key of what was stored of an output, see ``api.files.StoredFile``."""
+
 
 class QuickRouterPredictionLink(BaseOperatorLink):
     """Button to the prediction, on the page of each task that knows its id."""
