@@ -28,6 +28,10 @@ from airflow_provider_quickrouter.api.small import (
 RETENTION = timedelta(hours=1)
 """How long the API keeps input, output, logs and files after a prediction has ended."""
 
+_PRINTED_SEED = re.compile(r"(?i)\bseed\b[^\d\n-]{0,12}(-?\d{1,19})\b")
+_LOOKED_AT = 4_096
+"""Characters of a log's beginning in which a model says with which seed it works."""
+
 
 class PredictionStatus(StrEnum):
     """Replicate's states, and ``UNKNOWN`` for a word that nobody has told us of."""
@@ -83,6 +87,8 @@ class Prediction:
     :ivar error: readable text, "" if there is none.
     :ivar logs: what the model printed, progress bars included.
     :ivar data_removed: the API has deleted input, output and files.
+    :ivar seed: that of the input, or the one that the model chose and printed; with it the same
+        input makes the same picture again.
     """
 
     id: str
@@ -98,6 +104,7 @@ class Prediction:
     completed_at: datetime | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data_removed: bool = False
+    seed: int | None = None
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Prediction:
@@ -117,6 +124,7 @@ class Prediction:
             completed_at=_time(body.get("completed_at")),
             metrics=metrics if isinstance(metrics, dict) else {},
             data_removed=body.get("data_removed") is True,
+            seed=_seed(body),
         )
 
     @classmethod
@@ -179,6 +187,7 @@ class Prediction:
             "expires_at": _iso(self.expires_at),
             "metrics": self._metrics_for_xcom(),
             "url": url,
+            "seed": self.seed,
         }
 
     def _metrics_for_xcom(self) -> dict[str, Any]:
@@ -200,6 +209,15 @@ def _text(value: object) -> str:
 
 def _word(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _seed(body: Mapping[str, Any]) -> int | None:
+    given = body.get("input")
+    seed = body.get("seed", given.get("seed") if isinstance(given, dict) else None)
+    if isinstance(seed, int) and not isinstance(seed, bool):
+        return seed if abs(seed) < 2**64 else None
+    printed = _PRINTED_SEED.search(_text(body.get("logs"))[:_LOOKED_AT])
+    return int(printed[1]) if printed else None
 
 
 def _time(value: object) -> datetime | None:

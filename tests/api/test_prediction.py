@@ -15,7 +15,7 @@ ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
 LINK = "https://api.quickrouter.ai/replicate/v1/predictions/" + ID
 MANIFEST_KEYS = [
     *("id", "status", "output", "error", "model", "version"),
-    *("created_at", "started_at", "completed_at", "expires_at", "metrics", "url"),
+    *("created_at", "started_at", "completed_at", "expires_at", "metrics", "url", "seed"),
 ]
 IMAGE = "https://replicate.delivery/xezq/abc/out-0.png"
 
@@ -140,6 +140,28 @@ def test_odd_metrics_are_kept_or_ignored() -> None:
 
 def test_unknown_keys_are_ignored() -> None:
     assert prediction(status="starting", deadline="x", stream={"a": 1}, zzz=None).id == ID
+
+
+@pytest.mark.parametrize(
+    ("body", "seed"),
+    [
+        ({"input": {"seed": 7}, "logs": "Using seed: 8"}, 7),
+        ({"input": {"prompt": "a forest"}, "logs": "Using seed: 48213\n 10%|"}, 48213),
+        ({"input": {"seed": None}, "logs": "Random seed set to 3"}, 3),
+        ({"logs": "seed=-5"}, -5),
+        ({"seed": 0, "logs": "Using seed: 9"}, 0),
+        ({"input": {"seed": True}}, None),
+        ({"input": {"seed": 10**400}}, None),
+        ({"input": "text", "logs": "no such word 12"}, None),
+        ({}, None),
+    ],
+)
+def test_the_seed_is_that_of_the_input_or_the_one_that_the_model_printed(
+    body: dict[str, Any], seed: int | None
+) -> None:
+    seen = prediction(**body)
+    assert seen.seed == seed
+    assert Prediction.from_json(seen.manifest(LINK)).seed == seed
 
 
 def test_the_manifest_has_its_keys_and_expires_one_hour_after_the_end() -> None:
