@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
+from airflow_provider_quickrouter import metrics
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
 from airflow_provider_quickrouter.api.limits import airflows_limit
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
@@ -151,6 +152,7 @@ class PredictionTask:
         """
         if outcome.prediction:
             self._publish(context, outcome.prediction)
+        metrics.ended(outcome, time.time())
         if error := outcome.exception():
             raise error.for_good() if for_good else error
         tell_success(self.log, outcome)

@@ -123,9 +123,7 @@ def dated(
     error: UncertainCreateError, request: Request, begun_at: float, until: float
 ) -> UncertainCreateError:
     """Add to the error what a person looks for in the console. Times are epoch seconds."""
-    body = request.body or {}
-    model = body.get("version") or request.path.removeprefix("models/").removesuffix("/predictions")
-    sought = f"look for {model} created from {_time(begun_at)} to {_time(until)}"
+    sought = f"look for {request.reference} created from {_time(begun_at)} to {_time(until)}"
     found = UncertainCreateError(
         f"{error.message}; {sought}", status=error.status, request_id=error.request_id
     )

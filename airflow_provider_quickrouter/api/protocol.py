@@ -54,6 +54,12 @@ class Request:
         """Whether this request costs money when accepted."""
         return self.method == "POST" and self.path.endswith("predictions")
 
+    @property
+    def reference(self) -> str:
+        """The version or model that a create asks for."""
+        version = (self.body or {}).get("version")
+        return version or self.path.removeprefix("models/").removesuffix("/predictions")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from airflow_provider_quickrouter import metrics
 from airflow_provider_quickrouter.api.attempt import (
     Attempt,
     Step,
@@ -136,6 +137,8 @@ class Durable:
         self.prediction_id = prediction.id
         self._keep()
         self._own(prediction.id)
+        with self._paid_for("its count"):
+            metrics.submitted(request.reference)
         self.log.info("Submitted prediction %s", prediction.id)
         return prediction, attempt.begun_at
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_quickrouter import metrics
 from airflow_provider_quickrouter.api.attempt import fingerprint, lost_by_an_earlier_try
 from airflow_provider_quickrouter.api.batch import REFUSED, UNCERTAIN, End
 from airflow_provider_quickrouter.api.budget import Budget
@@ -168,6 +169,7 @@ class Submitting:
         async with self._sends:
             prediction = await self._send(request)
         await self._journal.put({"i": index, "id": prediction.id})
+        await asyncio.to_thread(metrics.submitted, request.reference)
 
     async def _send(self, request: Request) -> Prediction:
         from airflow_provider_quickrouter.hooks.creating import create_once

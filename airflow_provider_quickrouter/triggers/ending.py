@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_provider_quickrouter import metrics
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.links import LEFT, xcoms_of
 
@@ -36,6 +39,7 @@ async def event_of(
         xcoms = {}
     if not (EVENT_LEAVES_XCOMS or await _left(trigger, xcoms)):
         return TriggerEvent(payload)
+    await asyncio.to_thread(metrics.ended, outcome, time.time())
     tell_success(trigger.log, outcome)
     return TaskSuccessEvent(xcoms=xcoms if EVENT_LEAVES_XCOMS else None)
 

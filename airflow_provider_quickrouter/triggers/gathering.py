@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_quickrouter import metrics
 from airflow_provider_quickrouter.api.batch import End, Pulse, Tally
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.learning import Course
@@ -90,6 +91,7 @@ class Gathering:
         outcome = await self.poller.outcome(self._watch(index), _unsaid)
         if outcome.timed_out:
             outcome = await self._stopped(outcome)
+        await asyncio.to_thread(metrics.ended, outcome, time.time())
         await self.ended(index, End.of(index, outcome))
 
     async def ended(self, index: int, end: End) -> None:
