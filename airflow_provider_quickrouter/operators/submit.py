@@ -1,0 +1,117 @@
+"""The operator that submits one prediction and leaves the waiting to others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
+
+from airflow_provider_quickrouter.api.inputs import as_dict
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.protocol import Request, create
+from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.links import QuickRouterPredictionLink
+from airflow_provider_quickrouter.operators.arguments import (
+    check_choice,
+    check_create,
+    is_template,
+)
+from airflow_provider_quickrouter.operators.durable import Durable
+from airflow_provider_quickrouter.task import PredictionTask
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
+    """Submit one prediction and return its id at once.
+
+    XCom: ``return_value`` is the id, ``prediction`` the manifest. The prediction costs money
+    once it is accepted.
+
+    A retry, on Airflow 3.3 and later, takes up the prediction of the try before if it runs or
+    has succeeded, and submits anew if it ended badly, is gone, or if the input has changed. So
+    does a person's clear, except of a task that had succeeded: that submits anew. Before 3.3 a
+    retry submits anew; it happens only after errors that accepted nothing, or a lost worker.
+
+    :param input: dict, or a model of ``api.models``; may hold templates at any depth. For a
+        known model it is checked, as far as it is constant, when the DAG is parsed.
+    :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
+    :param model: ``owner/name``, for models that are called by name.
+    :param cancel_after: seconds or timedelta, at least 5 s, after which the server itself ends
+        the prediction, as a net against forgotten ones. None sets no limit.
+    :param on_uncertain: after a create whose answer was lost, so that the prediction may run and
+        be billed: ``fail`` without a retry, so that a person decides, or let a retry ``resubmit``.
+    :param durable: remember the prediction in ``task_state_store`` (Airflow 3.3 and later).
+    :param cancel_on_kill: cancel the prediction when a person marks the running task; not when
+        another try takes it up.
+    :param quickrouter_conn_id: connection of type ``quickrouter``.
+    """
+
+    template_fields: Sequence[str] = ("input", "version", "model")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"input": "json"}
+    operator_extra_links = (QuickRouterPredictionLink(),)
+    ui_color = "#f3e8ff"
+
+    def __init__(
+        self,
+        *,
+        input: Any,
+        version: str | None = None,
+        model: str | None = None,
+        cancel_after: float | timedelta | None = None,
+        on_uncertain: Literal["fail", "resubmit"] = "fail",
+        durable: bool = True,
+        cancel_on_kill: bool = True,
+        quickrouter_conn_id: str = "quickrouter_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
+            self.input = input if is_template(input) else as_dict(input)
+            check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
+            check_create(self.input, version, model, cancel_after)
+        self.version = version
+        self.model = model
+        self.cancel_after: Any = cancel_after
+        self.on_uncertain = on_uncertain
+        self.durable = durable
+        self.cancel_on_kill = cancel_on_kill
+        self.quickrouter_conn_id = quickrouter_conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Create the prediction, or take up that of an earlier try; return its id."""
+        memory = self._remembered(context)
+        try:
+            with airflow_errors(anew=True):
+                self._obtain(context, memory)
+                memory.succeeded()
+                return memory.prediction_id
+        except AirflowTaskTimeout as late:
+            with airflow_errors(anew=True):
+                memory.check_paid(late)
+        return memory.prediction_id
+
+    def _obtain(self, context: Context, memory: Durable) -> tuple[Prediction, float]:
+        """Return the task's prediction and since when its time counts; leave its manifest."""
+        prediction, since = memory.obtain(self._request(), cancel_other=self.cancel_on_kill)
+        try:
+            self._publish(context, prediction)
+        except Exception:
+            # It is paid for: nothing may lead to a retry now, which could pay again.
+            self.log.exception("The manifest of prediction %s was not stored", prediction.id)
+        return prediction, since
+
+    def _remembered(self, context: Context) -> Durable:
+        return Durable(
+            self, context, durable=self.durable, resubmit=self.on_uncertain == "resubmit"
+        )
+
+    def _request(self) -> Request:
+        limit = self._server_limit()
+        return create(self.input, version=self.version, model=self.model, cancel_after=limit)
+
+    def _server_limit(self) -> Any:
+        return self.cancel_after
