@@ -19,6 +19,9 @@
     │   ├── ConnectionLostError      timeout or reset after sending       (transient)
     │   └── UncertainCreateError     a create whose answer was lost
     ├── BatchFailed              too many predictions of a batch did not succeed
+    ├── FileError                a file of an output was not stored; the prediction is untouched
+    │   ├── FileRefused              not public, too large, a page, not what it says
+    │   └── FileUnavailable          trouble that outlasted the own retries (transient)
     └── PredictionError          the API answered well, the prediction did not end well
         ├── PredictionFailed         for a reason that would meet a new one as well
         │   ├── PredictionInterrupted    for a passing reason, or none    (a new one may succeed)
@@ -221,6 +224,30 @@ class BatchFailed(QuickRouterError):
     """
 
 
+class FileError(QuickRouterError):
+    """A file of an output was not stored. The prediction is untouched, and its output is there.
+
+    The text names the file without the query of its address, which may be a signature.
+    """
+
+
+class FileRefused(FileError):
+    """The file itself, or where it lies, will not do: a retry meets the same.
+
+    Its address is not public or redirects to one that is not, it is too large, it is a page
+    instead of a file, or its bytes are not what they are said to be.
+    """
+
+
+class FileUnavailable(FileError):
+    """The file could not be fetched or stored for a passing reason. A retry goes on with it.
+
+    What was stored already is not fetched again.
+    """
+
+    transient = True
+
+
 class PredictionError(QuickRouterError):
     """The prediction ended otherwise than with an output; asking again cannot change that."""
 
@@ -271,10 +298,13 @@ class PredictionStartTimeout(PredictionTimeout):
     passing = True
 
 
+_FILE_ERRORS = (FileRefused, FileUnavailable)
+
+
 def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:
     """Rebuild an error from ``to_payload``. A type or field that is not known is tolerated."""
     message = str(payload.get("message") or "the error's text was lost")
-    for local in (InvalidInputError, InvalidConnectionError, BatchFailed):
+    for local in (InvalidInputError, InvalidConnectionError, BatchFailed, *_FILE_ERRORS):
         if payload.get("type") == local.__name__:
             return local(message)
     known = {kind.__name__: kind for kind in APIError.__subclasses__()}

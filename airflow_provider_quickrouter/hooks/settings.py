@@ -44,6 +44,7 @@ class Settings:
     :ivar cert: path of a client certificate, or paths of certificate and key.
     :ivar console_url: address of a prediction for people, with ``{id}``.
     :ivar requests_per_minute: how often a triggerer may ask, at most; 0 means no limit.
+    :ivar allow_private_addresses: files of an output may lie at addresses that are not public.
     """
 
     base_url: str
@@ -56,6 +57,7 @@ class Settings:
     trust_env: bool = True
     console_url: str | None = None
     requests_per_minute: float = DEFAULT_PER_MINUTE
+    allow_private_addresses: bool = False
 
     @classmethod
     def of(cls, connection: Any) -> Settings:
@@ -79,6 +81,9 @@ class Settings:
             trust_env=_flag("trust_env", extra.get("trust_env", True)),
             console_url=_console_url(extra.get("console_url")),
             requests_per_minute=_rate(extra.get("requests_per_minute", DEFAULT_PER_MINUTE)),
+            allow_private_addresses=_flag(
+                "allow_private_addresses", extra.get("allow_private_addresses", False)
+            ),
         )
 
     def url(self, request: Request) -> str:

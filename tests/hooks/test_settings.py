@@ -100,6 +100,12 @@ def test_a_rate_is_half_of_replicates_unless_another_one_or_none_is_set() -> Non
     assert settings({"requests_per_minute": 0}).requests_per_minute == 0
 
 
+def test_files_lie_at_public_addresses_unless_others_are_allowed() -> None:
+    assert settings().allow_private_addresses is False
+    assert settings({"allow_private_addresses": "true"}).allow_private_addresses is True
+    assert settings({"allow_private_addresses": False}).allow_private_addresses is False
+
+
 def test_the_console_url_shows_a_prediction_to_people() -> None:
     read = settings({"console_url": "https://console.example/p/{id}?tab=1"})
     assert read.prediction_url(ID) == f"https://console.example/p/{ID}?tab=1"
@@ -132,6 +138,8 @@ def test_the_console_url_shows_a_prediction_to_people() -> None:
         ({}, {"cert": "/nowhere.pem"}, "extra.cert: '/nowhere.pem' is no file on this machine"),
         ({}, {"verify": "/nowhere.pem"}, "extra.verify: '/nowhere.pem' is no file"),
         ({}, {"trust_env": "maybe"}, "extra.trust_env: 'maybe' is neither true nor false"),
+        ({}, {"allow_private_addresses": "maybe"}, "extra.allow_private_addresses: 'maybe'"),
+        ({}, {"allow_private_address": True}, "did you mean 'allow_private_addresses'?"),
         ({}, {"path_prefix": "/v1?key=x"}, "extra.path_prefix"),
         ({}, {"path_prefix": "/../v1"}, "extra.path_prefix"),
         ({"host": "http://[bad"}, {}, "host: must be the gateway's base URL"),

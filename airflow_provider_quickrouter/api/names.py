@@ -1,0 +1,111 @@
+"""Names of stored files: made from a template, and never leading out of their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from string import Formatter
+from typing import Any
+
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+
+DEFAULT_NAME = "{prediction_id}/{n}.{ext}"
+FIELDS = ("prediction_id", "n", "ext", "sha256")
+TELLING = frozenset({"n", "sha256"})
+"""Fields that tell the files of one output apart."""
+
+MAX_PARTS = 16
+"""Folders and file of one name."""
+
+MAX_PART = 160
+"""Bytes of one part of a name; file systems take 255, of which a temporary name needs some."""
+
+_SPEC = re.compile(r"0?[1-9]?d?")
+_ODD = re.compile(r"[^\w.=@+ -]")
+_REMEDY = f"Give a relative path such as {DEFAULT_NAME!r}."
+
+
+def check_name(template: Any) -> str:
+    """Return the template of a name if files can be called by it.
+
+    :raises InvalidInputError: says what is wrong and what to write instead.
+    """
+    if not isinstance(template, str) or not template:
+        raise InvalidInputError(f"name: {template!r} is no text. {_REMEDY}")
+    if "\\" in template or any(not char.isprintable() for char in template):
+        raise InvalidInputError(
+            f"name: {template!r} has a backslash or a control character. {_REMEDY}"
+        )
+    _fields(template)
+    parts = template.split("/")
+    if len(parts) > MAX_PARTS or any(part.strip() == "" or part[0] == "." for part in parts):
+        raise InvalidInputError(
+            f"name: {template!r} has more than {MAX_PARTS} parts, or one that is empty or begins "
+            f"with a dot. {_REMEDY}"
+        )
+    return template
+
+
+def check_distinct(template: str, count: int) -> None:
+    """Refuse a template that would call several files of one output by the same name.
+
+    :raises InvalidInputError: names the remedy.
+    """
+    if count > 1 and not TELLING & set(_fields(template)):
+        raise InvalidInputError(
+            f"name: {template!r} would call {count} files by one name; add {{n}}, the number of "
+            "the file, from 0."
+        )
+
+
+def file_name(template: str, *, prediction_id: str, n: int, ext: str, sha256: str) -> str:
+    """Name one file: relative, with ``/``, each part safe and bounded.
+
+    :param template: as :func:`check_name` takes it.
+    :raises InvalidInputError: the template cannot be used.
+    """
+    values = {
+        "prediction_id": safe_name(prediction_id),
+        "ext": safe_name(ext),
+        "sha256": safe_name(sha256),
+    }
+    whole = check_name(template).format(**values, n=n)
+    return "/".join(_part(part) for part in whole.split("/"))
+
+
+def _fields(template: str) -> list[str]:
+    """Return the fields of a template, each a plain name; only ``n`` may have a width."""
+    try:
+        parsed = [piece[1:] for piece in Formatter().parse(template) if piece[1] is not None]
+    except ValueError:
+        raise InvalidInputError(f"name: {template!r} has an odd brace. {_REMEDY}") from None
+    for name, spec, conversion in parsed:
+        good = name in FIELDS and not conversion and (not spec or name == "n")
+        if not good or not _SPEC.fullmatch(spec or ""):
+            known = ", ".join(f"{{{known}}}" for known in FIELDS)
+            raise InvalidInputError(
+                f"name: {{{name}}} in {template!r} is no field; there are {known}, and {{n:03}} "
+                "for three digits."
+            )
+    return [str(name) for name, _, _ in parsed]
+
+
+def safe_name(value: str) -> str:
+    """Return a value from outside so that it can be a part of a name, and none above it."""
+    return _ODD.sub("_", value[:MAX_PART].replace("/", "_"))
+
+
+def _part(part: str) -> str:
+    """Make one part safe: no folder above, nothing hidden, nothing that a storage reads."""
+    plain = _ODD.sub("_", part).strip(" ")
+    plain = re.sub(r"^\.+", "_", plain) or "_"
+    return plain if len(plain.encode()) <= MAX_PART else _cut(plain)
+
+
+def _cut(part: str) -> str:
+    """Shorten a part; a digest of the whole keeps different ones different."""
+    stem, dot, ext = part.rpartition(".")
+    ending = f".{ext}" if dot and len(ext.encode()) <= 16 else ""
+    digest = hashlib.sha256(part.encode()).hexdigest()[:12]
+    kept = (stem if ending else part).encode()[: MAX_PART - 32]
+    return f"{kept.decode(errors='ignore')}-{digest}{ending}"

@@ -1,0 +1,161 @@
+"""One file of an output comes to this machine: again and again, as long as that may help."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from airflow_provider_quickrouter.api.addresses import shown
+from airflow_provider_quickrouter.api.dimensions import Size, dimensions
+from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable
+from airflow_provider_quickrouter.api.fetching import Owner, Trouble, pause_before, read_status
+from airflow_provider_quickrouter.api.files import Source, decode, too_large
+from airflow_provider_quickrouter.api.media import HEAD, Kind, kind_of
+from airflow_provider_quickrouter.storage.client import Client
+
+_CHUNK = 2**20
+_WRONG = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file on this machine, and what it is."""
+
+    local: Path
+    size: int
+    sha256: str
+    kind: Kind
+    pixels: Size | None
+
+
+class Sink:
+    """Takes a file in pieces: writes, counts and digests them. Blocks.
+
+    :raises FileRefused: the file has more than ``max_bytes``.
+    :raises FileUnavailable: this machine's disk does not take it.
+    """
+
+    def __init__(self, local: Path, max_bytes: int) -> None:
+        self._local, self._max_bytes = local, max_bytes
+        self._digest = hashlib.sha256()
+        self._head = bytearray()
+        self._file: Any = None
+        self._closed = False
+        # A canceled task leaves the thread that takes a piece, and closes in another one.
+        self._lock = threading.Lock()
+        self.size = 0
+
+    def take(self, chunk: bytes) -> None:
+        """Write the next piece."""
+        self.size += len(chunk)
+        if self.size > self._max_bytes:
+            raise too_large(self.size, self._max_bytes)
+        self._digest.update(chunk)
+        self._head += chunk[: HEAD - len(self._head)]
+        try:
+            with self._lock:
+                self._write(chunk)
+        except OSError as error:
+            raise FileUnavailable(f"this machine's disk does not take it ({error})") from error
+
+    def close(self) -> None:
+        """Close the file; what comes later is dropped."""
+        with self._lock:
+            self._closed = True
+            if self._file:
+                self._file.close()
+
+    def _write(self, chunk: bytes) -> None:
+        if not self._closed:
+            self._file = self._file or self._local.open("wb")
+            self._file.write(chunk)
+
+    def fetched(self, declared: str) -> Fetched:
+        """Tell what came.
+
+        :raises FileRefused: it is not what it should be.
+        """
+        head = bytes(self._head)
+        kind = kind_of(declared, head)
+        pixels = dimensions(kind.content_type, head)
+        return Fetched(self._local, self.size, self._digest.hexdigest(), kind, pixels)
+
+
+class Downloader:
+    """Fetches files of one output. Its errors do not name the file.
+
+    :ivar received: bytes that came so far, of all files, for progress.
+    """
+
+    def __init__(self, client: Client, owner: Owner, max_bytes: int, log: Any) -> None:
+        self._client, self._owner = client, owner
+        self._max_bytes, self._log = max_bytes, log
+        self.received = 0
+
+    async def fetch(self, source: Source, local: Path) -> Fetched:
+        """Fetch one file; trouble is waited out for two minutes from its first appearance.
+
+        :raises FileError: it will not do, or the trouble lasts.
+        :raises PredictionExpired: its hour is over.
+        """
+        if source.inline:
+            return await asyncio.to_thread(self._unpack, source, local)
+        tries, began = 0, None
+        while isinstance(found := await self._try(source, local), Trouble):
+            tries, began = tries + 1, began or time.monotonic()
+            waited = time.monotonic() - began
+            pause = pause_before(found, tries, waited, self._owner, time.time())
+            self._log.info(
+                "File %d (%s): %s; again in %.3g s", source.n, shown(source.url), found.why, pause
+            )
+            await asyncio.sleep(pause)
+        return found
+
+    async def _try(self, source: Source, local: Path) -> Fetched | Trouble:
+        try:
+            async with self._client.get(source.url) as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                trouble = read_status(response.status, headers, time.time())
+                return trouble or await self._receive(response, local)
+        except _WRONG:
+            raise FileRefused("its address cannot be read") from None
+        except aiohttp.ClientConnectorCertificateError:
+            raise FileRefused(_NOT_TRUSTED) from None
+        except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
+            # By its class only: a text may hold a signed address, or a proxy's password.
+            return Trouble(f"the download broke off ({type(error).__name__})")
+
+    async def _receive(self, response: aiohttp.ClientResponse, local: Path) -> Fetched | Trouble:
+        if (response.content_length or 0) > self._max_bytes:
+            raise too_large(response.content_length or 0, self._max_bytes)
+        sink = Sink(local, self._max_bytes)
+        try:
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                self.received += len(chunk)
+                await asyncio.to_thread(sink.take, chunk)
+        finally:
+            await asyncio.to_thread(sink.close)
+        declared = response.headers.get("Content-Type", "")
+        return sink.fetched(declared) if sink.size else Trouble("the server sends an empty file")
+
+    def _unpack(self, source: Source, local: Path) -> Fetched:
+        declared, data = decode(source.url, self._max_bytes)
+        sink = Sink(local, self._max_bytes)
+        sink.take(data)
+        sink.close()
+        self.received += len(data)
+        return sink.fetched(declared)
+
+
+_NOT_TRUSTED = (
+    "the certificate of its server is not trusted; name a CA bundle that has its authority in the "
+    "connection's verify"
+)

@@ -1,0 +1,172 @@
+"""Keep the files of an output: fetch what is missing, several at once, and store it.
+
+Beside the files lies a small record, ``.quickrouter/<prediction id>.json``. What it names and
+still lies there unchanged is not fetched again, so a retry costs little, and works as well when
+the files at the API are gone by then. Two tries at once do the same work twice, and no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_quickrouter.api.errors import (
+    FileUnavailable,
+)
+from airflow_provider_quickrouter.api.fetching import Owner, expired
+from airflow_provider_quickrouter.api.files import (
+    DEFAULT_MAX_BYTES,
+    StoredFile,
+    check_whole,
+    find_files,
+)
+from airflow_provider_quickrouter.api.names import DEFAULT_NAME, check_distinct
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.small import LEFT_OUT
+from airflow_provider_quickrouter.storage.client import Client
+from airflow_provider_quickrouter.storage.job import AT_ONCE, Job
+from airflow_provider_quickrouter.storage.keeping import Keeper
+from airflow_provider_quickrouter.storage.target import Target
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+GRACE = 10.0
+"""Seconds that a killed task waits for what must be tidied up."""
+STOPPED = "Airflow stopped the task before all files were stored; a retry goes on with the rest."
+
+
+class Storing:
+    """Stores the files of outputs for one task.
+
+    :param hook: tells of proxies, CA bundle and addresses; it is asked for a prediction whose
+        output was too large for XCom.
+    :param path: the folder, as ``ObjectStoragePath`` takes it.
+    :param name: of each file below it, see ``api.names``.
+    :param max_bytes: of one file. Each is on this machine's disk while it is on its way.
+    """
+
+    def __init__(
+        self,
+        hook: QuickRouterHook,
+        log: Any,
+        *,
+        path: Any,
+        name: str = DEFAULT_NAME,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> None:
+        self._hook, self._log = hook, log
+        self._path, self._name, self._max_bytes = path, name, max_bytes
+        self._worker: _Worker | None = None
+        self._stopped = False
+
+    def store_prediction(self, prediction: Prediction) -> list[StoredFile]:
+        """Store the output of a prediction that succeeded. Blocks; the rest as :meth:`store`.
+
+        :raises QuickRouterError: it did not succeed.
+        """
+        if LEFT_OUT in str(prediction.output):
+            prediction = self._hook.get_prediction(prediction.id)
+        over = Outcome.of(prediction, time.time())
+        if over is None:
+            raise FileUnavailable(
+                f"Prediction {prediction.id} is still {prediction.status_word}: there is nothing "
+                "to store. Let a QuickRouterPredictionSensor wait for it before."
+            )
+        owner = Owner(prediction.id, prediction.expires_at)
+        if over.reason is Reason.EXPIRED:
+            return self._all_there(owner)
+        if error := over.exception():
+            raise error
+        return self.store(prediction.output, owner)
+
+    def store(self, output: Any, owner: Owner) -> list[StoredFile]:
+        """Store every file of an output, and return them in its order. Blocks.
+
+        What is stored already is left alone. A file's trouble is waited out for two minutes; the
+        files that are on their way then are still stored.
+
+        :raises InvalidInputError: path, name or output will not do.
+        :raises FileRefused: a file will not do; a retry meets the same.
+        :raises FileUnavailable: the trouble lasts; a retry goes on with what is missing.
+        :raises PredictionExpired: the files are gone.
+        """
+        check_whole(output)
+        sources = find_files(output)
+        if not sources:
+            self._log.warning("The output of %s names no file: nothing is stored", owner)
+            return []
+        check_distinct(self._name, len(sources))
+        keeper = self._keeper(owner, len(sources))
+        job = Job(keeper, sources, self._log)
+        self._log.info("Storing %d files of %s to %s", len(sources), owner, self._path)
+        # A killed task does not wait for ever for what still writes there.
+        with tempfile.TemporaryDirectory(
+            prefix="quickrouter-", ignore_cleanup_errors=True
+        ) as folder:
+            client = Client(self._hook, self._max_bytes, AT_ONCE)
+            return self._run(job.run(client, owner, self._max_bytes, Path(folder)))
+
+    def stop(self) -> None:
+        """Stop, from a signal's handler: nothing half written stays. Never raises."""
+        self._stopped = True
+        if self._worker:
+            self._worker.stop()
+
+    def _keeper(self, owner: Owner, total: int) -> Keeper:
+        return Keeper(Target(self._path), owner.prediction_id, self._name, total, self._log)
+
+    def _all_there(self, owner: Owner) -> list[StoredFile]:
+        """Return what an earlier try stored, now that the API has nothing any more."""
+        if found := self._keeper(owner, 0).all_there():
+            self._log.info("All %d files of %s were stored before", len(found), owner)
+            return found
+        raise expired(owner)
+
+    def _run(self, work: Coroutine[Any, Any, list[StoredFile]]) -> list[StoredFile]:
+        self._worker = worker = _Worker(work)
+        if self._stopped:
+            worker.stop()
+        try:
+            return worker.result()
+        except asyncio.CancelledError:
+            raise FileUnavailable(STOPPED) from None
+
+
+class _Worker:
+    """Runs a coroutine on a thread of its own.
+
+    On the main thread a signal's handler could raise (``execution_timeout``) within a callback of
+    the event loop, which would swallow that.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, list[StoredFile]]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(work)
+
+    def result(self) -> list[StoredFile]:
+        """Wait for the end; if a signal's handler raises meanwhile, tidy up first."""
+        pool = ThreadPoolExecutor(1, "quickrouter-storing")
+        future = pool.submit(self._main)
+        try:
+            return future.result()
+        finally:
+            self.stop()
+            wait([future], GRACE)
+            pool.shutdown(wait=False)
+
+    def stop(self) -> None:
+        """Cancel the work, unless it is over."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def _main(self) -> list[StoredFile]:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            return runner.get_loop().run_until_complete(self._task)

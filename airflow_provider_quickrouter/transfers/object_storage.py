@@ -1,0 +1,127 @@
+"""The operator that keeps the files of an output, which the API deletes after an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.fetching import Owner
+from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, digest_of, parsed
+from airflow_provider_quickrouter.api.names import DEFAULT_NAME, check_name
+from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.links import QuickRouterPredictionLink
+from airflow_provider_quickrouter.operators.arguments import is_template, positive
+from airflow_provider_quickrouter.task import PredictionTask
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_quickrouter.api.prediction import Prediction
+    from airflow_provider_quickrouter.storage.storing import Storing
+
+
+class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
+    """Store every file of an output, and return the paths, in the order of the output.
+
+    URLs and ``data:`` URIs are found in any nesting; other text is no file. Six files are fetched
+    at a time, each over the disk of this machine. Magic bytes, then the content type decide the
+    extension; an HTML page instead of a file is refused. A file comes under its name only when
+    it is whole.
+
+    XCom: ``return_value`` are the paths, ``files`` a list of ``path``, ``size`` (bytes),
+    ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known);
+    ``prediction`` the manifest, if ``prediction_id`` is given.
+
+    The API deletes files an hour after the prediction has ended: then the task fails for good, with
+    ``PredictionExpired``. Trouble with a file (5xx, 408, 429, a broken download) is waited out for
+    two minutes; then the task fails and a retry goes on with what is missing. What was stored and
+    still lies there unchanged is left alone; a small record under ``.quickrouter/`` in ``path``
+    tells. Neither a retry nor a kill touches the prediction, and a kill leaves no half file.
+
+    Addresses that are not public are refused, redirects to them as well, unless the connection's
+    extra has ``allow_private_addresses``. Neither key nor cookie is sent to where files lie.
+
+    :param path: folder, as ``ObjectStoragePath`` takes it: ``s3://conn_id@bucket/pictures``,
+        ``file:///data/pictures``.
+    :param prediction_id: the id that the submitting task returned, of a prediction that has
+        succeeded; or else
+    :param output: what a waiting task returned. ``data:`` URIs do not fit into XCom: for models
+        that answer with them give ``prediction_id``. ``{prediction_id}`` in ``name`` is a digest
+        of the output then.
+    :param name: of each file below ``path``: ``{prediction_id}``, ``{n}`` (number in the output,
+        from 0; ``{n:03}`` for three digits), ``{ext}``, ``{sha256}``, and folders.
+    :param max_bytes: of one file; a larger one fails the task.
+    :param quickrouter_conn_id: connection of type ``quickrouter``: proxies, CA bundle, timeouts.
+    """
+
+    template_fields: Sequence[str] = ("path", "prediction_id", "given_output", "name")
+    operator_extra_links = (QuickRouterPredictionLink(),)
+    ui_color = "#ddd6fe"
+
+    def __init__(
+        self,
+        *,
+        path: Any,
+        prediction_id: Any = None,
+        output: Any = None,
+        name: str = DEFAULT_NAME,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        quickrouter_conn_id: str = "quickrouter_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
+            _check(path, prediction_id, output)
+            if not is_template(name):
+                check_name(name)
+            self.max_bytes = int(positive("max_bytes", max_bytes))
+        self.path = path
+        self.prediction_id = prediction_id
+        self.given_output = output  # BaseOperator.output is the XCom of this task itself
+        self.name = name
+        self.quickrouter_conn_id = quickrouter_conn_id
+        self.cancel_on_kill = False  # the prediction is over; a kill only stops the storing
+
+    def execute(self, context: Context) -> list[str]:
+        """Store what is missing; return all paths."""
+        # Here, since its HTTP client takes half a second that no parsing of DAGs should pay.
+        from airflow_provider_quickrouter.storage.storing import Storing
+
+        with airflow_errors():
+            _check(self.path, self.prediction_id, self.given_output)
+            self._storing = Storing(
+                self.hook, self.log, path=self.path, name=self.name, max_bytes=self.max_bytes
+            )
+            prediction, files = self._store(context, self._storing)
+        self._tell_of(context, prediction, files)
+        return [file.path for file in files]
+
+    def _store(
+        self, context: Context, storing: Storing
+    ) -> tuple[Prediction | None, list[StoredFile]]:
+        if self.prediction_id is None:
+            output = _plain(self.given_output)
+            return None, storing.store(output, Owner(digest_of(output), known=False))
+        prediction = self.hook.get_prediction(self.prediction_id)
+        self._publish(context, prediction)
+        return prediction, storing.store_prediction(prediction)
+
+
+def _check(path: Any, prediction_id: Any, output: Any) -> None:
+    if not is_template(path) and not str(path).strip():
+        raise InvalidInputError("path: is empty; give a folder such as s3://conn_id@bucket/x.")
+    if (prediction_id is None) == (output is None):
+        raise InvalidInputError(
+            "Give exactly one of prediction_id= (of a prediction that has succeeded) and output= "
+            "(what a waiting task returned)."
+        )
+
+
+def _plain(output: Any) -> Any:
+    """Return as JSON what templates made text of, and XComs of mapped tasks that come singly."""
+    if isinstance(output, str | Mapping) or not isinstance(output, Iterable):
+        return parsed(output)
+    return list(output)

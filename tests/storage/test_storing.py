@@ -1,0 +1,234 @@
+"""Whole outputs come into storage: every file, once, whatever storage it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from airflow.sdk import ObjectStoragePath
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
+from pytest_httpserver import HTTPServer
+
+from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
+from airflow_provider_quickrouter.api.fetching import Owner
+from airflow_provider_quickrouter.api.inventory import FOLDER
+from airflow_provider_quickrouter.storage.storing import Storing
+from tests.storage.files import Log, data_uri, image, large_png, read, sha256
+
+OWNER = Owner("p1", datetime.now(UTC) + timedelta(hours=1))
+Make = Callable[..., Storing]
+MANY = 50
+
+
+def files_below(folder: str) -> list[str]:
+    """The names of all files there but the record."""
+    root = ObjectStoragePath(folder)
+    root.fs.invalidate_cache()
+    start = len(root.path.rstrip("/")) + 1
+    names = [str(path)[start:].lstrip("/") for path in root.fs.find(root.path)]
+    return sorted(name for name in names if not name.startswith(FOLDER))
+
+
+def test_fifty_files_of_a_megabyte_arrive_as_they_are(
+    folder: str, storing: Make, httpserver: HTTPServer, log: Log
+) -> None:
+    pictures = [large_png(n) for n in range(MANY)]
+    for n, picture in enumerate(pictures):
+        httpserver.expect_request(f"/{n}").respond_with_data(picture, content_type="image/png")
+    output = [httpserver.url_for(f"/{n}") for n in range(MANY)]
+    stored = storing(path=folder).store(output, OWNER)
+    assert [file.sha256 for file in stored] == [sha256(picture) for picture in pictures]
+    assert [sha256(read(file)) for file in stored] == [file.sha256 for file in stored]
+    assert [file.size for file in stored] == [2**20] * MANY
+    assert [(file.width, file.height) for file in stored] == [(8 + n, 8) for n in range(MANY)]
+    assert [file.path for file in stored] == [f"{folder}/p1/{n}.png" for n in range(MANY)]
+    assert files_below(folder) == sorted(f"p1/{n}.png" for n in range(MANY))
+    assert "Stored 50 files, 50.0 MiB" in log.infos[-1]
+
+
+def test_what_is_stored_is_left_alone_also_when_its_url_is_dead(
+    folder: str, storing: Make, httpserver: HTTPServer, log: Log
+) -> None:
+    httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
+    output = [httpserver.url_for("/a?signature=1"), data_uri(image("GIF"), "image/gif")]
+    first = storing(path=folder).store(output, OWNER)
+    place = ObjectStoragePath(first[0].path)
+    changed = place.fs.modified(place.path)
+    httpserver.clear()
+    again = storing(path=folder).store([httpserver.url_for("/a?signature=2"), output[1]], OWNER)
+    assert again == first
+    assert place.fs.modified(place.path) == changed
+    assert "2 of them were there already" in log.infos[-1]
+
+
+def test_a_partly_stored_output_goes_on_with_what_is_missing(
+    storing: Make, httpserver: HTTPServer
+) -> None:
+    good = httpserver.expect_oneshot_request("/good")
+    good.respond_with_data(image(), content_type="image/png")
+    httpserver.expect_oneshot_request("/late").respond_with_data(
+        "no", status=503, headers=[("Retry-After", "900")]
+    )
+    output = [httpserver.url_for("/good"), httpserver.url_for("/late")]
+    with pytest.raises(FileUnavailable) as failed:
+        storing().store(output, OWNER)
+    assert failed.value.retry_after == 900
+    httpserver.expect_oneshot_request("/late").respond_with_data(image(), content_type="image/png")
+    assert len(storing().store(output, OWNER)) == 2
+
+
+def test_a_stored_file_that_was_damaged_is_fetched_again(
+    storing: Make, httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
+    output = [httpserver.url_for("/a")]
+    storing().store(output, OWNER)
+    kept = tmp_path / "kept" / "p1" / "0.png"
+    for damage in (b"x" * kept.stat().st_size, b"x"):
+        kept.write_bytes(damage)
+        storing().store(output, OWNER)
+        assert kept.read_bytes() == image()
+
+
+def test_a_file_that_lies_there_already_is_not_written_though_the_record_is_lost(
+    storing: Make, httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
+    storing().store([httpserver.url_for("/a")], OWNER)
+    kept = tmp_path / "kept" / "p1" / "0.png"
+    before = kept.stat()
+    (tmp_path / "kept" / FOLDER / "p1.json").unlink()
+    storing().store([httpserver.url_for("/a")], OWNER)
+    assert (kept.stat().st_mtime_ns, kept.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"version": 1, "total": 1, "files": {"x": {"n": 0}}}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"version": 1, "total": 1e999, "files": {}}',
+    ],
+)
+def test_a_damaged_record_is_not_used(
+    damage: bytes, storing: Make, httpserver: HTTPServer, tmp_path: Path, log: Log
+) -> None:
+    httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
+    record = tmp_path / "kept" / FOLDER / "p1.json"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(damage)
+    storing().store([httpserver.url_for("/a")], OWNER)
+    assert (tmp_path / "kept" / "p1" / "0.png").read_bytes() == image()
+    assert bool(log.warnings) is bool(damage)
+
+
+def test_a_record_cannot_name_a_file_elsewhere(
+    storing: Make, httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
+    storing().store([httpserver.url_for("/a")], OWNER)
+    secret = tmp_path / "secret"
+    secret.write_bytes(image())
+    record = tmp_path / "kept" / FOLDER / "p1.json"
+    told = json.loads(record.read_text())
+    for entry in told["files"].values():
+        entry["path"] = f"file://{secret}"
+    record.write_text(json.dumps(told))
+    (stored,) = storing().store([httpserver.url_for("/a")], OWNER)
+    assert stored.path == f"file://{tmp_path}/kept/p1/0.png"
+
+
+def test_names_follow_the_template_and_magic_bytes_decide_the_extension(
+    storing: Make, httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    httpserver.expect_request("/a").respond_with_data(image("JPEG"), content_type="image/png")
+    output = {"deep": [[{"image": httpserver.url_for("/a")}], "a caption"]}
+    (stored,) = storing(name="{prediction_id}-{n:03}-{sha256}.{ext}").store(output, OWNER)
+    assert stored.path.endswith(f"/kept/p1-000-{sha256(image('JPEG'))}.jpg")
+    assert stored.content_type == "image/jpeg"
+
+
+def test_an_object_store_is_told_the_content_type(s3: str, storing: Make, tmp_path: Path) -> None:
+    (stored,) = storing(path=f"{s3}/{tmp_path.name}").store([data_uri(image("WEBP"), "")], OWNER)
+    place = ObjectStoragePath(stored.path)
+    assert place.fs.info(place.path)["ContentType"] == "image/webp"
+
+
+def test_a_plain_path_is_a_local_one(storing: Make, tmp_path: Path) -> None:
+    (stored,) = storing(path=f"{tmp_path}/plain/").store([data_uri(image())], OWNER)
+    assert (tmp_path / "plain" / "p1" / "0.png").read_bytes() == image() == read(stored)
+
+
+def test_an_address_with_letters_of_any_alphabet_is_fetched(
+    storing: Make, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/猫.png").respond_with_data(image(), content_type="image/png")
+    assert (
+        read(storing().store([f"http://127.0.0.1:{httpserver.port}/猫.png"], OWNER)[0]) == image()
+    )
+
+
+def test_a_few_files_have_a_line_each_and_many_do_not(storing: Make, log: Log) -> None:
+    storing().store([data_uri(image())] * 2, OWNER)
+    assert [line.partition(" to ")[0] for line in log.infos[:1]] == [
+        "Storing 2 files of prediction p1"
+    ]
+    assert sum("0.png (" in line and "31 x 17)" in line for line in log.infos) == 1
+    assert len(log.infos) == 4
+    log.infos.clear()
+    storing().store([data_uri(image())] * 11, OWNER)
+    assert len(log.infos) == 2
+
+
+def test_files_that_would_get_one_name_are_refused_before_anything_is_fetched(
+    storing: Make,
+) -> None:
+    with pytest.raises(InvalidInputError, match="add {n}"):
+        storing(name="{prediction_id}.{ext}").store(["https://x.test/1", "https://x.test/2"], OWNER)
+
+
+def test_an_output_without_files_stores_nothing_and_says_so(storing: Make, log: Log) -> None:
+    assert storing().store(["Once upon", " a time"], OWNER) == []
+    assert "names no file" in log.warnings[0]
+
+
+def test_a_failed_store_leaves_neither_a_half_file_nor_a_temporary_one(
+    memory: str, storing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*given: object, **more: object) -> None:
+        raise OSError("the storage is full")
+
+    monkeypatch.setattr(MemoryFileSystem, "mv", breaks)
+    with pytest.raises(FileUnavailable, match=r"the storage is full"):
+        storing(path=memory).store([data_uri(image())], OWNER)
+    assert MemoryFileSystem.store == {}
+
+
+def test_an_error_of_the_storage_that_nobody_knows_is_not_hidden(
+    memory: str, storing: Make, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    def breaks(*given: object, **more: object) -> None:
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", breaks)
+    with pytest.raises(RuntimeError, match="no credentials"):
+        storing(path=memory).store([data_uri(image())], OWNER)
+
+
+def test_a_folder_that_cannot_be_written_is_named(storing: Make, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file")
+    with pytest.raises(FileUnavailable, match=r"kept/p1/0\.png could not be read or written"):
+        storing().store([data_uri(image())], OWNER)
+
+
+@pytest.mark.parametrize("path", ["", "  ", "nosuchscheme://x"])
+def test_a_path_that_reaches_no_storage_is_refused(path: str, storing: Make) -> None:
+    with pytest.raises(InvalidInputError, match="path:"):
+        storing(path=path).store([data_uri(image())], OWNER)
