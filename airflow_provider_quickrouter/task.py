@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_quickrouter import metrics
-from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.limits import airflows_limit
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.stopping import tell
-from airflow_provider_quickrouter.links import publish
+from airflow_provider_quickrouter.links import FILES_KEY, publish
+from airflow_provider_quickrouter.outlets import tell_outlets
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_quickrouter.api.files import StoredFile
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+    from airflow_provider_quickrouter.storage.storing import Storing
 
 
 class PredictionTask:
@@ -36,11 +39,15 @@ class PredictionTask:
 
     quickrouter_conn_id: str
     cancel_on_kill: bool
+    output_path: Any = None
+    do_xcom_push: bool
     log: Any
     defer: Callable[..., NoReturn]
     _running_id: str | None = None
     _next_try: Any = None
     _was_killed = False
+    _storing: Storing | None = None
+    _made: tuple[Prediction | None, list[StoredFile]] | None = None
 
     @cached_property
     def hook(self) -> QuickRouterHook:
@@ -51,8 +58,14 @@ class PredictionTask:
         return QuickRouterHook(self.quickrouter_conn_id)
 
     def on_kill(self) -> None:
-        """Cancel the prediction, within 4 s, if ``cancel_on_kill``; never raises."""
+        """Cancel the prediction, within 4 s, if ``cancel_on_kill``; never raises.
+
+        While its files are being stored, stop that: no half file stays.
+        """
         self._was_killed = True
+        if self._storing:
+            self._storing.stop()  # the prediction is over
+            return
         if not (self.cancel_on_kill and self._running_id):
             return
         from airflow_provider_quickrouter.hooks import stopping
@@ -155,8 +168,43 @@ class PredictionTask:
         metrics.ended(outcome, time.time())
         if error := outcome.exception():
             raise error.for_good() if for_good else error
-        tell_success(self.log, outcome)
+        tell_success(self.log, outcome, kept=bool(self.output_path))
+        if prediction := outcome.prediction:
+            self._tell_of(context, prediction, self._stored(prediction))
         return outcome.output
+
+    def _stored(self, prediction: Prediction) -> list[StoredFile] | None:
+        """Store the files of an output, if that is this task's business."""
+        if not self.output_path:
+            return None
+        # Here, since its HTTP client takes half a second that no parsing of DAGs should pay.
+        from airflow_provider_quickrouter.storage.storing import STOPPED, Storing
+
+        self._storing = Storing(self.hook, self.log, path=self.output_path)
+        try:
+            return self._storing.store_prediction(prediction)
+        except AirflowTaskTimeout:
+            raise FileUnavailable(STOPPED) from None
+
+    def _tell_of(
+        self, context: Context, prediction: Prediction | None, files: list[StoredFile] | None
+    ) -> None:
+        """Tell XCom, asset events and OpenLineage what there is now.
+
+        :param files: None if nothing was to be stored.
+        """
+        if files is not None and self.do_xcom_push:
+            context["ti"].xcom_push(key=FILES_KEY, value=[file.to_json() for file in files])
+        tell_outlets(context, prediction, files or [])
+        self._made = prediction, files or []
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Tell OpenLineage, which alone calls this, of the stored files and the prediction."""
+        if self._made is None:
+            return None
+        from airflow_provider_quickrouter.lineage import lineage_of
+
+        return lineage_of(*self._made)
 
     def _publish(self, context: Context, prediction: Prediction) -> None:
         publish(context, prediction.manifest(self.hook.prediction_url(prediction.id)))

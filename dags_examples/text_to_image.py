@@ -1,4 +1,4 @@
-"""Submit a prediction, wait for it without a worker, use its id and output."""
+"""Submit a prediction, wait for it without a worker, keep its picture, use both downstream."""
 
 from airflow.sdk import dag, task
 
@@ -7,20 +7,25 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitP
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 
 
-@dag(schedule=None)
+@dag(schedule=None, params={"folder": "file:///tmp/quickrouter"})
 def quickrouter_text_to_image():
     submit = QuickRouterSubmitPredictionOperator(
         task_id="submit",
         version=STABLE_DIFFUSION,
         input={"prompt": "an astronaut riding a horse on mars, hd, dramatic lighting"},
     )
-    wait = QuickRouterPredictionSensor(task_id="wait", prediction_id=submit.output, deferrable=True)
+    wait = QuickRouterPredictionSensor(
+        task_id="wait",
+        prediction_id=submit.output,
+        deferrable=True,
+        output_path="{{ params.folder }}",
+    )
 
     @task
-    def use(prediction_id: str, output: list[str]):
-        print(f"Prediction {prediction_id} made {output[0]}")
+    def use(prediction_id: str, files: list[dict]):
+        print(f"Prediction {prediction_id} made {files[0]['path']}")
 
-    use(submit.output, wait.output)
+    use(submit.output, wait.output["files"])
 
 
 quickrouter_text_to_image()

@@ -1,4 +1,4 @@
-"""``make demo``: one picture by way of a DAG on a real Airflow, from nothing to the file.
+"""``make demo``: one picture by way of a DAG on a real Airflow, from nothing to the stored file.
 
 It takes about a minute. Everything that it starts ends with it.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dev.gateway import chosen_gateway, connection_env
 from dev.local_airflow import LocalAirflow
-from dev.report import Clock, failed_logs, save_picture, watch, xcom_lines
+from dev.report import Clock, failed_logs, stored_pictures, watch, xcom_lines
 from dev.waiting import ending_in_order
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,28 +33,27 @@ def demo(clock: Clock) -> bool:
 
 def run_dag(airflow: LocalAirflow, clock: Clock) -> bool:
     """Trigger the DAG, show how it goes and what came of it; return whether it succeeded."""
-    run_id = airflow.trigger(DAG_ID)
+    run_id = airflow.trigger(DAG_ID, {"folder": f"file://{OUTPUT}"})
     clock.say(f"triggered {DAG_ID}, run {run_id}")
     state = watch(airflow, DAG_ID, run_id, clock.say, RUN_TIMEOUT)
     clock.say(f"run {state}")
     if state != "success":
         print(failed_logs(airflow, DAG_ID, run_id), file=sys.stderr)
         return False
-    show_result(airflow, run_id, clock)
-    return True
+    return show_result(airflow, run_id, clock)
 
 
-def show_result(airflow: LocalAirflow, run_id: str, clock: Clock) -> None:
-    """Print the XComs, and save the first picture."""
+def show_result(airflow: LocalAirflow, run_id: str, clock: Clock) -> bool:
+    """Print the XComs, and where the pictures are stored; return whether they are there."""
     xcoms = airflow.xcoms(DAG_ID, run_id)
     clock.say("XComs of each task:")
     print("\n".join(xcom_lines(xcoms)))
-    prediction_id = xcoms["submit", -1]["return_value"]
-    first = xcoms["wait", -1]["return_value"][0]
-    file, (width, height) = save_picture(first, OUTPUT, f"{prediction_id}-0")
-    clock.say(f"picture of {width} x {height} pixels: {shown(file)}")
+    pictures = stored_pictures(xcoms["wait", -1]["files"])
+    for file, (width, height) in pictures.items():
+        clock.say(f"stored picture of {width} x {height} pixels: {shown(file)}")
     clock.say(f"logs of Airflow, its tasks and the gateway: {shown(airflow.logs)}")
     clock.say("to look at it in Airflow's UI: make airflow")
+    return bool(pictures)
 
 
 def shown(path: Path) -> str:

@@ -4,14 +4,13 @@ Its tasks as their states change, its XComs, its picture, and of a task that fai
 log.
 """
 
-import io
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import requests
 from PIL import Image
 
 from dev.airflow_rest import Json
@@ -87,16 +86,18 @@ def value_lines(key: str, value: Any) -> list[str]:
     return [f"{key} ="] + [f"    {name}: {json.dumps(item)}" for name, item in value.items()]
 
 
-def save_picture(url: str, folder: Path, name: str) -> tuple[Path, tuple[int, int]]:
-    """Download a picture to ``<folder>/<name>.<format>``; return the file and width and height."""
-    answer = requests.get(url, timeout=60)
-    answer.raise_for_status()
-    with Image.open(io.BytesIO(answer.content)) as picture:
-        size, suffix = picture.size, (picture.format or "bin").lower()
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}.{suffix}"
-    file.write_bytes(answer.content)
-    return file, size
+def stored_pictures(files: list[Json]) -> dict[Path, tuple[int, int]]:
+    """Open what a task stored on this machine: each file with its width and height in pixels.
+
+    :raises OSError: a file is not there, or is no picture.
+    """
+    found = {}
+    for file in files:
+        path = Path(urlsplit(file["path"]).path)
+        with Image.open(path) as picture:
+            picture.load()
+            found[path] = picture.size
+    return found
 
 
 def failed_logs(airflow: LocalAirflow, dag_id: str, run_id: str, lines: int = 25) -> str:

@@ -14,6 +14,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_quickrouter.triggers.poller import Poller
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
@@ -129,7 +130,7 @@ def join_stops() -> None:
 
 
 def context_of(task: Any, task_instance: TaskInstance) -> Any:
-    context = {"ti": task_instance, "task": task}
+    context = {"ti": task_instance, "task": task, "outlet_events": OutletEventAccessors()}
     if task_instance.store is not None:
         context["task_state_store"] = task_instance.store
     return context
@@ -162,7 +163,8 @@ def run(make: Any, task_instance: TaskInstance) -> Any:
         try:
             return getattr(task, method)(context_of(task, task_instance), **kwargs)
         except TaskDeferred as deferred:
-            method, kwargs = deferred.method_name, {"event": event_of(rebuilt(deferred.trigger))}
+            method, event = deferred.method_name, event_of(rebuilt(deferred.trigger))
+            kwargs = {**(deferred.kwargs or {}), "event": event}
         except AirflowRescheduleException as reschedule:
             task_instance.first_reschedule = (
                 task_instance.first_reschedule or reschedule.reschedule_date

@@ -187,11 +187,18 @@ class Outcome:
         return outcome
 
 
-def tell_success(log: Any, outcome: Outcome) -> None:
-    """Say in a task's log what it returns, and if that is not all."""
+def tell_success(log: Any, outcome: Outcome, *, kept: bool = False) -> None:
+    """Say in a task's log what it returns, if that is not all, and until when it is there.
+
+    :param kept: this task stores the output's files.
+    """
     log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, outcome.output)
     if LEFT_OUT in str(outcome.output):
         log.warning("A part of the output is too large for XCom: a note stands for it")
+    if not kept and re.search(r"(?i)https?://", str(outcome.output)):
+        gone = outcome.prediction and outcome.prediction.expires_at
+        hour = f"at {gone.isoformat(' ', 'minutes')}" if gone else "an hour after its end"
+        log.warning("The API deletes the files %s: output_path= would store them", hour)
 
 
 def log_tail(logs: str) -> list[str]:

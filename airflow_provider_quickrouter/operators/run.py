@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, conf
 
-from airflow_provider_quickrouter.api.errors import PredictionModerated
+from airflow_provider_quickrouter.api.errors import FileError, PredictionModerated
 from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
@@ -54,8 +55,17 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     :param cancel_on_kill: cancel the prediction when a person marks the task as failed or as a
         success (while it is deferred: Airflow 3.3 and later); a clear leaves it to the next try
         if that takes it up.
+    :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
+        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``. Trouble with a
+        file fails the task; a retry takes up the prediction and stores what is missing. Where
+        nothing is remembered (``durable``) the task fails for good: a retry would pay again. None
+        stores nothing: the API deletes the files after an hour.
     """
 
+    template_fields: Sequence[str] = (
+        *QuickRouterSubmitPredictionOperator.template_fields,
+        "output_path",
+    )
     ui_color = "#e9d5ff"
 
     def __init__(
@@ -67,6 +77,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         poll_interval: float | timedelta = DEFAULT_POLL_INTERVAL,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         on_moderation: Literal["fail", "skip"] = "fail",
+        output_path: str | None = None,
         **kwargs: Any,
     ) -> None:
         fixed: Any = None if cancel_after == "deadline" else cancel_after
@@ -81,6 +92,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         self.cancel_after = cancel_after
         self.deferrable = deferrable
         self.on_moderation = on_moderation
+        self.output_path = output_path
         self._watching: Watch | None = None
 
     def execute(self, context: Context) -> Any:
@@ -133,6 +145,10 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             if self.on_moderation == "skip":
                 raise AirflowSkipException(str(error)) from None
             raise
+        except FileError as error:
+            if memory.remembers:
+                raise
+            raise error.for_good() from error.__cause__
         memory.succeeded()
         self.owns(None, None)
         return output

@@ -66,20 +66,24 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         XComs; all else goes on on a worker, where exceptions, ``soft_fail`` and retries live. So
         does a success after which there is something to do that only a worker does: outlets,
         ``on_success_callback``, ``post_execute``, a subclass's ``execute_complete``, tasks mapped
-        over this one's output. Lost are Airflow's listeners (OpenLineage, say), which are not
-        told of the success. From Airflow 3.0 to 3.2 a worker may end it after all.
+        over this one's output, listeners (OpenLineage, say). From Airflow 3.0 to 3.2 a worker may
+        end it after all.
     :param start_from_trigger: let the scheduler defer the task, so that no worker begins it;
         implies ``deferrable`` and ``end_from_trigger``. ``timeout`` counts from then on. The id
         may be text, the ``output`` of an unmapped task, ``{{ ti.xcom_pull(task_ids="...") }}``
         and nothing else, or a template of ``params``, ``dag_run`` and ``run_id``. With any other,
-        when mapped, with ``on_execute_callback``, ``pre_execute`` or a subclass's ``execute``, and
-        before Airflow 3.3, the task begins on a worker as usual. Lost are pools and limits of
-        tasks at once, which Airflow applies to workers only; listeners; rendered templates in the
+        when mapped, with ``on_execute_callback``, ``pre_execute`` or a subclass's ``execute``, with
+        listeners, and before Airflow 3.3, the task begins on a worker as usual. Lost are pools and
+        limits of tasks at once, which Airflow applies to workers only; rendered templates in the
         UI; manifest and link until the wait is over.
+    :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
+        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``; a worker ends
+        the wait then. Trouble with a file fails the task, and a retry stores what is missing. None
+        stores nothing: the API deletes the files after an hour.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = ("prediction_id",)
+    template_fields: Sequence[str] = ("prediction_id", "output_path")
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#ede9fe"
     start_trigger_args: Any = StartArgs()
@@ -93,15 +97,18 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         cancel_on_kill: bool = False,
         end_from_trigger: bool = False,
         start_from_trigger: bool = False,
+        output_path: str | None = None,
         quickrouter_conn_id: str = "quickrouter_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.prediction_id = prediction_id
         self.deferrable = deferrable or start_from_trigger
-        self.end_from_trigger = end_from_trigger or start_from_trigger
+        # Not end_from_trigger: where there are listeners, Airflow refuses a DAG with that attribute.
+        self.ends_in_triggerer = end_from_trigger or start_from_trigger
         self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
+        self.output_path = output_path
         self.quickrouter_conn_id = quickrouter_conn_id
         self._waiting: Watch | None = None
         self._pause = SHORTEST_PAUSE
@@ -153,7 +160,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         return start_args(self, base, self.start_complete.__name__, arguments | self._ending())
 
     def _ending(self) -> dict[str, bool]:
-        end = self.end_from_trigger and may_end(self, QuickRouterPredictionSensor)
+        end = self.ends_in_triggerer and may_end(self, QuickRouterPredictionSensor)
         return {"end_from_trigger": end, "push_xcom": self.do_xcom_push}
 
     @property

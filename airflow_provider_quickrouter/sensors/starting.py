@@ -18,24 +18,29 @@ AIRFLOW_STARTS = tuple(int(number) for number in airflow_version.split(".")[:2])
 def may_end(task: Any, base: type) -> bool:
     """Whether all that is to happen after a success of this task happens without a worker.
 
-    When the triggerer ends a task, Airflow takes no outlets, calls nobody back, and does not
-    count what is to be mapped over.
+    The triggerer stores no files. When it ends a task, Airflow takes no outlets, calls nobody
+    back, and does not count what is to be mapped over.
 
     :param base: the class whose methods are known to have nothing more to do.
     """
     wanted = (
         task.outlets,
+        task.output_path,
         task.on_success_callback,
         getattr(task, "_post_execute_hook", None),
         getattr(task, "returns_dag_result", False),
         _overrides(task, base, "post_execute", "execute_complete"),
         _is_mapped_over(task),
+        _has_listeners(),
     )
     return not any(wanted)
 
 
 def may_start(task: Any, base: type) -> bool:
-    """Whether this task can begin without a worker: Airflow 3.3, not mapped, nothing before."""
+    """Whether this task can begin without a worker.
+
+    On Airflow 3.3, not mapped, with nothing to do before and nobody to be told of it.
+    """
     if not (AIRFLOW_STARTS and task.start_from_trigger and task.get_dag()):
         return False
     wanted = (
@@ -43,6 +48,7 @@ def may_start(task: Any, base: type) -> bool:
         getattr(task, "_pre_execute_hook", None),
         _overrides(task, base, "pre_execute", "execute"),
         task.get_closest_mapped_task_group(),
+        _has_listeners(),
     )
     return not any(wanted)
 
@@ -89,6 +95,14 @@ class StartArgs:
 def _overrides(task: Any, base: type, *names: str) -> bool:
     methods = ((getattr(task, name), getattr(base, name)) for name in names)
     return any(getattr(method, "__func__", None) is not known for method, known in methods)
+
+
+def _has_listeners() -> bool:
+    """Whether a plugin, OpenLineage's say, wants to hear of tasks: only workers tell it."""
+    # Here, as it imports all plugins; whoever asks for the arguments of a start has done so.
+    from airflow.providers.common.compat.sdk import get_listener_manager
+
+    return bool(get_listener_manager().has_listeners)
 
 
 def _is_mapped_over(task: Any) -> bool:

@@ -46,6 +46,13 @@ def dags_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def gateway(sandbox: Sandbox) -> Sandbox:
+    """The gateway, which has forgotten what came before."""
+    sandbox.clear()
+    return sandbox
+
+
 @pytest.fixture(scope="session")
 def airflow(
     tmp_path_factory: pytest.TempPathFactory, dags_folder: Path, sandbox: Sandbox, api_key: str

@@ -7,17 +7,9 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import LocalAirflow
 from dev.waiting import wait_until
-
-
-@pytest.fixture
-def gateway(sandbox: Sandbox) -> Sandbox:
-    sandbox.clear()
-    return sandbox
 
 
 def lines(path: str) -> list[dict[str, object]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-
-import pytest
+from pathlib import Path
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.sandbox.server import Sandbox
@@ -14,12 +13,6 @@ from dev.local_airflow import LocalAirflow
 
 LINK = "QuickRouter prediction"
 PROMPT = "an astronaut riding a horse on mars, hd, dramatic lighting"
-
-
-@pytest.fixture
-def gateway(sandbox: Sandbox) -> Sandbox:
-    sandbox.clear()
-    return sandbox
 
 
 def posts(gateway: Sandbox) -> list[object]:
@@ -32,11 +25,11 @@ def files_with(airflow: LocalAirflow, text: str) -> set[str]:
     return {path.name for path in files if text.encode() in path.read_bytes()}
 
 
-def test_the_example_submits_once_defers_while_it_waits_and_uses_id_and_output(
-    airflow: LocalAirflow, gateway: Sandbox, api_key: str
+def test_the_example_submits_once_defers_while_it_waits_and_uses_id_and_picture(
+    airflow: LocalAirflow, gateway: Sandbox, api_key: str, tmp_path: Path
 ) -> None:
     dag_id = "quickrouter_text_to_image"
-    run_id = airflow.trigger(dag_id)
+    run_id = airflow.trigger(dag_id, {"folder": f"file://{tmp_path}"})
 
     airflow.wait_for_task(dag_id, run_id, "wait", state="deferred")
     prediction_id = airflow.xcom(dag_id, run_id, "submit")
@@ -49,7 +42,8 @@ def test_the_example_submits_once_defers_while_it_waits_and_uses_id_and_output(
     output = airflow.xcom(dag_id, run_id, "wait")
     assert output == [f"{gateway.url}/files/{prediction_id}/out-0.png"]
     log = airflow.task_log(dag_id, run_id, "use")
-    assert f"Prediction {prediction_id} made {output[0]}" in log
+    assert f"Prediction {prediction_id} made file://{tmp_path}/{prediction_id}/0.png" in log
+    assert (tmp_path / prediction_id / "0.png").read_bytes().startswith(b"\x89PNG")
     assert airflow.extra_links(dag_id, run_id, "submit") == {LINK: page}
     assert posts(gateway) == [{"version": STABLE_DIFFUSION, "input": {"prompt": PROMPT}}]
     create = next(entry for entry in gateway.requests if entry.method == "POST")

@@ -17,12 +17,6 @@ CANCEL_WITHIN = 10.0
 """Seconds until a cancel must have arrived."""
 
 
-@pytest.fixture
-def gateway(sandbox: Sandbox) -> Sandbox:
-    sandbox.clear()
-    return sandbox
-
-
 def cancels(gateway: Sandbox) -> int:
     return sum(entry.path.endswith("/cancel") for entry in gateway.requests)
 

@@ -19,12 +19,6 @@ STARTED = '"event":"Worker startup parse complete"'
 """What each worker process writes into the log of its task."""
 
 
-@pytest.fixture
-def gateway(sandbox: Sandbox) -> Sandbox:
-    sandbox.clear()
-    return sandbox
-
-
 @pytest.fixture(scope="module")
 def _wrong_key(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     fields = {"conn_type": "quickrouter", "password": "qr-not-the-key", "host": sandbox.url}

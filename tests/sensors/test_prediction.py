@@ -68,6 +68,7 @@ def test_every_path_gives_the_same_return_value_and_manifest(gateway: Sandbox, m
     completed_at = manifest.pop("completed_at"), manifest.pop("expires_at")
     assert completed_at[0][:19] == truth["completed_at"][:19]
     assert completed_at[1] > completed_at[0]
+    assert f"Using seed: {manifest.pop('seed')}\n" in truth["logs"]
     assert manifest == {
         "id": prediction_id,
         "status": "succeeded",

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.common.compat.sdk import get_listener_manager, hookimpl
 from airflow.sdk import DAG, Asset, BaseOperator, XComArg, task, task_group
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from airflow.serialization.serialized_objects import DagSerialization
@@ -213,7 +215,7 @@ def test_before_airflow_3_3_it_goes_to_a_worker_and_still_defers(
     assert older.start_trigger_args is None
     assert not older.start_from_trigger
     assert older.deferrable
-    assert older.end_from_trigger
+    assert older.ends_in_triggerer
 
 
 def test_a_sensor_that_does_not_ask_for_it_goes_to_a_worker() -> None:
@@ -260,11 +262,12 @@ def _overridden(kind: type[QuickRouterPredictionSensor]) -> Any:
         _with(outlets=[Asset("picture")]),
         _with(on_success_callback=lambda context: None),
         _with(post_execute=lambda context, result: None),
+        _with(output_path="file:///tmp/pictures"),
         _later,
         _mapped_over,
         _overridden,
     ],
-    ids=["outlets", "callback", "hook", "outlets later", "mapped over", "subclass"],
+    ids=["outlets", "callback", "hook", "files", "outlets later", "mapped over", "subclass"],
 )
 def test_what_is_to_happen_after_a_success_happens_on_a_worker(
     gateway: Sandbox, build: Callable[..., Any]
@@ -286,6 +289,26 @@ def test_a_worker_hands_over_whether_the_triggerer_is_to_end_the_task(gateway: S
         assert deferred(made).end_from_trigger is asked
     with DAG(DAG_ID):
         assert deferred(sensor(prediction_id, do_xcom_push=False)).push_xcom is False
+
+
+class Listener:
+    """A plugin that wants to hear of tasks."""
+
+    @hookimpl
+    def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None: ...
+
+
+def test_where_a_plugin_listens_workers_begin_and_end_the_task(gateway: Sandbox) -> None:
+    listeners, listener = get_listener_manager(), Listener()
+    listeners.add_listener(listener)
+    try:
+        with DAG(DAG_ID) as dag:
+            made = sensor(submit(processing=30))
+        DagBag(collect_dags=False).bag_dag(dag)
+        assert made.start_trigger_args is None
+        assert not deferred(made).end_from_trigger
+    finally:
+        listeners.pm.unregister(listener)
 
 
 def deferred(made: QuickRouterPredictionSensor) -> Any:

@@ -1,0 +1,74 @@
+"""What a task tells OpenLineage, where that provider is installed; only then this is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.openlineage.facet import (
+    OutputDataset,
+    OutputStatisticsOutputDatasetFacet,
+    RunFacet,
+)
+from airflow.providers.openlineage.extractors.base import OperatorLineage
+from attrs import define
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.api.files import StoredFile
+    from airflow_provider_quickrouter.api.prediction import Prediction
+
+RUN_FACET = "quickrouter_prediction"
+"""Key of the run facet."""
+
+
+@define
+class QuickRouterPredictionRunFacet(RunFacet):
+    """Which prediction a task made or waited for.
+
+    :ivar predictionId: the API's id.
+    :ivar model: ``owner/name``, or the version; None where the API names neither.
+    :ivar seed: with it the same input makes the same output again; None if it is not known.
+    """
+
+    predictionId: str  # noqa: N815  # facets are spelled as OpenLineage spells its own
+    status: str
+    model: str | None
+    version: str | None
+    seed: int | None
+
+
+def lineage_of(
+    prediction: Prediction | None, files: Iterable[StoredFile]
+) -> OperatorLineage[OutputDataset, RunFacet]:
+    """Return the stored files as outputs, and the prediction as a run facet."""
+    facets: dict[str, RunFacet] = {RUN_FACET: _run_facet(prediction)} if prediction else {}
+    return OperatorLineage(outputs=[_dataset(file) for file in files], run_facets=facets)
+
+
+def _run_facet(prediction: Prediction) -> QuickRouterPredictionRunFacet:
+    return QuickRouterPredictionRunFacet(
+        predictionId=prediction.id,
+        status=prediction.status_word,
+        model=prediction.model_name or None,
+        version=prediction.version,
+        seed=prediction.seed,
+    )
+
+
+def _dataset(file: StoredFile) -> OutputDataset:
+    namespace, name = dataset_name(file.path)
+    size = OutputStatisticsOutputDatasetFacet(size=file.size, fileCount=1)
+    return OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": size})
+
+
+def dataset_name(path: str) -> tuple[str, str]:
+    """Name a stored file as OpenLineage does: ``s3://bucket`` and the key, ``file`` and the path.
+
+    The connection in ``s3://conn_id@bucket/key`` is no part of it.
+    """
+    parts = urlsplit(path)
+    place = parts.netloc.rpartition("@")[2]
+    if parts.scheme in ("", "file", "local"):
+        return "file", parts.path
+    return f"{parts.scheme}://{place}", parts.path.lstrip("/")
