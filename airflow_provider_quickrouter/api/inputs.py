@@ -12,19 +12,29 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from airflow_provider_quickrouter.api.attachments import (
+    Read,
+    refuse,
+    replaced,
+    takes_file,
+    with_texts,
+)
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 
-def check_input(input: Any, reference: str, ignore: Collection[str] = ()) -> dict[str, Any]:
+def check_input(
+    input: Any, reference: str, ignore: Collection[str] = (), read: Read = refuse
+) -> dict[str, Any]:
     """Return the input as a plain dict, checked against the rules of a known model.
 
     Numbers that a template rendered as text become numbers.
 
     :param reference: as given to ``version=`` or ``model=``; an unknown one has no rules.
     :param ignore: fields not to check yet, because they are still templates.
+    :param read: what becomes of files that lie in a storage, see ``attachments``.
     :raises InvalidInputError: names field, value and rule; nothing was sent.
     """
-    values = as_dict(input)
+    values = with_files(input, reference, read)
     for field, value in values.items():
         if value is None:
             raise InvalidInputError(f"input.{field}: is null, which the API refuses; leave it out.")
@@ -37,16 +47,28 @@ def check_input(input: Any, reference: str, ignore: Collection[str] = ()) -> dic
     return obeyed
 
 
+def with_files(input: Any, reference: str, read: Read) -> dict[str, Any]:
+    """Return the input as a plain dict, with what ``read`` gives for each file of a storage."""
+    # Here for the same reason.
+    from airflow_provider_quickrouter.api.rules import file_fields
+
+    return replaced(as_dict(input), file_fields(reference), read)
+
+
 def as_dict(input: Any) -> dict[str, Any]:
     """Return a dict's copy, or the fields that were set on a model of this module."""
     if isinstance(input, BaseModel):
-        return input.model_dump(exclude_unset=True)
+        return _plain(input.model_dump(exclude_unset=True))
     if not isinstance(input, Mapping) or not all(isinstance(key, str) for key in input):
         raise InvalidInputError(
             f"input: must be a dict with text keys or a model of api.models, not "
             f"{type(input).__name__}."
         )
-    return dict(input)
+    return _plain(dict(input))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: with_texts(value, takes_file(name)) for name, value in values.items()}
 
 
 def _check_json(field: str, value: Any) -> None:

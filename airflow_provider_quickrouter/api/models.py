@@ -8,9 +8,11 @@ in ``inputs``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from airflow_provider_quickrouter.api.attachments import is_location, location_of
 
 STABLE_DIFFUSION = (
     "stability-ai/stable-diffusion:ac732df83cea7fff18b8472768c88ad041fa750ff7682a21affe81863cbe77e4"
@@ -35,13 +37,24 @@ FLUX_FILL_PRO = "black-forest-labs/flux-fill-pro"
 FLUX_FILL_DEV = "black-forest-labs/flux-fill-dev"
 
 
+def _text(value: Any) -> Any:
+    location = location_of(value)
+    return value if location is None else location
+
+
 def _file(value: str) -> str:
-    if not value.startswith(("https://", "http://", "data:")):
-        raise ValueError("a file is given as an https URL or a data: URI (256 kB at most)")
+    if not (value.startswith(("https://", "http://", "data:")) or is_location(value)):
+        raise ValueError(
+            "a file is given as an https URL, a data: URI (256 kB at most) or its path in a "
+            "storage (s3://conn_id@bucket/key, file:///tmp/cat.png)"
+        )
     return value
 
 
-File = Annotated[str, AfterValidator(_file)]
+IS_FILE = AfterValidator(_file)
+"""Marks the fields that take a file."""
+
+File = Annotated[str, BeforeValidator(_text), IS_FILE]
 Pixels = Annotated[int, Field(gt=0)]
 Pixels64 = Annotated[int, Field(gt=0, multiple_of=64)]
 Steps = Annotated[int, Field(ge=1, le=500)]

@@ -9,9 +9,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.models import INPUTS, ModelInput
+from airflow_provider_quickrouter.api.models import INPUTS, IS_FILE, ModelInput
 
 _BY_PART = {part: kind for name, kind in INPUTS.items() for part in (name, *name.split(":"))}
+
+
+def file_fields(reference: str) -> dict[str, bool]:
+    """Tell of each field on a known model's page whether it takes a file."""
+    kind = _BY_PART.get(reference)
+    fields = kind.model_fields if kind else {}
+    return {name: IS_FILE in field.metadata for name, field in fields.items()}
 
 
 def obey(reference: str, values: dict[str, Any], ignore: Collection[str]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.creating import create_with
+from airflow_provider_quickrouter.hooks.inputs import read_files
 from airflow_provider_quickrouter.hooks.senders import (
     AsyncSender,
     BearerAuth,
@@ -86,7 +87,8 @@ class QuickRouterHook(HttpHook):
         It is sent again, after a pause, only if it certainly was not accepted (no connection,
         or 429), for two minutes at most.
 
-        :param input: dict, or a model of ``api.models``.
+        :param input: dict, or a model of ``api.models``. A file may be an ``ObjectStoragePath``
+            or its text, see ``api.attachments``; it is read now.
         :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
         :param model: ``owner/name``, for models that are called by name.
         :param cancel_after: seconds (5 or more) after which the server itself ends it.
@@ -95,9 +97,10 @@ class QuickRouterHook(HttpHook):
         :raises UncertainCreateError: it may have been accepted and billed.
         :raises APIError: it was not accepted.
         """
+        given = read_files(input, version=version, model=model)
         return self.send_create(
             protocol.create(
-                input, version=version, model=model, cancel_after=cancel_after, wait=wait
+                given, version=version, model=model, cancel_after=cancel_after, wait=wait
             )
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from airflow_provider_quickrouter.api.attachments import Read, leave, location_of, refuse
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
 from airflow_provider_quickrouter.api.limits import LONGEST
@@ -19,9 +20,12 @@ from airflow_provider_quickrouter.api.protocol import (
 )
 
 
-def check_create(input: Any, version: Any, model: Any, cancel_after: Any) -> None:
+def check_create(
+    input: Any, version: Any, model: Any, cancel_after: Any, files: Read = leave
+) -> None:
     """Check what a create is made of; what still is a template is left for later.
 
+    :param files: what becomes of files that lie in a storage, see ``api.attachments``.
     :raises InvalidInputError: names the field and the remedy.
     """
     check_cancel_after(cancel_after)
@@ -30,7 +34,7 @@ def check_create(input: Any, version: Any, model: Any, cancel_after: Any) -> Non
     reference = check_reference(version=version, model=model)
     if isinstance(input, dict):
         templates = {name for name, value in input.items() if is_template(value)}
-        check_input(input, reference, ignore=templates)
+        check_input(input, reference, templates, files)
 
 
 def check_creates(inputs: Any, version: Any, model: Any) -> Any:
@@ -44,7 +48,7 @@ def check_creates(inputs: Any, version: Any, model: Any) -> Any:
     for index, given in enumerate(plain):
         if not is_template(given) or isinstance(given, dict):
             with naming(index):
-                check_create(as_dict(given), version, model, None)
+                check_create(as_dict(given), version, model, None, refuse)
     return plain
 
 
@@ -119,4 +123,6 @@ def is_template(value: Any) -> bool:
         return any(map(is_template, value.values()))
     if isinstance(value, list | tuple):
         return any(map(is_template, value))
+    if (location := location_of(value)) is not None:
+        return is_template(location)
     return hasattr(value, "resolve")

@@ -57,7 +57,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     that had succeeded it makes everything anew. What has another input than before is made anew.
 
     :param inputs: list of dicts or models of ``api.models``; may hold templates, or be an XCom.
-        Each is checked before any is paid for.
+        Each is checked before any is paid for; files are https URLs or data: URIs.
     :param output_path: of the results, on any storage of ``ObjectStoragePath``. Give each run its
         own, as with ``{{ ds }}``: later results replace earlier ones.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
+from airflow_provider_quickrouter.api.attachments import with_texts
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.hooks.inputs import read_files
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.operators.arguments import (
     check_choice,
@@ -37,7 +39,9 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     retry submits anew; it happens only after errors that accepted nothing, or a lost worker.
 
     :param input: dict, or a model of ``api.models``; may hold templates at any depth. For a
-        known model it is checked, as far as it is constant, when the DAG is parsed.
+        known model it is checked, as far as it is constant, when the DAG is parsed. A file may
+        be an ``ObjectStoragePath`` or its text, see ``api.attachments``: each try reads it, of
+        256 kB as a data URI at most, and another content is another input.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
     :param model: ``owner/name``, for models that are called by name.
     :param cancel_after: seconds or timedelta, at least 5 s, after which the server itself ends
@@ -70,7 +74,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
-            self.input = input if is_template(input) else as_dict(input)
+            self.input = with_texts(input) if is_template(input) else as_dict(input)
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
             check_create(self.input, version, model, cancel_after)
         self.version = version
@@ -111,7 +115,8 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
 
     def _request(self) -> Request:
         limit = self._server_limit()
-        return create(self.input, version=self.version, model=self.model, cancel_after=limit)
+        given = read_files(self.input, version=self.version, model=self.model)
+        return create(given, version=self.version, model=self.model, cancel_after=limit)
 
     def _server_limit(self) -> Any:
         return self.cancel_after

@@ -1,0 +1,163 @@
+"""Files of a storage in an input: where they stand, and the data URIs that they become.
+
+A field takes a file if a known model's page says so. Of an unknown model, and of a field that is
+not on the page, the name decides: one of its words is ``image``, ``img``, ``picture``, ``photo``,
+``mask``, ``frame``, ``video``, ``audio`` or ``file``, and what follows it are numbers or the
+words ``input``, ``prompt``, ``reference``, ``url``, ``uri`` or ``path`` (each may have an s):
+``image``, ``input_image``, ``image_1``, ``mask``, ``start_image``, ``reference_images``; but not
+``num_images``, nor others that begin with ``num``, ``max`` or ``min``.
+
+There a text with a scheme, other than http, https and data, is the path of a file, as
+``ObjectStoragePath`` takes it: ``s3://conn_id@bucket/key``, ``file:///tmp/cat.png``. Anywhere
+else it is a text. An ``ObjectStoragePath`` itself is a file also in fields of other names, but
+not in a field that a known model's page lists as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+
+DATA_URI_LIMIT = 256_000
+"""Characters of a whole data URI, head and base64 included: the API reference's 256 kB."""
+
+LARGEST_FILE = (DATA_URI_LIMIT - len("data:image/png;base64,")) // 4 * 3
+"""Bytes of a picture whose data URI just fits: base64 makes four characters of three."""
+
+Read = Callable[[str, str], str]
+"""Puts a text in the place of a file: takes the name of its field and its location."""
+
+_NOUNS = "(?:image|img|picture|photo|mask|frame|video|audio|file)s?"
+_AFTER = r"_(?:\d+|(?:input|prompt|reference|url|uri|path)s?)"
+_FILE_NAME = re.compile(rf"(?!num_|max_|min_)(?:.*_)?{_NOUNS}\d*(?:{_AFTER})*", re.I)
+_LOCATION = re.compile(r"(?!https?://|data://)[a-z][a-z0-9+.-]*://.*", re.I | re.S)
+_KINDS = ("image/", "video/", "audio/")
+
+
+def takes_file(name: str) -> bool:
+    """Whether a field of this name takes a file, as far as its name tells."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+def is_location(text: str) -> bool:
+    """Whether a text looks like the path of a file in a storage."""
+    return _LOCATION.fullmatch(text) is not None
+
+
+def location_of(value: Any) -> str | None:
+    """Return the text of an ``ObjectStoragePath``; None for anything else."""
+    # By its looks, since nothing of Airflow is known here.
+    if not all(hasattr(type(value), name) for name in ("conn_id", "protocol", "path")):
+        return None
+    text = str(value)
+    return f"file://{text}" if text.startswith("/") else text
+
+
+def with_texts(value: Any, is_file: bool = False) -> Any:
+    """Return an input with the text of each ``ObjectStoragePath`` in a field named like a file.
+
+    So Airflow shows the path. In other fields the object stays, since it alone says that a file
+    is meant.
+    """
+    if is_file and (location := location_of(value)) is not None:
+        return location
+    if isinstance(value, dict):
+        return {key: with_texts(item, takes_file(str(key))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_texts(item, is_file) for item in value]
+    return value
+
+
+def replaced(values: Mapping[str, Any], known: Mapping[str, bool], read: Read) -> dict[str, Any]:
+    """Return an input with what ``read`` gives in the place of each file of a storage.
+
+    :param known: whether a field takes a file, of those that a model's page lists.
+    """
+
+    def replace(name: str, value: Any, is_file: bool) -> Any:
+        location = location_of(value)
+        if location is None and is_file and isinstance(value, str) and is_location(value):
+            location = value
+        if location is not None:
+            return read(name, location)
+        if isinstance(value, list | tuple):
+            return [replace(f"{name}[{at}]", item, is_file) for at, item in enumerate(value)]
+        if isinstance(value, dict):
+            return {key: replace(f"{name}.{key}", item, takes(key)) for key, item in value.items()}
+        return value
+
+    def takes(name: Any) -> bool:
+        return takes_file(str(name))
+
+    texts = {name for name, is_file in known.items() if not is_file}
+    return {
+        name: value if name in texts else replace(name, value, known.get(name) or takes(name))
+        for name, value in values.items()
+    }
+
+
+def leave(field: str, location: str) -> str:
+    """Leave a file to be read when the task runs; a :data:`Read`.
+
+    :raises InvalidInputError: the location holds a password.
+    """
+    if ":" in location.partition("://")[2].partition("/")[0].rpartition("@")[0]:
+        scheme = location.partition(":")[0]
+        raise InvalidInputError(
+            f"input.{field}: a path holds no password; give the id of an Airflow connection, as "
+            f"in {scheme}://conn_id@..."
+        )
+    return location
+
+
+def refuse(field: str, location: str) -> str:
+    """Refuse a file that nobody has read; a :data:`Read`."""
+    raise InvalidInputError(
+        f"input.{field}: {location} lies in a storage, which is not read here; give an https URL "
+        "(a presigned one, for instance) or a data: URI."
+    )
+
+
+def check_size(field: str, location: str, size: int) -> None:
+    """Refuse a file that is empty, or larger than any whose data URI the API takes.
+
+    :param size: bytes.
+    :raises InvalidInputError: names field, size, limit and remedy.
+    """
+    if size > LARGEST_FILE:
+        raise _too_large(field, location, size)
+    if not size:
+        raise InvalidInputError(f"input.{field}: {location} is empty; give a file with a picture.")
+
+
+def data_uri(field: str, location: str, data: bytes) -> str:
+    """Return a file as the data URI that is sent; the first bytes say what it is.
+
+    :raises InvalidInputError: it is empty, too large, or neither picture, video nor audio.
+    """
+    # Here, since DAG files import this module, and only running tasks need that one.
+    from airflow_provider_quickrouter.api.media import sniff
+
+    check_size(field, location, len(data))
+    kind = sniff(data)
+    if kind is None or not kind.content_type.startswith(_KINDS):
+        raise InvalidInputError(
+            f"input.{field}: {location} is neither picture, video nor audio, going by its first "
+            "bytes. Nothing else is sent; give the path of one."
+        )
+    uri = f"data:{kind.content_type};base64,{base64.b64encode(data).decode()}"
+    if len(uri) > DATA_URI_LIMIT:  # a longer head than a PNG's
+        raise _too_large(field, location, len(data))
+    return uri
+
+
+def _too_large(field: str, location: str, size: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"input.{field}: {location} has {size:,} bytes. A data URI may have {DATA_URI_LIMIT:,} "
+        f"characters, which is {LARGEST_FILE:,} bytes in base64: make the file smaller, or give "
+        "an https URL, a presigned one for instance."
+    )

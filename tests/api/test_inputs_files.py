@@ -1,0 +1,227 @@
+"""Which parts of an input are files of a storage, and what is sent in their place."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from airflow_provider_quickrouter.api import attachments, models
+from airflow_provider_quickrouter.api.attachments import (
+    DATA_URI_LIMIT,
+    LARGEST_FILE,
+    data_uri,
+    is_location,
+    leave,
+    takes_file,
+    with_texts,
+)
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.inputs import check_input, with_files
+from airflow_provider_quickrouter.api.models import INPUTS, SD_IMG2IMG, SDXL, SDImg2ImgInput
+from airflow_provider_quickrouter.api.rules import file_fields
+
+PNG = b"\x89PNG\r\n\x1a\n"
+UNKNOWN = "someone/something"
+CAT = "s3://bucket/cat.png"
+
+
+@dataclass(frozen=True)
+class StoragePath:
+    """What an ``ObjectStoragePath`` looks like to code that does not know Airflow."""
+
+    text: str
+    conn_id: str | None = None
+    protocol: str = "s3"
+    path: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def found(input: Any, reference: str) -> list[tuple[str, str]]:
+    """The fields and locations of the files in an input."""
+    seen: list[tuple[str, str]] = []
+
+    def read(field: str, location: str) -> str:
+        seen.append((field, location))
+        return "data:,"
+
+    with_files(input, reference, read)
+    return seen
+
+
+@pytest.mark.parametrize("reference", INPUTS)
+def test_of_the_known_models_fields_the_same_take_files_by_page_and_by_name(reference: str) -> None:
+    assert {name: takes_file(name) for name in file_fields(reference)} == file_fields(reference)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("image", "mask", "video", "audio", "file", "frame", "photo", "img", "Image"),
+        *("input_image", "image_1", "input_image_2", "image2", "start_image", "last_frame"),
+        *("images", "reference_images", "image_prompt", "image_input", "image_url", "mask_urls"),
+    ],
+)
+def test_names_that_take_a_file(name: str) -> None:
+    assert takes_file(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("prompt", "image_size", "num_images_per_prompt", "imagery", "profile", "num_frames"),
+        *(
+            "frame_rate",
+            "video_length",
+            "output_format",
+            "filename",
+            "prompt_image_text",
+            "lora_weights",
+            "",
+        ),
+    ],
+)
+def test_names_that_take_none(name: str) -> None:
+    assert not takes_file(name)
+
+
+@pytest.mark.parametrize("text", [CAT, "s3://conn@bucket/key", "file:///tmp/x.png", "GS://b/k"])
+def test_a_text_with_a_scheme_is_a_location(text: str) -> None:
+    assert is_location(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("https://example.com/a.png", "HTTP://example.com", "data:image/png;base64,AAAA"),
+        *("data://x", "/tmp/x.png", "C:\\x.png", "a picture of s3://bucket", "://x", ""),
+    ],
+)
+def test_other_texts_are_none(text: str) -> None:
+    assert not is_location(text)
+
+
+def test_files_are_found_in_fields_that_take_them_and_nowhere_else() -> None:
+    given = {
+        "prompt": CAT,
+        "image": CAT,
+        "images": [CAT, "https://example.com/dog.png", {"mask": CAT, "caption": CAT}],
+        "seed": 1,
+        "more": {"start_image": CAT, "style": CAT},
+    }
+    assert [field for field, _ in found(given, UNKNOWN)] == [
+        "image",
+        "images[0]",
+        "images[2].mask",
+        "more.start_image",
+    ]
+
+
+def test_a_path_object_is_a_file_in_any_field_of_an_unknown_model() -> None:
+    given = {"weights": StoragePath(CAT), "extra": [{"x": StoragePath("/tmp/a.png")}]}
+    assert found(given, UNKNOWN) == [("weights", CAT), ("extra[0].x", "file:///tmp/a.png")]
+
+
+def test_a_path_object_is_no_text_of_a_known_model() -> None:
+    given = {"prompt": StoragePath(CAT), "image": CAT}
+    assert found(given, SD_IMG2IMG) == [("image", CAT)]
+    with pytest.raises(InvalidInputError, match=r"input\.prompt: .*valid string"):
+        check_input(given, SD_IMG2IMG, read=leave)
+
+
+def test_a_field_that_a_known_models_page_does_not_list_goes_by_its_name() -> None:
+    assert found({"prompt": "x", "mask_image": CAT, "lora": CAT}, SDXL) == [("mask_image", CAT)]
+
+
+def test_what_is_found_is_replaced_and_the_input_that_was_given_stays() -> None:
+    given = {"images": (CAT, "https://x/y.png"), "prompt": "a cat"}
+    sent = with_files(given, UNKNOWN, lambda field, location: f"{field} {location}")
+    assert sent == {"images": [f"images[0] {CAT}", "https://x/y.png"], "prompt": "a cat"}
+    assert given["images"] == (CAT, "https://x/y.png")
+
+
+def test_a_models_input_takes_a_path_object_and_shows_its_text() -> None:
+    given: Any = StoragePath("s3://conn@bucket/cat.png", conn_id="conn")
+    made = SDImg2ImgInput(image=given)
+    assert check_input(made, SD_IMG2IMG, read=leave) == {"image": "s3://conn@bucket/cat.png"}
+
+
+def test_objects_become_texts_where_the_name_says_that_a_file_is_meant() -> None:
+    cat = StoragePath(CAT)
+    assert with_texts({"image": cat, "images": [cat], "weights": cat}) == {
+        "image": CAT,
+        "images": [CAT],
+        "weights": cat,
+    }
+
+
+@pytest.mark.parametrize("reference", [SD_IMG2IMG, UNKNOWN])
+def test_a_file_that_nobody_reads_is_not_sent(reference: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"input\.image: s3://.* not read here; give an ht"):
+        check_input({"image": CAT}, reference)
+
+
+def test_a_plain_local_path_is_refused_with_the_remedy() -> None:
+    with pytest.raises(InvalidInputError, match=r"input\.image: '/tmp/x\.png': .*file:///tmp"):
+        check_input({"image": "/tmp/x.png"}, models.SD_IMG2IMG, read=leave)
+
+
+def test_a_password_in_a_path_is_refused_and_not_shown() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        leave("image", "sftp://me:hunter2@host/cat.png")
+    assert "hunter2" not in str(refused.value)
+    assert "give the id of an Airflow connection, as in sftp://conn_id@..." in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type"),
+    [
+        (PNG + b"x", "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
+        (b"\0\0\0\x20ftypisom", "video/mp4"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "audio/wav"),
+    ],
+)
+def test_the_first_bytes_say_what_is_sent(data: bytes, content_type: str) -> None:
+    head, _, body = data_uri("image", CAT, data).partition(",")
+    assert head == f"data:{content_type};base64"
+    assert base64.b64decode(body) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"root:x:0:0:root:/root:/bin/bash\n", b"%PDF-1.7", b"PK\x03\x04", b"\x7fELF", b"<html>"],
+)
+def test_nothing_but_pictures_video_and_audio_is_sent(data: bytes) -> None:
+    with pytest.raises(InvalidInputError, match="neither picture, video nor audio") as refused:
+        data_uri("image", "file:///etc/passwd", data)
+    assert "root:x" not in str(refused.value)
+
+
+def test_an_empty_file_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"input\.image: s3://bucket/cat\.png is empty"):
+        data_uri("image", CAT, b"")
+
+
+def test_the_limit_counts_the_whole_data_uri() -> None:
+    largest = PNG.ljust(LARGEST_FILE, b"\0")
+    assert DATA_URI_LIMIT - 4 < len(data_uri("image", CAT, largest)) <= DATA_URI_LIMIT
+    with pytest.raises(InvalidInputError) as refused:
+        data_uri("image", CAT, largest + b"\0")
+    assert str(refused.value) == (
+        "input.image: s3://bucket/cat.png has 191,983 bytes. A data URI may have 256,000 "
+        "characters, which is 191,982 bytes in base64: make the file smaller, or give an https "
+        "URL, a presigned one for instance."
+    )
+
+
+def test_a_longer_head_leaves_less_for_the_file() -> None:
+    movie = b"\0\0\0\x20ftypqt  ".ljust(LARGEST_FILE, b"\0")
+    with pytest.raises(InvalidInputError, match="has 191,982 bytes"):
+        data_uri("video", CAT, movie)
+    assert len(data_uri("video", CAT, movie[:-3])) <= attachments.DATA_URI_LIMIT
