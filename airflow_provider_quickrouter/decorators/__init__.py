@@ -1,0 +1,1 @@
+"""Predictions in the words of TaskFlow: a decorator, and a task group in one line."""

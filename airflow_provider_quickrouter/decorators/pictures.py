@@ -1,0 +1,74 @@
+"""Submit, wait and store in one line: a task group, which can be mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.common.compat.sdk import task_group
+
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.names import DEFAULT_NAME
+from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
+from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.transfers.object_storage import (
+    QuickRouterToObjectStorageOperator,
+)
+
+
+@task_group(group_id="pictures", tooltip="Submit a prediction, wait for it, store its pictures")
+def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and most only rarely
+    input: Any,
+    path: Any,
+    version: Any = None,
+    model: Any = None,
+    name: str = DEFAULT_NAME,
+    quickrouter_conn_id: str = "quickrouter_default",
+    submit: Mapping[str, Any] | None = None,
+    wait: Mapping[str, Any] | None = None,
+    store: Mapping[str, Any] | None = None,
+) -> Any:
+    """Make a prediction and keep its pictures; the paths of the stored files are returned.
+
+    The tasks are ``submit``, ``wait`` (deferred: it takes no worker) and ``store``. As any task
+    group of Airflow's this one has ``.partial(...).expand(input=...)``, which makes one group
+    for each input, and ``.override(group_id=..., default_args=...)`` for all of its tasks.
+
+    A retry or clear of ``store`` fetches only what is not stored yet and asks for no new
+    prediction; one of ``wait`` asks for the same prediction again; a retry of ``submit`` takes up
+    the prediction of the try before. To pay for a new picture, clear ``submit`` with what is
+    downstream of it.
+
+    :param input: as of ``QuickRouterSubmitPredictionOperator``, like ``version`` and ``model``.
+    :param path: folder, as of ``QuickRouterToObjectStorageOperator``, like ``name``.
+    :param submit: more arguments of that task: ``{"retries": 3, "pool": "paid"}``.
+    :param wait: more arguments of the sensor: ``{"timeout": 600}``.
+    :param store: more arguments of the storing task: ``{"outlets": [PICTURES]}``.
+    :raises InvalidInputError: an argument is wrong; when the DAG is parsed.
+    """
+    connection = {"quickrouter_conn_id": quickrouter_conn_id}
+    submitted = QuickRouterSubmitPredictionOperator(
+        **_arguments("submit", submit, connection, input=input, version=version, model=model)
+    )
+    waited = QuickRouterPredictionSensor(
+        **_arguments("wait", wait, connection, prediction_id=submitted.output, deferrable=True)
+    )
+    stored = QuickRouterToObjectStorageOperator(
+        **_arguments(
+            "store", store, connection, path=path, name=name, prediction_id=submitted.output
+        )
+    )
+    waited >> stored
+    return stored.output
+
+
+def _arguments(task_id: str, own: Any, connection: Mapping[str, Any], **usual: Any) -> Any:
+    """Return a task's arguments: the usual ones, but first of all its own."""
+    if own is not None and not isinstance(own, Mapping):
+        with airflow_errors():
+            raise InvalidInputError(
+                f"{task_id}: give a dict of the task's arguments. It cannot be mapped over, as "
+                "expand_kwargs would; use partial and expand."
+            )
+    return {"task_id": task_id, **connection, **usual, **(own or {})}

@@ -1,0 +1,196 @@
+"""``@task.quickrouter``: a function returns the input, and its task makes the prediction."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    DecoratedOperator,
+    context_merge,
+    determine_kwargs,
+    task_decorator_factory,
+)
+
+from airflow_provider_quickrouter.api.attachments import location_of
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.inputs import as_dict
+from airflow_provider_quickrouter.decorators.mapping import MappedFunction
+from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.operators.arguments import check_create
+from airflow_provider_quickrouter.operators.prediction import (
+    QuickRouterRunPredictionOperator,
+    QuickRouterSubmitPredictionOperator,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, TaskDecorator
+
+LONGEST_SHOWN = 1000
+"""Characters of a text of the input that are kept for Airflow's page while a task is deferred."""
+
+
+class _Later:
+    """Stands for the input until the function has returned it; for Airflow it is a template."""
+
+    def resolve(self, context: Any) -> _Later:
+        return self
+
+    def __str__(self) -> str:
+        # Else a stored DAG would hold the address of this object, another at each parse.
+        return "DYNAMIC (set during execution)"
+
+
+class _ByFunction(DecoratedOperator):
+    """Calls the function for the input, then does what the operator behind it does."""
+
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **DecoratedOperator.template_fields_renderers,
+        **QuickRouterRunPredictionOperator.template_fields_renderers,
+    }
+    custom_operator_name = "@task.quickrouter"
+    overwrite_rtif_after_execution = True
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            python_callable=python_callable,
+            op_args=op_args,
+            op_kwargs=op_kwargs,
+            input=_Later(),
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> Any:
+        """Call the function, and make a prediction of what it returns."""
+        context_merge(context, self.op_kwargs)
+        kwargs = determine_kwargs(self.python_callable, self.op_args, context)
+        given = self.python_callable(*self.op_args, **kwargs)
+        with airflow_errors():
+            self.input = _one_input(given)
+        return super().execute(context)
+
+
+class _SubmitDecoratedOperator(_ByFunction, QuickRouterSubmitPredictionOperator):
+    """``@task.quickrouter(wait=False)``."""
+
+    template_fields: Sequence[str] = (
+        *DecoratedOperator.template_fields,
+        *QuickRouterSubmitPredictionOperator.template_fields,
+    )
+
+
+class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
+    """``@task.quickrouter``. The function is called once a try, not again after a deferral."""
+
+    template_fields: Sequence[str] = (
+        *DecoratedOperator.template_fields,
+        *QuickRouterRunPredictionOperator.template_fields,
+    )
+
+    def defer(self, *, kwargs: dict[str, Any] | None = None, **trigger: Any) -> NoReturn:
+        """Defer, and keep what Airflow's page shows as the input for the process after it."""
+        from airflow.providers.common.compat.sdk import redact
+
+        kept = {**(kwargs or {}), "given": redact(_shortened(self.input))}
+        super().defer(kwargs=kept, **trigger)
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None = None, given: Any = None
+    ) -> list[Any]:
+        """Go on after the trigger's event.
+
+        :param given: what the function had returned, for Airflow's page only.
+        """
+        self.input = given
+        return super().execute_complete(context, event)
+
+
+def quickrouter_task(
+    python_callable: Callable[..., Any] | None = None,
+    *,
+    wait: bool = True,
+    mapped: bool = False,
+    **kwargs: Any,
+) -> TaskDecorator:
+    """Make a task of a function that returns the input of a prediction.
+
+    The function returns a dict, or a model of ``api.models``. What it returns is sent as it is:
+    templates in it are not rendered. A retry calls it again, and takes up the prediction of the
+    try before if it returns the same (see ``QuickRouterSubmitPredictionOperator``); else that one
+    is canceled and a new one submitted.
+
+    :param wait: wait for the end and return the output, like
+        ``QuickRouterRunPredictionOperator``; or (False) return the id at once, like
+        ``QuickRouterSubmitPredictionOperator``.
+    :param mapped: the function returns a list of inputs. It becomes a task of its own, named
+        ``<task_id>_inputs``, and the prediction a task that is mapped over the list.
+    :param kwargs: arguments of that operator, ``version`` or ``model`` among them, and of every
+        task; with ``mapped`` they are those of the mapped task.
+    :raises InvalidInputError: an argument is wrong; when the DAG is parsed.
+    """
+    _check(kwargs)
+    if mapped:
+        made: TaskDecorator = _mapped(python_callable, wait, kwargs)
+        return made
+    # Airflow infers "multiple outputs" from a function's "-> dict", but this dict is the input.
+    return task_decorator_factory(
+        python_callable=python_callable,
+        multiple_outputs=False,
+        decorated_operator_class=_RunDecoratedOperator if wait else _SubmitDecoratedOperator,
+        **kwargs,
+    )
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    with airflow_errors():
+        if "multiple_outputs" in arguments:
+            raise InvalidInputError(
+                "multiple_outputs: the function's dict is the input, the output is a list; leave "
+                "it out."
+            )
+        version, model = arguments.get("version"), arguments.get("model")
+        if version or model:  # else they may come from default_args
+            check_create(None, version, model, None)
+
+
+def _mapped(function: Callable[..., Any] | None, wait: bool, arguments: dict[str, Any]) -> Any:
+    kind = QuickRouterRunPredictionOperator if wait else QuickRouterSubmitPredictionOperator
+
+    def decorate(function: Callable[..., Any]) -> MappedFunction:
+        return MappedFunction(function, kind, arguments)
+
+    return decorate(function) if function else decorate
+
+
+def _one_input(given: Any) -> dict[str, Any]:
+    """Return what the function returned as a plain dict, or say what to do instead."""
+    if isinstance(given, list | tuple) or inspect.isgenerator(given):
+        raise InvalidInputError(
+            "input: the function returned several; @task.quickrouter(mapped=True) makes a "
+            "prediction of each."
+        )
+    if inspect.iscoroutine(given):
+        given.close()
+        raise InvalidInputError("input: the function is async; write it with def alone.")
+    return as_dict(given)
+
+
+def _shortened(value: Any) -> Any:
+    """Cut long texts, data URIs above all: this lies in Airflow's database; paths become texts."""
+    if (location := location_of(value)) is not None:
+        return location
+    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
+        return f"{value[:LONGEST_SHOWN]}..."
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(item) for item in value]
+    return value
