@@ -14,7 +14,7 @@ BENCH_READY := $(BENCH)/.ready
 COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test chaos benchmark bench lint check format live pins build clean
+.PHONY: help demo airflow test browser docs chaos benchmark bench lint check format live pins build clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1	/' | expand -t 10
@@ -29,6 +29,12 @@ test: $(READY) ## run all tests, integration included, and hold the floors of co
 	$(BIN)/python -m pytest --cov --cov-branch --cov-report=
 	$(COVERAGE) --include='airflow_provider_quickrouter/api/*' --fail-under=100
 	$(COVERAGE) --fail-under=90
+
+browser: $(READY) ## look at the gallery in Chromium as a person would; its screenshots are those of the docs
+	$(BIN)/python -m dev.browser
+
+docs: $(READY) ## build the documentation in build/docs; a warning is an error
+	$(BIN)/sphinx-build --quiet -W --keep-going -n -b html docs build/docs
 
 chaos: $(READY) ## run TASKS=200 tasks under faults and kills of SEED=1, and settle what was paid
 	$(BIN)/python -m tests.chaos --seed $(SEED) --tasks $(TASKS)

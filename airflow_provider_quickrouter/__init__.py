@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _NAME = "QuickRouter"
 
@@ -37,6 +37,25 @@ def get_provider_info() -> dict[str, Any]:
                 f"{package}.triggers.starting",
                 f"{package}.triggers.batch",
             )
+        ],
+        "transfers": [
+            {
+                "source-integration-name": _NAME,
+                "target-integration-name": "Common IO",
+                "python-module": f"{package}.transfers.object_storage",
+            }
+        ],
+        "task-decorators": [
+            {
+                "name": "quickrouter",
+                "class-name": f"{package}.decorators.quickrouter.quickrouter_task",
+            }
+        ],
+        "plugins": [
+            {
+                "name": "quickrouter",
+                "plugin-class": f"{package}.plugins.gallery.QuickRouterGalleryPlugin",
+            }
         ],
         "extra-links": [f"{package}.links.QuickRouterPredictionLink"],
         "connection-types": [
@@ -99,6 +118,13 @@ _CONNECTION_FIELDS = {
         "number",
         "How often each triggerer may ask, at most: 1500 if empty, half of Replicate's limit; 0 "
         "for no limit.",
+    ),
+    "allow_private_addresses": _field(
+        "Allow private addresses",
+        "boolean",
+        "Files of an output may be fetched from addresses that are not public, as those of a "
+        "gateway in one's own network; else they are refused.",
+        default=False,
     ),
     "console_url": _field(
         "Console URL",

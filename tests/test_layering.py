@@ -28,7 +28,7 @@ ALLOWED = {
     "operators": {"api", "hooks", "links", "metrics", "record", "task", "triggers", "operators"},
     "sensors": {"api", "hooks", "links", "task", "triggers", "sensors"},
     "transfers": {"api", "hooks", "links", "outlets", "storage", "task", "operators", "transfers"},
-    "decorators": {"api", "operators", "sensors", "transfers", "decorators"},
+    "decorators": {"api", "hooks", "operators", "sensors", "transfers", "decorators"},
     "plugins": {"api", "plugins"},
     "policies": {"api", "policies"},
     "sandbox": {"", "sandbox"},
@@ -76,7 +76,10 @@ def test_the_pure_layer_loads_neither_airflow_nor_an_http_client(module: str) ->
 
 
 def test_what_dag_files_import_loads_no_http_client() -> None:
-    modules = ("operators.prediction", "operators.batch", "sensors.prediction", "policies.retry")
+    modules = (
+        *("operators.prediction", "operators.batch", "sensors.prediction", "policies.retry"),
+        *("transfers.object_storage", "decorators.quickrouter", "decorators.pictures"),
+    )
     statement = "import " + ", ".join(f"{NAME}.{module}" for module in modules)
     assert loaded_by(statement, "aiohttp", "requests", "fastapi", "PIL") == []
 

@@ -39,10 +39,25 @@ def test_all_that_the_provider_info_names_can_be_imported() -> None:
         for group in info[kind]:
             for module in group["python-modules"]:
                 importlib.import_module(module)
-    classes = [*info["extra-links"], info["connection-types"][0]["hook-class-name"]]
-    for path in classes:
-        module, name = path.rsplit(".", 1)
-        assert isinstance(getattr(importlib.import_module(module), name), type)
+    for transfer in info["transfers"]:
+        importlib.import_module(transfer["python-module"])
+    plugins = [plugin["plugin-class"] for plugin in info["plugins"]]
+    hook = info["connection-types"][0]["hook-class-name"]
+    for path in (*info["extra-links"], hook, *plugins):
+        assert isinstance(named(path), type)
+    for decorator in info["task-decorators"]:
+        assert callable(named(decorator["class-name"]))
+
+
+def named(path: str) -> object:
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)
+
+
+def test_the_plugin_is_registered_since_airflow_does_not_load_those_of_provider_info() -> None:
+    (plugin,) = get_provider_info()["plugins"]
+    (entry,) = entry_points(group="airflow.plugins", name=plugin["name"])
+    assert entry.load() is named(plugin["plugin-class"])
 
 
 def test_importing_every_module_raises_no_warning() -> None:
