@@ -3,6 +3,8 @@
 The asset's event tells id, model, seed and files: their paths, sizes, checksums, width and height.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import Asset, ObjectStoragePath, dag, task
 
 from airflow_provider_quickrouter.api.models import SDXL
@@ -18,6 +20,8 @@ def quickrouter_asset_producer():
         version=SDXL,
         input={"prompt": "a lighthouse in a storm, woodcut", "num_outputs": 2},
         deferrable=True,
+        retries=2,
+        retry_delay=timedelta(seconds=10),
         output_path="{{ params.folder }}",
         outlets=[PICTURES],
     )

@@ -1,5 +1,7 @@
 """Submit a prediction, wait for it without a worker, keep its picture, use both downstream."""
 
+from datetime import timedelta
+
 from airflow.sdk import dag, task
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
@@ -7,7 +9,11 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitP
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 
 
-@dag(schedule=None, params={"folder": "file:///tmp/quickrouter"})
+@dag(
+    schedule=None,
+    params={"folder": "file:///tmp/quickrouter"},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+)
 def quickrouter_text_to_image():
     submit = QuickRouterSubmitPredictionOperator(
         task_id="submit",

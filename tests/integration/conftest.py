@@ -59,6 +59,7 @@ def airflow(
 ) -> Iterator[LocalAirflow]:
     """The Airflow of the session, with two connections that lead to the sandbox."""
     env = connection_env(connection(api_key, sandbox.url))
+    env["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "True"  # for what an asset sets off
     stored = {"connection_id": "quickrouter_in_database", "conn_type": "quickrouter"}
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags_folder, env) as airflow:
         fields = {**stored, "password": api_key, "host": sandbox.url}

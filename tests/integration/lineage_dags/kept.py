@@ -1,5 +1,7 @@
 """Pictures that are stored by each kind of task that can."""
 
+from datetime import timedelta
+
 from airflow.sdk import dag
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
@@ -12,11 +14,17 @@ from airflow_provider_quickrouter.transfers.object_storage import (
     QuickRouterToObjectStorageOperator,
 )
 
-INPUT = {"prompt": "a forest at dawn", "num_outputs": 2, "seed": 7}
+# Long enough that Airflow's scheduler has seen the end of a deferral's first process before.
+LONG = {"processing": 15}
+INPUT = {"prompt": "a forest at dawn", "num_outputs": 2, "seed": 7, "sandbox": LONG}
 FOLDER = "{{ params.folder }}"
 
 
-@dag(schedule=None, params={"folder": ""})
+@dag(
+    schedule=None,
+    params={"folder": ""},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+)
 def kept():
     QuickRouterRunPredictionOperator(
         task_id="run",
