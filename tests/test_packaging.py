@@ -25,13 +25,20 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_wheel_holds_every_module_the_type_marker_and_the_licence(dist: Path) -> None:
+def test_the_wheel_holds_every_module_the_gallerys_page_the_type_marker_and_the_licence(
+    dist: Path,
+) -> None:
     (wheel,) = dist.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"{PACKAGE}-{__version__}.dist-info"
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*.py")}
+    files = [
+        *(ROOT / PACKAGE).rglob("*.py"),
+        *(path for path in (ROOT / PACKAGE / "plugins/static").rglob("*") if path.is_file()),
+    ]
+    ours = {str(path.relative_to(ROOT)) for path in files}
     rest = {f"{PACKAGE}/py.typed", f"{info}/licenses/LICENSE", f"{info}/entry_points.txt"}
-    assert names == modules | rest | {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL")}
+    assert f"{PACKAGE}/plugins/static/gallery.html" in ours
+    assert names == ours | rest | {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL")}
 
 
 def test_the_wheel_registers_the_provider_and_the_sandbox(dist: Path) -> None:
@@ -41,6 +48,8 @@ def test_the_wheel_registers_the_provider_and_the_sandbox(dist: Path) -> None:
     text = archive.read(name).decode()
     assert f"[apache_airflow_provider]\nprovider_info = {PACKAGE}:get_provider_info" in text
     assert f"quickrouter-sandbox = {PACKAGE}.sandbox.__main__:main" in text
+    plugin = f"{PACKAGE}.plugins.gallery:QuickRouterGalleryPlugin"
+    assert f"[airflow.plugins]\nquickrouter = {plugin}" in text
 
 
 def test_the_source_archive_holds_what_a_packager_needs(dist: Path) -> None:

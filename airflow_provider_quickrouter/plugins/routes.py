@@ -1,0 +1,109 @@
+"""The API that the gallery's page asks: the cards of a run, and its stored files.
+
+Each request must be allowed to read the XComs and the task instances of the DAG; Airflow takes the
+token from the header ``Authorization`` or else, as for pictures in a page, from its cookie.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import anyio
+import anyio.to_thread
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+
+from airflow_provider_quickrouter.api.files import StoredFile
+from airflow_provider_quickrouter.plugins import query, stored, thumbs
+from airflow_provider_quickrouter.plugins.page import PRINTABLE, Wanted, page_of
+
+ACCESS = [
+    Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.XCOM)),
+    Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.TASK_INSTANCE)),
+]
+router = APIRouter(prefix="/api/dags/{dag_id}", dependencies=ACCESS)
+
+DagId = Annotated[str, Path(max_length=250, pattern=PRINTABLE)]
+Name = Annotated[str, Query(max_length=250, pattern=PRINTABLE)]
+MapIndex = Annotated[int, Query(ge=-1, le=2**31 - 1)]
+
+READERS = 4
+"""Files that are read and decoded at once, so that a page of pictures leaves memory, and threads
+for the rest of the API server."""
+
+KEEP = "private, max-age=3600, immutable"
+"""An address holds the beginning of its file's checksum, so that another file has another one."""
+
+NO_RUN = "There is no such run."
+NO_FILE = "There is no such picture."
+TROUBLE = "The storage could not be read; the API server's log says why."
+
+kept = thumbs.Kept()
+readers = anyio.CapacityLimiter(READERS)
+
+
+@router.get("/pictures")
+def pictures(dag_id: DagId, wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
+    """Return a page of the cards of a run, or of one of its task instances."""
+    with query.opened(dag_id, wanted.run_id) as run:
+        if run is None:
+            raise HTTPException(404, NO_RUN)
+        return page_of(run, wanted, datetime.now(UTC))
+
+
+@router.get("/file")
+async def file(
+    request: Request,
+    dag_id: DagId,
+    run_id: Name,
+    task_id: Name,
+    n: Annotated[int, Query(ge=0, le=100_000)],
+    map_index: MapIndex = -1,
+    size: Literal["thumb", "full"] = "full",
+    download: bool = False,
+) -> Response:
+    """Return file ``n`` of what a task instance has stored, or a thumbnail of it."""
+    asked = (dag_id, run_id, task_id, map_index, n)
+    known = request.headers.get("if-none-match")
+    try:
+        return await anyio.to_thread.run_sync(
+            _answer, asked, size, download, known, limiter=readers
+        )
+    except stored.NoSuchFile:
+        raise HTTPException(404, NO_FILE) from None
+    except stored.StorageTrouble:
+        raise HTTPException(502, TROUBLE) from None
+
+
+def _answer(
+    asked: tuple[str, str, str, int, int], size: str, download: bool, known: str | None
+) -> Response:
+    record = _recorded(*asked)
+    headers = {
+        "ETag": f'"{record.sha256}-{size}"',
+        "Cache-Control": KEEP,
+        "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'self'",
+    }
+    if known == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    if size == "thumb" and (thumb := kept.get(record)):
+        return Response(thumb, media_type=thumbs.TYPE, headers=headers)
+    found = stored.read(record)
+    if size == "thumb" and (thumb := thumbs.thumbnail(found.data)):
+        kept.put(record, thumb)
+        return Response(thumb, media_type=thumbs.TYPE, headers=headers)
+    how = "attachment" if download else "inline"
+    name = stored.download_name(record, found.kind)
+    headers["Content-Disposition"] = f'{how}; filename="{name}"'
+    return Response(found.data, media_type=found.kind.content_type, headers=headers)
+
+
+def _recorded(dag_id: str, run_id: str, task_id: str, map_index: int, n: int) -> StoredFile:
+    place = (task_id, map_index)
+    with query.opened(dag_id, run_id) as run:
+        if run is None:
+            raise stored.NoSuchFile
+        listed = query.manifests_and_files(run, [place])[1].get(place)
+    return stored.recorded(listed, n)

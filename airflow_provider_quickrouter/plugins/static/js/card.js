@@ -1,0 +1,53 @@
+// One card: pictures, prompt, model, state, time.
+
+import { fileUrl } from "./api.js";
+import { button, el } from "./dom.js";
+import { STATES, seconds, stateWord, taskName } from "./format.js";
+import { frameOf } from "./frame.js";
+import { download, openTab } from "./host.js";
+import { icon } from "./icons.js";
+
+export function badge(card) {
+  return el("span", { class: `badge ${card.state}` }, icon(STATES[card.state].icon), stateWord(card));
+}
+
+export function promptText(card) {
+  if (card.prompt) return el("p", { class: "prompt", title: card.prompt }, card.prompt);
+  return el("p", { class: "prompt absent" }, "Airflow has kept no prompt");
+}
+
+export function timeOf(card) {
+  if (card.state !== "running") return el("span", { class: "time" }, seconds(card.total ?? card.run));
+  return el("span", { class: "time ticking", "data-since": card.created_at ?? "" });
+}
+
+export function getting(card) {
+  const [first] = card.stored;
+  if (first) return button("Download", () => download(fileUrl(first, "full", true)), { class: "ghost" }, icon("download"));
+  const [linked] = card.live;
+  return linked && button("Open the original", () => openTab(linked.url), { class: "ghost" }, icon("external"));
+}
+
+const name = (model) => model.split("/").at(-1);
+
+function meta(card) {
+  const facts = [card.model && el("span", { title: card.model }, name(card.model))];
+  if (card.seed !== null) facts.push(el("span", { class: "fixed" }, `seed ${card.seed}`));
+  const short = card.map_index < 0 ? card.task_id : card.label || `[${card.map_index}]`;
+  facts.push(el("span", { title: taskName(card) }, short));
+  return el("p", { class: "meta" }, facts);
+}
+
+export function cardOf(card, open) {
+  const foot = el("div", { class: "foot" }, badge(card), timeOf(card), el("span", { class: "push" }), getting(card));
+  const body = el("div", { class: "body" }, promptText(card), meta(card), foot);
+  return el("li", { class: `card ${card.state}`, "data-key": card.key }, frameOf(card, open), body);
+}
+
+// The server's clock counts, since it wrote the times.
+export function tick(root, ahead) {
+  for (const node of root.querySelectorAll(".ticking")) {
+    const since = Date.parse(node.dataset.since);
+    if (since) node.textContent = seconds(Math.max(0, (Date.now() + ahead - since) / 1000));
+  }
+}

@@ -1,0 +1,103 @@
+// All that is known of a card, beside its picture.
+
+import { fileUrl } from "./api.js";
+import { badge, timeOf } from "./card.js";
+import { button, el } from "./dom.js";
+import { bytes, moment, pixels, seconds, taskName } from "./format.js";
+import { excuseOf, mediaOf } from "./frame.js";
+import { download, goTo, openTab } from "./host.js";
+import { icon } from "./icons.js";
+import { here } from "./params.js";
+
+function facts(pairs) {
+  const known = pairs.filter(([, value]) => value || value === 0);
+  return el("dl", { class: "facts" }, known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+function taskLink(card) {
+  const mapped = card.map_index < 0 ? "" : `/mapped/${card.map_index}`;
+  const [dag, run, task] = [here.dagId, here.runId, card.task_id].map(encodeURIComponent);
+  return button(taskName(card), () => goTo(`dags/${dag}/runs/${run}/tasks/${task}${mapped}`), { class: "link" });
+}
+
+async function copy(text, node) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    fallback(text);
+  }
+  node.lastChild.data = "Copied";
+  setTimeout(() => (node.lastChild.data = "Copy"), 1500);
+}
+
+// Without HTTPS, or in a frame without the right to it, there is no clipboard but this one.
+function fallback(text) {
+  const around = document.querySelector("dialog[open]") ?? document.body;
+  const area = el("textarea", { value: text, class: "unseen" });
+  around.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+function copyButton(text, what) {
+  const node = button(`Copy ${what}`, () => copy(text, node), { class: "small" }, icon("copy"), "Copy");
+  return node;
+}
+
+function prompt(card) {
+  if (!card.prompt) return el("p", { class: "absent" }, "Airflow has kept no prompt: it was purged, or it is no field of this task.");
+  const head = el("div", { class: "row" }, el("h3", {}, "Prompt"), copyButton(card.prompt, "prompt"));
+  return el("div", { class: "said-prompt" }, head, el("p", {}, card.prompt));
+}
+
+// Where there is no picture, this stands in its place already.
+function trouble(card) {
+  if (card.state === "succeeded" || card.state === "running" || !mediaOf(card).length) return null;
+  const { text, hint } = excuseOf(card);
+  return el("div", { class: `trouble ${card.state}` }, el("strong", {}, text), hint && el("p", {}, hint));
+}
+
+function actions(card, item) {
+  const made = [];
+  if (item?.path) {
+    made.push(button("Download", () => download(fileUrl(item, "full", true)), { class: "solid" }, icon("download"), "Download"));
+    made.push(button("Open the original in a tab", () => openTab(fileUrl(item, "full")), {}, icon("external"), "Original"));
+  }
+  if (item?.url) made.push(button("Open the original in a tab", () => openTab(item.url), { class: "solid" }, icon("external"), "Original"));
+  if (card.url) made.push(button("Open the prediction's page", () => openTab(card.url), {}, icon("external"), "Prediction"));
+  return made.length ? el("div", { class: "actions" }, made) : null;
+}
+
+function filed(item) {
+  if (!item?.path) return item ? [["Lives until", item.until && moment(item.until)]] : [];
+  return [
+    ["Size", pixels(item)],
+    ["File", [item.type, bytes(item.size)].filter(Boolean).join(", ")],
+    ["Stored at", el("code", {}, item.path)],
+  ];
+}
+
+function timing(card) {
+  if (card.state === "running") return [["Since", moment(card.created_at)], ["For", timeOf(card)]];
+  const parts = [["Queue", seconds(card.queue)], ["Run", seconds(card.run)], ["Total", seconds(card.total)]];
+  return [...parts, ["Made", card.created_at && moment(card.created_at)]];
+}
+
+const inputs = (card) =>
+  Object.keys(card.inputs).length ? [el("h3", {}, "Other inputs"), facts(Object.entries(card.inputs))] : [];
+
+export function detailsOf(card, n) {
+  const item = mediaOf(card)[n];
+  const live = item?.url ? { ...item, until: card.expires_at } : item;
+  const known = [
+    ["Model", card.model],
+    ["Seed", card.seed],
+    ...filed(live),
+    ...timing(card),
+    ["Task", taskLink(card)],
+    ["Try", card.try_number > 1 ? card.try_number : null],
+    ["Prediction", card.id && el("code", {}, card.id)],
+  ];
+  return [el("div", { class: "row" }, badge(card)), trouble(card), prompt(card), actions(card, item), facts(known), ...inputs(card)].filter(Boolean);
+}

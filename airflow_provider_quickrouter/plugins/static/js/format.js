@@ -1,0 +1,63 @@
+// Numbers, times and words for people.
+
+const NUMBER = new Intl.NumberFormat("en");
+
+export const number = (value) => NUMBER.format(value);
+
+export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+
+export function seconds(value) {
+  if (value === null || value === undefined) return "";
+  if (value < 9.95) return `${value.toFixed(1)} s`;
+  if (value < 59.5) return `${Math.round(value)} s`;
+  const whole = Math.round(value);
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min ${String(whole % 60).padStart(2, "0")} s`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}
+
+export function bytes(value) {
+  if (value === null) return "";
+  const units = ["B", "kB", "MB", "GB"];
+  let at = 0;
+  let size = value;
+  while (size >= 999.5 && at < units.length - 1) [size, at] = [size / 1000, at + 1];
+  return `${at && size < 9.95 ? size.toFixed(1) : Math.round(size)} ${units[at]}`;
+}
+
+// As Airflow writes it, in the zone that was chosen there.
+export function moment(iso) {
+  const digits = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  const form = { year: "numeric", month: "2-digit", day: "2-digit", ...digits, timeZone: zone() };
+  return new Intl.DateTimeFormat("sv-SE", form).format(new Date(iso));
+}
+
+function zone() {
+  try {
+    const chosen = JSON.parse(window.localStorage.getItem("timezone") ?? '"UTC"');
+    return chosen === "local" ? undefined : new Intl.DateTimeFormat("en", { timeZone: chosen }) && chosen;
+  } catch {
+    return "UTC";
+  }
+}
+
+export const pixels = (file) => (file.width && file.height ? `${file.width} × ${file.height}` : "");
+
+export function taskName(card) {
+  if (card.map_index < 0) return card.task_id;
+  return `${card.task_id} [${card.label || card.map_index}]`;
+}
+
+export const STATES = {
+  succeeded: { word: "Succeeded", icon: "check" },
+  running: { word: "Running", icon: "spark" },
+  failed: { word: "Failed", icon: "close" },
+  canceled: { word: "Canceled", icon: "stop" },
+  lost: { word: "Not followed", icon: "warning" },
+};
+
+// While it is on its way the API's own word says more.
+export function stateWord(card) {
+  const going = card.state === "running" && card.status;
+  return going ? card.status[0].toUpperCase() + card.status.slice(1) : STATES[card.state].word;
+}

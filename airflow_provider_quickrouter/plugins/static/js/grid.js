@@ -1,0 +1,40 @@
+// The cards of a page. A refresh touches only those that have changed: pictures that are loaded,
+// and what has the focus, stay.
+
+import { cardOf } from "./card.js";
+import { el } from "./dom.js";
+
+export class Grid {
+  constructor(open) {
+    this.node = el("ul", { class: "grid", "aria-label": "Pictures" });
+    this.open = open;
+    this.kept = new Map();
+  }
+
+  show(cards) {
+    const kept = new Map();
+    const nodes = cards.map((card) => {
+      const text = JSON.stringify(card);
+      const before = this.kept.get(card.key);
+      const node = before?.text === text ? before.node : cardOf(card, this.open);
+      kept.set(card.key, { text, node });
+      return node;
+    });
+    this.kept = kept;
+    this.place(nodes);
+  }
+
+  place(nodes) {
+    const focused = document.activeElement?.closest?.(".card")?.dataset.key;
+    nodes.forEach((node, at) => {
+      if (this.node.children[at] !== node) this.node.insertBefore(node, this.node.children[at] ?? null);
+    });
+    while (this.node.children.length > nodes.length) this.node.lastChild.remove();
+    if (focused && !document.activeElement?.closest?.(".card")) this.focus(focused);
+  }
+
+  focus(key, n = 0) {
+    const shots = this.kept.get(key)?.node.querySelectorAll(".shot");
+    shots?.[Math.min(n, shots.length - 1)]?.focus();
+  }
+}

@@ -1,0 +1,149 @@
+"""Reading a stored file for a browser, and what must hold before it gets a byte.
+
+The path comes from XCom, which other people may be able to write: a file is served only if the
+whole of it has the recorded size and checksum, so that nobody can read what is not known
+already, and if its first bytes are those of a picture, video or sound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_quickrouter.api.files import StoredFile
+from airflow_provider_quickrouter.api.media import HEAD, Kind, sniff
+
+MAX_SIZE = 64 * 2**20
+"""Bytes of the largest file that is served."""
+
+MAX_PATH = 4096
+
+log = logging.getLogger(__name__)
+
+_renewed: dict[tuple[str, str | None], Any] = {}
+"""Filesystems made since Airflow's own one failed, by protocol and connection."""
+
+
+class NoSuchFile(Exception):
+    """There is no file that may be served; why is nobody's business."""
+
+
+class StorageTrouble(Exception):
+    """The storage could not be asked."""
+
+
+SHOWN = frozenset(
+    {
+        *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"),
+        *("video/mp4", "video/quicktime", "video/webm"),
+        *("audio/mpeg", "audio/mp4", "audio/wav", "audio/flac", "audio/ogg", "audio/aac"),
+    }
+)
+"""Types that a browser may be given. SVG and HTML can hold scripts, and are not among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A file that may be served."""
+
+    data: bytes
+    kind: Kind
+
+
+def recorded(files: Any, n: int) -> StoredFile:
+    """Read entry ``n`` of the XCom ``files``.
+
+    :raises NoSuchFile: there is none, or none that may be served.
+    """
+    entry = files[n] if isinstance(files, list) and 0 <= n < len(files) else None
+    try:
+        file = StoredFile.from_json(entry)
+    except ValueError:
+        raise NoSuchFile from None
+    if not (0 < file.size <= MAX_SIZE and _plain(file.path)):
+        raise NoSuchFile
+    return file
+
+
+def _plain(path: str) -> bool:
+    parts = re.split(r"[/\\]", path)
+    return len(path) <= MAX_PATH and path.isprintable() and ".." not in parts
+
+
+def read(file: StoredFile) -> Served:
+    """Read the whole file and check it. Blocks.
+
+    :raises NoSuchFile: it is not there, or not what was recorded, or of no type to be shown.
+    :raises StorageTrouble: the storage could not be asked.
+    """
+    try:
+        data = _bytes(file)
+    except StorageTrouble:
+        # Airflow keeps a filesystem for as long as it runs; its connection may have changed since.
+        data = _bytes(file, anew=True)
+    kind = sniff(data[:HEAD])
+    if kind is None or kind.content_type not in SHOWN:
+        raise NoSuchFile
+    if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
+        raise NoSuchFile
+    return Served(data, kind)
+
+
+def warm_up() -> None:
+    """Import what reading and shrinking a picture needs, which takes half a second."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    with suppress(ImportError):
+        import PIL.WebPImagePlugin  # noqa: F401
+    _ = ObjectStoragePath("file:///").fs
+
+
+def _bytes(file: StoredFile, anew: bool = False) -> bytes:
+    # Here, since it is no light import and only the first picture needs it.
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    local = True
+    try:
+        path = ObjectStoragePath(file.path)
+        local = path.protocol in ("", "file", "local")
+        return _read(_filesystem(path, anew), path.path, file.size)
+    except (NoSuchFile, FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):
+        raise NoSuchFile from None
+    except Exception as error:
+        # On this machine a file that may not be read shall look like one that is not there.
+        if local:
+            raise NoSuchFile from None
+        # A filesystem raises whatever its client library does.
+        log.warning("a stored picture could not be read: %s", type(error).__name__)
+        log.debug("why", exc_info=True)
+        raise StorageTrouble from error
+
+
+def _filesystem(path: Any, anew: bool) -> Any:
+    key = (path.protocol, path.conn_id)
+    if anew:
+        from airflow.sdk.io import get_fs
+
+        _renewed[key] = get_fs(*key)
+    return _renewed.get(key) or path.fs
+
+
+def _read(fs: Any, path: str, size: int) -> bytes:
+    info = fs.info(path)
+    # No device or pipe, which could block for ever.
+    if info.get("type") != "file" or info.get("size") != size:
+        raise NoSuchFile
+    with fs.open(path, "rb") as opened:
+        data: bytes = opened.read(size + 1)
+    return data
+
+
+def download_name(file: StoredFile, kind: Kind) -> str:
+    """Return a name for a header and for any disk; its extension is that of the file's type."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", file.path.rpartition("/")[2])
+    stem = (name.rpartition(".")[0] or name)[:100].strip("._-")
+    return f"{stem or 'picture'}.{kind.ext}"

@@ -1,0 +1,90 @@
+"""An API server with filled-in runs, and Chromium on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext
+from pytest_httpserver import HTTPServer
+
+from airflow_provider_quickrouter.sandbox.pictures import render
+from dev.gallery_browser import Visitor, browser, chromium
+from dev.gallery_data import FilledRun, FilledTask
+from dev.gallery_runs import DAG_ID, large_run, motley_run, running_run
+from dev.gallery_server import GalleryServer
+from tests.browser.hostile import hostile_run
+from tests.plugins.denying import SECRET_DAG
+
+USERS = {"admin": "admin", "outsider": "viewer"}
+MANAGER = {"AIRFLOW__CORE__AUTH_MANAGER": "tests.plugins.denying.DenyingAuthManager"}
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = pytest.mark.skipif(
+        chromium() is None, reason="no Chromium: install the package 'chromium' or set CHROMIUM"
+    )
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(missing)
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_on_the_event_loop() -> None:
+    """Playwright's own loop counts as running while a test does anything: nothing to find here."""
+
+
+@pytest.fixture(scope="session")
+def picture_server() -> Iterator[HTTPServer]:
+    """A place where a gateway keeps a picture that nobody has stored."""
+    with HTTPServer(host="127.0.0.1") as server:
+        data = render("a live picture", 5, 0, (640, 640))
+        server.expect_request("/out-0.png").respond_with_data(data, content_type="image/png")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, picture_server: HTTPServer
+) -> Iterator[GalleryServer]:
+    home = tmp_path_factory.mktemp("gallery")
+    with GalleryServer(home, USERS, env=MANAGER) as server:
+        files = home / "files"
+        server.fill(
+            motley_run(files, picture_server.url_for("/out-0.png")),
+            running_run(files),
+            hostile_run(files),
+            FilledRun(DAG_ID, "empty", []),
+            FilledRun(SECRET_DAG, "secret", []),
+            FilledRun("no_pictures_at_all", "plain", [FilledTask("nothing")]),
+            large_run(files),
+        )
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _visited(server: GalleryServer) -> Iterator[BrowserContext]:
+    """A browser that is logged in, and has Airflow's own scripts already."""
+    with browser() as context:
+        Visitor(context.new_page(), server.url).log_in("admin")
+        yield context
+
+
+@pytest.fixture
+def visitor(server: GalleryServer, _visited: BrowserContext) -> Iterator[Visitor]:
+    """Somebody who has logged in, and whose browser must have nothing to complain of."""
+    visitor = Visitor(_visited.new_page(), server.url)
+    yield visitor
+    visitor.page.close()
+    assert visitor.complaints == []
+
+
+@pytest.fixture
+def stranger(server: GalleryServer, _visited: BrowserContext) -> Iterator[Visitor]:
+    """Somebody who has not logged in."""
+    assert _visited.browser
+    context = _visited.browser.new_context()
+    yield Visitor(context.new_page(), server.url)
+    context.close()

@@ -1,0 +1,164 @@
+"""The gallery in Airflow's own pages, in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import FrameLocator, expect
+
+from dev.gallery_browser import Visitor
+from dev.gallery_runs import DAG_ID, prompt
+from tests.browser.hostile import IMAGE, PROMPT
+from tests.plugins.denying import SECRET_DAG
+
+LIGHT, DARK = "Light Mode", "Dark Mode"
+
+
+def background(frame: FrameLocator) -> str:
+    return str(frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor"))
+
+
+def test_the_tab_of_a_run_shows_all_its_pictures(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "motley")
+    expect(frame.locator(".card")).to_have_count(12)
+    visitor.wait_for_pictures(least=8)
+    for card in frame.locator(".card").all():
+        card.scroll_into_view_if_needed()
+    visitor.wait_for_pictures()
+    expect(frame.get_by_role("button", name="Failed: 1")).to_be_visible()
+    expect(frame.locator(".card.failed")).to_contain_text("NSFW content detected")
+    expect(frame.locator(".card", has_text="study 10")).to_contain_text("output_path=")
+
+
+def test_a_picture_that_is_not_stored_is_shown_while_it_lives(visitor: Visitor) -> None:
+    frame = visitor.open_task(DAG_ID, "motley", "wait", 10)
+    assert visitor.wait_for_pictures() == [640]
+    expect(frame.get_by_text("Lives until")).to_be_visible()
+
+
+def test_the_tab_of_a_mapped_task_shows_its_own_pictures(visitor: Visitor) -> None:
+    frame = visitor.open_task(DAG_ID, "motley", "wait", 2)
+    assert len(visitor.wait_for_pictures(least=4)) == 4
+    expect(frame.get_by_text(prompt(2))).to_be_visible()
+    frame.get_by_role("button", name="submit [study 3]").click()
+    expect(visitor.page).to_have_url(
+        f"{visitor.url}/dags/{DAG_ID}/runs/motley/tasks/submit/mapped/2"
+    )
+
+
+def test_it_follows_the_theme_of_airflow(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "motley")
+    seen = []
+    for theme in (DARK, LIGHT):
+        visitor.choose_theme(theme)
+        own = "document => getComputedStyle(document).backgroundColor"
+        expect(frame.locator("html.dark")).to_have_count(int(theme == DARK))
+        around = visitor.page.locator("body").evaluate(own)
+        seen.append(background(frame))
+        assert around in (seen[-1], "rgba(0, 0, 0, 0)")
+    assert len(set(seen)) == 2
+
+
+def test_the_keyboard_is_enough(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "motley")
+    keyboard = visitor.page.keyboard
+    frame.get_by_role("searchbox").focus()
+    keyboard.press("Tab")
+    first = frame.get_by_role("button", name=f"Open picture: {prompt(0)}")
+    expect(first).to_be_focused()
+    keyboard.press("Enter")
+    box = frame.get_by_role("dialog", name="Picture")
+    expect(box.get_by_text("1 / 16")).to_be_visible()
+    keyboard.press("ArrowRight")
+    expect(box.get_by_text(prompt(1))).to_be_visible()
+    keyboard.press("End")
+    expect(box.get_by_text("16 / 16")).to_be_visible()
+    keyboard.press("Home")
+    for _ in range(3):
+        keyboard.press("ArrowRight")
+    expect(box.get_by_text("4 / 16")).to_be_visible()
+    keyboard.press("ArrowLeft")
+    visitor.wait_for_pictures()
+    keyboard.press("Escape")
+    expect(box).to_be_hidden()
+    expect(frame.get_by_role("button", name="Open picture 1 of 4")).to_be_focused()
+
+
+def test_filters_and_the_search_work_together(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "motley")
+    frame.get_by_role("searchbox").fill("LightHouse")
+    expect(frame.locator(".card")).to_have_count(2)
+    frame.get_by_role("button", name="Failed: 1").click()
+    expect(frame.locator(".card")).to_have_count(1)
+    frame.get_by_role("searchbox").fill("no such prompt")
+    expect(frame.get_by_text("Nothing matches")).to_be_visible()
+    frame.get_by_role("button", name="Show all").click()
+    expect(frame.locator(".card")).to_have_count(12)
+
+
+def test_a_download_leaves_the_frame(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "motley")
+    with visitor.page.expect_download() as caught:
+        frame.get_by_role("button", name="Download").first.click()
+    assert caught.value.suggested_filename == "0.png"
+
+
+def test_running_predictions_are_asked_for_again(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "running")
+    expect(frame.get_by_text("2 of 6 predictions over")).to_be_visible()
+    expect(frame.locator(".card.running")).to_have_count(4)
+    before = frame.locator(".ticking").first.inner_text()
+    expect(frame.locator(".ticking").first).not_to_have_text(before)
+    with visitor.page.expect_response("**/pictures?*") as caught:
+        pass
+    assert caught.value.status == 200
+
+
+def test_nothing_that_was_written_becomes_markup(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "hostile")
+    expect(frame.get_by_text(PROMPT).first).to_be_visible()
+    for n in range(3):
+        frame.locator(".shot").nth(n).click()
+        expect(frame.get_by_role("dialog")).to_contain_text(PROMPT)
+        visitor.page.keyboard.press("Escape")
+    expect(frame.locator(".card.failed .hint")).to_contain_text(IMAGE)
+    expect(frame.get_by_role("button", name="Open the prediction's page")).to_have_count(0)
+    for where in ("script:not([src])", "img:not(.medium)", "svg:not(.icon)", "[onerror]", "a"):
+        expect(frame.locator(where)).to_have_count(0)
+    visitor.page.wait_for_timeout(300)
+    assert visitor.page.evaluate("window.hacked") is None
+    assert frame.locator("body").evaluate("() => window.hacked") is None
+
+
+@pytest.mark.parametrize("dag_id", [DAG_ID, "no_pictures_at_all"])
+def test_a_run_without_pictures_says_which_operators_make_some(
+    visitor: Visitor, dag_id: str
+) -> None:
+    frame = visitor.open_run(dag_id, "empty" if dag_id == DAG_ID else "plain")
+    expect(frame.get_by_role("heading")).to_have_text("This run has made no pictures")
+    expect(frame.get_by_text("QuickRouterRunPredictionOperator")).to_be_visible()
+
+
+def open_alone(visitor: Visitor, query: str) -> None:
+    visitor.page.goto(f"{visitor.url}/quickrouter/gallery?{query}")
+
+
+def test_who_may_not_see_a_dag_is_told_what_to_ask_for(stranger: Visitor) -> None:
+    stranger.log_in("outsider")
+    open_alone(stranger, f"dag_id={SECRET_DAG}&run_id=secret")
+    expect(stranger.page.get_by_role("heading")).to_have_text("You may not see this")
+    expect(stranger.page.get_by_role("alert")).to_contain_text("administrator")
+
+
+def test_who_is_logged_out_is_told_to_log_in(stranger: Visitor) -> None:
+    open_alone(stranger, f"dag_id={DAG_ID}&run_id=motley")
+    expect(stranger.page.get_by_role("heading")).to_have_text("You are logged out")
+
+
+def test_a_run_that_is_gone_and_a_server_that_is_gone_are_told_apart(stranger: Visitor) -> None:
+    page = stranger.page
+    stranger.log_in("admin")
+    open_alone(stranger, f"dag_id={DAG_ID}&run_id=none")
+    expect(page.get_by_role("heading")).to_have_text("There is no such run")
+    page.route("**/pictures?*", lambda route: route.abort())
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading")).to_have_text("Airflow does not answer")

@@ -1,0 +1,103 @@
+"""The JSON of a card, whatever somebody has left in XCom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_quickrouter.plugins.cards import Found, card_of
+from airflow_provider_quickrouter.plugins.entries import Entry, Row, State
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+ENDED = "2026-05-04T11:30:00+00:00"
+URL = "https://replicate.delivery/x/out-0.png"
+
+
+def card(manifest: dict[str, Any], files: list[Any] | None = None, **more: Any) -> dict[str, Any]:
+    place = ("wait", 3)
+    entry = Entry("a", [Row(place, "a", "succeeded")])
+    found = Found(manifest, {place: files} if files else {}, **more)
+    return card_of(entry, State.SUCCEEDED, found, NOW)
+
+
+def test_addresses_are_shown_while_they_live() -> None:
+    made = card(
+        {"output": {"images": [URL, {"mask": "https://h/m.mp4?x=1"}]}, "completed_at": ENDED}
+    )
+    assert made["live"] == [
+        {"url": URL, "kind": "image"},
+        {"url": "https://h/m.mp4?x=1", "kind": "video"},
+    ]
+    assert made["expires_at"] == "2026-05-04T12:30:00+00:00"
+    assert made["expired"] is None
+
+
+def test_addresses_that_are_dead_are_not() -> None:
+    made = card({"output": [URL], "expires_at": "2026-05-04T11:59:59+00:00"})
+    assert (made["live"], made["expired"]) == ([], "2026-05-04T11:59:59+00:00")
+
+
+def test_what_is_stored_goes_before_what_may_die() -> None:
+    file = {"path": "/x/0.png", "size": 5, "sha256": "ab" * 32, "content_type": "image/png"}
+    made = card({"output": [URL]}, [file, "odd", {"path": 3}])
+    assert made["live"] == []
+    assert [stored["n"] for stored in made["stored"]] == [0]
+    assert made["stored"][0]["tag"] == "ab" * 8
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "data:text/html,x", "//h/x", "ftp://h", 3]
+)
+def test_only_web_addresses_become_links(address: Any) -> None:
+    made = card({"url": address, "output": [address]})
+    assert (made["url"], made["live"]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("https://h/a.webp", "image"),
+        ("https://h/a", "image"),
+        ("https://h/a.MP3#t", "audio"),
+        ("https://h/a.b/c.glb?x=.png", "file"),
+    ],
+)
+def test_the_kind_of_an_address_is_that_of_its_name(address: str, kind: str) -> None:
+    assert card({"output": address})["live"] == [{"url": address, "kind": kind}]
+
+
+def test_times_that_make_no_sense_are_left_out_or_nothing() -> None:
+    made = card(
+        {
+            "created_at": "2026-05-04T11:30:00+00:00",
+            "started_at": "2026-05-04T11:29:59+00:00",
+            "completed_at": "tomorrow",
+            "metrics": {"predict_time": -1.5},
+        }
+    )
+    assert (made["queue"], made["run"], made["total"]) == (0.0, 0.0, None)
+
+
+def test_a_manifest_of_odd_types_is_a_card_all_the_same() -> None:
+    names = (
+        "status",
+        "error",
+        "model",
+        "version",
+        "created_at",
+        "metrics",
+        "url",
+        "seed",
+        "output",
+    )
+    made = card({name: ["odd"] for name in names})
+    assert (made["error"], made["model"], made["seed"], made["run"]) == ("", "", None, None)
+
+
+@pytest.mark.parametrize(
+    ("version", "model"), [("owner/name:abc", "owner/name"), ("f" * 64, "f" * 12), (None, "")]
+)
+def test_without_a_model_the_version_names_it(version: str | None, model: str) -> None:
+    assert card({"version": version})["model"] == model
