@@ -1,17 +1,22 @@
 """Airflow's metrics of predictions; see ``api.measures`` for their names.
 
 Each is sent from the process that saw it: a worker, or the triggerer where that ends a task.
+Trouble with them is logged and nothing else.
 """
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_quickrouter.api import measures
+from airflow_provider_quickrouter.api.harmless import harmless
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.api.outcome import Outcome
+
+log = logging.getLogger(__name__)
 
 
 def submitted(reference: str) -> None:
@@ -19,9 +24,10 @@ def submitted(reference: str) -> None:
 
     :param reference: the version or model that was asked for.
     """
-    from airflow.providers.common.compat.sdk import Stats
+    with harmless(log, "The metrics of a prediction"):
+        from airflow.providers.common.compat.sdk import Stats
 
-    Stats.incr(measures.SUBMITTED, tags=measures.tags(reference))
+        Stats.incr(measures.SUBMITTED, tags=measures.tags(reference))
 
 
 def ended(outcome: Outcome, now: float) -> None:
@@ -31,6 +37,11 @@ def ended(outcome: Outcome, now: float) -> None:
 
     :param now: when the end was seen, epoch seconds.
     """
+    with harmless(log, "The metrics of a prediction"):
+        _ended(outcome, now)
+
+
+def _ended(outcome: Outcome, now: float) -> None:
     from airflow.providers.common.compat.sdk import Stats
 
     seen = outcome.prediction

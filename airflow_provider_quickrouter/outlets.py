@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_quickrouter.api.harmless import harmless
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -19,16 +21,17 @@ def tell_outlets(
 
     ``files`` is what lies in XCom under that key: path, size, checksum, content type, width and
     height of each stored file; empty if nothing was stored. What the DAG's author put into the
-    extra stays. An ``AssetAlias`` has no event of its own.
+    extra stays. An ``AssetAlias`` has no event of its own. Trouble with an outlet is only logged.
     """
-    outlets = context["task"].outlets
-    if not outlets:
+    task = context["task"]
+    if not task.outlets:
         return
     from airflow.providers.common.compat.sdk import AssetAlias
 
-    for outlet in outlets:
+    for outlet in task.outlets:
         if not isinstance(outlet, AssetAlias):
-            context["outlet_events"][outlet].extra.update(extra_of(prediction, files))
+            with harmless(task.log, f"Prediction and files of the outlet {outlet!r}"):
+                context["outlet_events"][outlet].extra.update(extra_of(prediction, files))
 
 
 def extra_of(prediction: Prediction | None, files: Sequence[StoredFile]) -> dict[str, Any]:

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_quickrouter import metrics
+from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
+from airflow_provider_quickrouter.api.folders import check_folder
+from airflow_provider_quickrouter.api.harmless import harmless
 from airflow_provider_quickrouter.api.limits import airflows_limit
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.stopping import tell
+from airflow_provider_quickrouter.hooks.exceptions import no_retry
 from airflow_provider_quickrouter.links import FILES_KEY, publish
 from airflow_provider_quickrouter.outlets import tell_outlets
 
@@ -40,6 +44,7 @@ class PredictionTask:
     quickrouter_conn_id: str
     cancel_on_kill: bool
     output_path: Any = None
+    _path_given = False
     do_xcom_push: bool
     log: Any
     defer: Callable[..., NoReturn]
@@ -56,6 +61,24 @@ class PredictionTask:
         from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
         return QuickRouterHook(self.quickrouter_conn_id)
+
+    def _keep_in(self, output_path: Any) -> None:
+        """Take the argument of that name; a text that cannot be one is refused at once."""
+        self.output_path, self._path_given = output_path, output_path is not None
+        if self._keeps and not is_template(output_path):
+            check_folder("output_path", output_path)
+
+    @property
+    def _keeps(self) -> bool:
+        return self._path_given or self.output_path is not None  # it may be rendered to None
+
+    def _check_output_path(self) -> None:
+        """Find out that no storage is reached by it before anything is paid, or waited for."""
+        if self._keeps:
+            # Here, as filesystems take a time that no parsing of DAGs should pay.
+            from airflow_provider_quickrouter.storage.target import Target
+
+            Target(self.output_path, "output_path")
 
     def on_kill(self) -> None:
         """Cancel the prediction, within 4 s, if ``cancel_on_kill``; never raises.
@@ -157,34 +180,47 @@ class PredictionTask:
             self.log.warning("The model's log could not be fetched: %s", error)
             return outcome
 
-    def _end(self, context: Context, outcome: Outcome, *, for_good: bool = False) -> list[Any]:
+    def _end(
+        self, context: Context, outcome: Outcome, *, for_good: bool = False, pays: bool = False
+    ) -> list[Any]:
         """End the wait: every path leads here, so every path ends alike.
 
         :param for_good: nothing is to be tried again after a bad end.
+        :param pays: a retry after a success would pay again: none comes, whatever goes wrong then.
         :raises QuickRouterError: what a bad end means.
         """
-        if outcome.prediction:
-            self._publish(context, outcome.prediction)
-        metrics.ended(outcome, time.time())
-        if error := outcome.exception():
-            raise error.for_good() if for_good else error
-        tell_success(self.log, outcome, kept=bool(self.output_path))
-        if prediction := outcome.prediction:
-            self._tell_of(context, prediction, self._stored(prediction))
+        error = outcome.exception()
+        with no_retry(pays and not error):
+            if outcome.prediction:
+                with harmless(self.log, "State and link of the prediction"):
+                    self._publish(context, outcome.prediction)
+            metrics.ended(outcome, time.time())
+            if error:
+                raise error.for_good() if for_good else error
+            tell_success(self.log, outcome, kept=self._keeps)
+            if prediction := outcome.prediction:
+                self._tell_of(context, prediction, self._stored(prediction))
         return outcome.output
 
     def _stored(self, prediction: Prediction) -> list[StoredFile] | None:
         """Store the files of an output, if that is this task's business."""
-        if not self.output_path:
+        if not self._keeps:
             return None
         # Here, since its HTTP client takes half a second that no parsing of DAGs should pay.
         from airflow_provider_quickrouter.storage.storing import STOPPED, Storing
 
-        self._storing = Storing(self.hook, self.log, path=self.output_path)
+        storing = self._stoppable(Storing(self.hook, self.log, path=self.output_path))
         try:
-            return self._storing.store_prediction(prediction)
+            return storing.store_prediction(prediction)
         except AirflowTaskTimeout:
             raise FileUnavailable(STOPPED) from None
+
+    def _stoppable(self, storing: Storing) -> Storing:
+        """Let a kill stop it, also one that came before."""
+        self._storing = storing
+        if self._was_killed:
+            storing.stop()
+        return storing
 
     def _tell_of(
         self, context: Context, prediction: Prediction | None, files: list[StoredFile] | None

@@ -86,3 +86,20 @@ def test_a_failure_is_counted_by_its_reason(gateway: Sandbox, told: Told) -> Non
             TaskInstance(),
         )
     assert told.counted == [("quickrouter.failed.moderated", {**MODEL, "reason": "moderated"})]
+
+
+def test_metrics_that_are_broken_fail_nothing_that_is_paid_for(
+    gateway: Sandbox, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*given: Any, **more: Any) -> None:
+        raise RuntimeError("no such host")
+
+    monkeypatch.setattr(Told, "incr", breaks)
+    output = run(
+        lambda: QuickRouterRunPredictionOperator(
+            task_id="run", version=STABLE_DIFFUSION, input={"prompt": "a cat"}
+        ),
+        TaskInstance(),
+    )
+    assert output
+    assert gateway.creates == 1

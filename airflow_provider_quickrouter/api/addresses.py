@@ -21,6 +21,15 @@ _ALLOW = (
 _NAT64 = ip_network("64:ff9b::/96")
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
 _TEREDO = ip_network("2001::/32")
+_SPECIAL = [
+    ip_network(block)
+    for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
+]
+"""Blocks that are no part of the internet, though not every Python says so.
+
+The first is where a machine in Azure reaches its host, which knows secrets of it.
+"""
+
 _LOCAL_NAMES = ("localhost", "localhost.localdomain")
 _LOCAL_DOMAINS = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
 
@@ -79,7 +88,7 @@ def _is_global(address: IPv4Address | IPv6Address) -> bool:
     ):
         return False
     special = address.is_multicast or address.is_reserved or address.is_unspecified
-    return address.is_global and not special
+    return address.is_global and not special and not any(address in block for block in _SPECIAL)
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:

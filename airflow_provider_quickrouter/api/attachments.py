@@ -57,6 +57,19 @@ def location_of(value: Any) -> str | None:
     return f"file://{text}" if text.startswith("/") else text
 
 
+def is_template(value: Any) -> bool:
+    """Whether Airflow will put something else in this place, or in a part of it."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, dict):
+        return any(map(is_template, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(is_template, value))
+    if (location := location_of(value)) is not None:
+        return is_template(location)
+    return hasattr(value, "resolve")
+
+
 def with_texts(value: Any, is_file: bool = False) -> Any:
     """Return an input with the text of each ``ObjectStoragePath`` in a field named like a file.
 

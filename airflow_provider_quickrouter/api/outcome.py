@@ -192,7 +192,9 @@ def tell_success(log: Any, outcome: Outcome, *, kept: bool = False) -> None:
 
     :param kept: this task stores the output's files.
     """
-    log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, outcome.output)
+    # The query of an address may be a signature.
+    output = re.sub(r"\?[^\s'\"]*", "?...", str(outcome.output)[:1000])
+    log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, output)
     if LEFT_OUT in str(outcome.output):
         log.warning("A part of the output is too large for XCom: a note stands for it")
     if not kept and re.search(r"(?i)https?://", str(outcome.output)):

@@ -156,6 +156,8 @@ def _check(arguments: Mapping[str, Any]) -> None:
                 "multiple_outputs: the function's dict is the input, the output is a list; leave "
                 "it out."
             )
+        if "input" in arguments:
+            raise InvalidInputError("input: the function returns it; leave it out.")
         version, model = arguments.get("version"), arguments.get("model")
         if version or model:  # else they may come from default_args
             check_create(None, version, model, None)

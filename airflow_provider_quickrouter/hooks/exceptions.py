@@ -21,14 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
+    AirflowTaskTimeout,
 )
 
 from airflow_provider_quickrouter.api.errors import (
+    FileUnavailable,
     PredictionError,
     PredictionTimeout,
     QuickRouterError,
@@ -54,6 +57,35 @@ def airflow_errors(*, anew: bool = False) -> Iterator[None]:
     except QuickRouterError as error:
         cause = None if isinstance(error, PredictionError) else error
         raise as_airflow(error, anew=anew) from cause
+
+
+def tries_left(task_instance: Any) -> bool:
+    """Whether Airflow tries the task again if it fails now."""
+    tried = int(getattr(task_instance, "try_number", 1))
+    return tried <= int(getattr(task_instance, "max_tries", 0) or 0)
+
+
+@contextmanager
+def no_retry(paid: bool) -> Iterator[None]:
+    """Let nothing that goes wrong after a success that is ``paid`` lead to a retry.
+
+    It would pay again: before Airflow 3.3, or without ``durable``, nothing is remembered.
+    """
+    try:
+        yield
+    except (Exception, AirflowTaskTimeout) as error:
+        if not paid:
+            raise
+        if isinstance(error, QuickRouterError):
+            raise error.for_good() from error.__cause__
+        why = f"{type(error).__name__}: {error!s:.300}"
+        raise FileUnavailable(f"{_PAID} ({why}).").for_good() from error
+
+
+_PAID = (
+    "The prediction succeeded, but its task could not end well. Nothing is remembered of it, so a "
+    "retry would pay again: its output is in the console"
+)
 
 
 def _base(error: QuickRouterError, anew: bool) -> type[AirflowException]:

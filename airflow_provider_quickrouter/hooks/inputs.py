@@ -13,6 +13,7 @@ from airflow_provider_quickrouter.api.attachments import (
     leave,
 )
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
+from airflow_provider_quickrouter.api.folders import connection_in
 from airflow_provider_quickrouter.api.inputs import with_files
 
 
@@ -53,20 +54,31 @@ def _opened(field: str, location: str) -> Any:
     # Here, since it is no light import and DAG files import the operators.
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    scheme, _, rest = location.partition("://")
-    conn_id = rest.partition("/")[0].rpartition("@")[0]
+    if conn_id := missing_connection(location):  # without it some would go on as nobody
+        text = f"is read with the connection {conn_id!r}, which Airflow does not have; add it."
+        raise _wrong(field, location, text)
     try:
-        if conn_id:  # for some storages Airflow would go on with no connection
-            BaseHook.get_connection(conn_id)
         path = ObjectStoragePath(location)
         path.fs  # noqa: B018  # made now, to tell its errors from those of reading
-    except AirflowNotFoundException:
-        text = f"is read with the connection {conn_id!r}, which Airflow does not have; add it."
-        raise _wrong(field, location, text) from None
+    except AirflowNotFoundException as error:  # the one that a storage takes if none is named
+        raise _wrong(field, location, f"is read with a connection: {error}") from None
     except (ImportError, ValueError) as error:
+        scheme = location.partition("://")[0]
         text = f"needs a filesystem for {scheme!r}; install the provider that brings it."
         raise _wrong(field, location, text) from error
     return path
+
+
+def missing_connection(location: str) -> str | None:
+    """Return the id of the connection that a path names if Airflow does not have it. Blocks."""
+    conn_id = connection_in(location)
+    if not conn_id:
+        return None
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return conn_id
+    return None
 
 
 def _bytes(field: str, location: str, path: Any) -> bytes:

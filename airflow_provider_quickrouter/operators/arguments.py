@@ -9,7 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from airflow_provider_quickrouter.api.attachments import Read, leave, location_of, refuse
+from airflow_provider_quickrouter.api.attachments import (
+    Read,
+    is_template,
+    leave,
+    refuse,
+)
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
 from airflow_provider_quickrouter.api.limits import LONGEST
@@ -113,16 +118,3 @@ def seconds(name: str, limit: Any) -> float:
             "timedelta of that."
         )
     return float(number)
-
-
-def is_template(value: Any) -> bool:
-    """Whether Airflow will put something else in this place, or in a part of it."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    if isinstance(value, dict):
-        return any(map(is_template, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(is_template, value))
-    if (location := location_of(value)) is not None:
-        return is_template(location)
-    return hasattr(value, "resolve")

@@ -137,8 +137,7 @@ class Durable:
         self.prediction_id = prediction.id
         self._keep()
         self._own(prediction.id)
-        with self._paid_for("its count"):
-            metrics.submitted(request.reference)
+        metrics.submitted(request.reference)
         self.log.info("Submitted prediction %s", prediction.id)
         return prediction, attempt.begun_at
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, conf
 
-from airflow_provider_quickrouter.api.errors import FileError, PredictionModerated
+from airflow_provider_quickrouter.api.errors import PredictionModerated
 from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
@@ -57,9 +57,10 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         if that takes it up.
     :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
         the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``. Trouble with a
-        file fails the task; a retry takes up the prediction and stores what is missing. Where
-        nothing is remembered (``durable``) the task fails for good: a retry would pay again. None
-        stores nothing: the API deletes the files after an hour.
+        file fails the task; a retry takes up the prediction and stores what is missing (one that
+        comes after the API has deleted the output submits anew). Where nothing is remembered (``durable``) the task fails for good: a retry would pay again. A
+        path that reaches no storage, or renders to nothing, is told before anything is paid.
+        None stores nothing: the API deletes the files after an hour.
     """
 
     template_fields: Sequence[str] = (
@@ -89,14 +90,16 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             )
             self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
+            self._keep_in(output_path)
         self.cancel_after = cancel_after
         self.deferrable = deferrable
         self.on_moderation = on_moderation
-        self.output_path = output_path
         self._watching: Watch | None = None
 
     def execute(self, context: Context) -> Any:
         """Submit or take up, and wait: here, or in the triggerer."""
+        with airflow_errors():
+            self._check_output_path()
         memory = self._remembered(context)
         try:
             with airflow_errors(anew=True):
@@ -140,15 +143,11 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         # A retry that finds nothing remembered would pay for another beside it.
         for_good = not memory.remembers and (unknown or may_run_on(outcome.stopped))
         try:
-            output = self._end(context, outcome, for_good=for_good)
+            output = self._end(context, outcome, for_good=for_good, pays=not memory.remembers)
         except PredictionModerated as error:
             if self.on_moderation == "skip":
                 raise AirflowSkipException(str(error)) from None
             raise
-        except FileError as error:
-            if memory.remembers:
-                raise
-            raise error.for_good() from error.__cause__
         memory.succeeded()
         self.owns(None, None)
         return output

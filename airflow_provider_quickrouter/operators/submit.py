@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
-from airflow_provider_quickrouter.api.attachments import with_texts
+from airflow_provider_quickrouter.api.attachments import is_template, with_texts
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
@@ -18,7 +18,6 @@ from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.operators.arguments import (
     check_choice,
     check_create,
-    is_template,
 )
 from airflow_provider_quickrouter.operators.durable import Durable
 from airflow_provider_quickrouter.task import PredictionTask

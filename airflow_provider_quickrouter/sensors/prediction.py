@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.utils.state import TaskInstanceState
 
-from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import (
@@ -27,7 +27,7 @@ from airflow_provider_quickrouter.api.polling import (
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.hooks.exceptions import airflow_errors, tries_left
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.sensors.starting import (
     AIRFLOW_STARTS,
@@ -78,8 +78,9 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         UI; manifest and link until the wait is over.
     :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
         the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``; a worker ends
-        the wait then. Trouble with a file fails the task, and a retry stores what is missing. None
-        stores nothing: the API deletes the files after an hour.
+        the wait then. Trouble with a file fails the task, and a retry stores what is missing, with
+        ``soft_fail`` as well: only the last try is skipped. None stores nothing: the API deletes
+        the files after an hour.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
@@ -104,17 +105,20 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.prediction_id = prediction_id
         self.deferrable = deferrable or start_from_trigger
-        # Not end_from_trigger: where there are listeners, Airflow refuses a DAG with that attribute.
+        # Not end_from_trigger: where there are listeners, Airflow refuses a DAG that has that.
         self.ends_in_triggerer = end_from_trigger or start_from_trigger
         self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
-        self.output_path = output_path
+        with airflow_errors():
+            self._keep_in(output_path)
         self.quickrouter_conn_id = quickrouter_conn_id
         self._waiting: Watch | None = None
         self._pause = SHORTEST_PAUSE
 
     def execute(self, context: Context) -> Any:
         """Wait in this process, or ask once and leave the rest to the triggerer."""
+        with self._failing():
+            self._check_output_path()
         self.owns(self.prediction_id, context["ti"])
         if not self.deferrable:
             return self._wait_here(context)
@@ -203,7 +207,13 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def _finish(self, context: Context, outcome: Outcome) -> list[Any]:
         if self.cancel_on_kill and outcome.timed_out and not outcome.stopped:
             outcome = self._stopped(outcome)
-        return self._end(context, outcome)
+        try:
+            return self._end(context, outcome)
+        except FileUnavailable as error:
+            if self.soft_fail and tries_left(context["ti"]):
+                # Not Airflow's own: that would be skipped at once, and the files be lost.
+                raise RuntimeError(str(error)) from error
+            raise
 
     def _watch(self, context: Context) -> Watch:
         """Return the state of this wait, which lives as long as this process."""

@@ -140,6 +140,9 @@ def read_url(address: str, base: URL | None = None) -> URL:
     :param base: what it may be relative to.
     :raises FileRefused: it is none.
     """
+    address = address.replace(" ", "%20")  # servers forget that in redirects
+    if not address.isprintable():
+        raise FileRefused("its address cannot be read")
     try:
         url = URL(address, encoded=address.isascii())
         url = (base.join(url) if base else url).with_fragment(None)

@@ -19,6 +19,7 @@ from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable
 from airflow_provider_quickrouter.api.fetching import Owner, Trouble, pause_before, read_status
 from airflow_provider_quickrouter.api.files import Source, decode, too_large
 from airflow_provider_quickrouter.api.media import HEAD, Kind, kind_of
+from airflow_provider_quickrouter.api.wholeness import TAIL, ends_too_early
 from airflow_provider_quickrouter.storage.client import Client
 
 _CHUNK = 2**20
@@ -47,6 +48,7 @@ class Sink:
         self._local, self._max_bytes = local, max_bytes
         self._digest = hashlib.sha256()
         self._head = bytearray()
+        self._tail = b""
         self._file: Any = None
         self._closed = False
         # A canceled task leaves the thread that takes a piece, and closes in another one.
@@ -60,6 +62,7 @@ class Sink:
             raise too_large(self.size, self._max_bytes)
         self._digest.update(chunk)
         self._head += chunk[: HEAD - len(self._head)]
+        self._tail = (self._tail + chunk[-TAIL:])[-TAIL:]
         try:
             with self._lock:
                 self._write(chunk)
@@ -87,6 +90,10 @@ class Sink:
         kind = kind_of(declared, head)
         pixels = dimensions(kind.content_type, head)
         return Fetched(self._local, self.size, self._digest.hexdigest(), kind, pixels)
+
+    def ends_too_early(self, fetched: Fetched) -> bool:
+        """Whether a part of it is missing, as far as its kind tells."""
+        return ends_too_early(fetched.kind.ext, self.size, bytes(self._head), self._tail)
 
 
 class Downloader:
@@ -143,8 +150,12 @@ class Downloader:
                 await asyncio.to_thread(sink.take, chunk)
         finally:
             await asyncio.to_thread(sink.close)
-        declared = response.headers.get("Content-Type", "")
-        return sink.fetched(declared) if sink.size else Trouble("the server sends an empty file")
+        if not sink.size:
+            return Trouble("the server sends an empty file")
+        fetched = sink.fetched(response.headers.get("Content-Type", ""))
+        if not _says_its_length(response) and sink.ends_too_early(fetched):
+            return Trouble("the download broke off: the file ends too early")
+        return fetched
 
     def _unpack(self, source: Source, local: Path) -> Fetched:
         declared, data = decode(source.url, self._max_bytes)
@@ -153,6 +164,14 @@ class Downloader:
         sink.close()
         self.received += len(data)
         return sink.fetched(declared)
+
+
+def _says_its_length(response: aiohttp.ClientResponse) -> bool:
+    """Whether half a body would be noticed; of a compressed one it would not, which breaks off."""
+    headers = response.headers
+    return "Content-Encoding" not in headers and (
+        "Content-Length" in headers or "Transfer-Encoding" in headers
+    )
 
 
 _NOT_TRUSTED = (

@@ -46,7 +46,9 @@ class Keeper:
     def keep(self, source: Source, fetched: Fetched) -> StoredFile:
         """Store a fetched file, unless it lies there already, and note it."""
         name = self._name(source.n, fetched.kind.ext, fetched.sha256)
-        if not self._target.holds(name, fetched.size, fetched.sha256):
+        there = self._target.holds(name, fetched.size, fetched.sha256)
+        if not there:
+            self._tell_of_loss(name, there)
             # An object store takes the content type from the name of the local file.
             local = fetched.local.rename(fetched.local.with_suffix(f".{fetched.kind.ext}"))
             self._target.put(local, name)
@@ -74,7 +76,15 @@ class Keeper:
         """Look only where this output's files lie, whatever the record says."""
         name = self._name(n, ext_of(file.content_type), file.sha256)
         there = self._target.path_of(name) == file.path
-        return there and self._target.holds(name, file.size, file.sha256)
+        return there and bool(self._target.holds(name, file.size, file.sha256))
+
+    def _tell_of_loss(self, name: str, there: bool | None) -> None:
+        if there is not None:
+            self._log.warning(
+                "%s holds something else, which is replaced now. If that was another prediction's "
+                "file, put {prediction_id} into the name",
+                self._target.path_of(name),
+            )
 
     def _name(self, n: int, ext: str, sha256: str) -> str:
         return file_name(
@@ -91,7 +101,7 @@ class Keeper:
         """Write the record; without it a retry fetches again, which is no reason to fail."""
         try:
             self._target.write(self._record, self._inventory.to_bytes())
-        except FileUnavailable as error:
+        except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes
             self._log.warning("The record of what is stored was not written: %s", error)
         self._written_at = time.monotonic()
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
+from airflow_provider_quickrouter.api.folders import check_folder
+from airflow_provider_quickrouter.hooks.inputs import missing_connection
 
 ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 """Protocols of the storages that show a file only when it is whole."""
@@ -29,20 +31,25 @@ class Target:
     """A folder in some storage. Made on the thread of the task, since it reads a connection.
 
     :param path: as ``ObjectStoragePath`` takes it.
+    :param argument: what the path is called, for errors.
     :raises InvalidInputError: no storage is reached by it.
     """
 
-    def __init__(self, path: Any) -> None:
+    def __init__(self, path: Any, argument: str = "path") -> None:
         # Here, since it is no light import and DAG files import the operators.
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
-        if not str(path).strip():
-            raise InvalidInputError("path: is empty; give a folder such as s3://conn@bucket/x.")
+        text = check_folder(argument, path)
+        if conn_id := missing_connection(text):  # without it some would go on as nobody
+            raise InvalidInputError(
+                f"{argument}: {text!r} needs the connection {conn_id!r}, which Airflow does not "
+                "have; add it."
+            )
         try:
-            self._root = ObjectStoragePath(str(path))
+            self._root = ObjectStoragePath(text)
             self._fs: Any = self._root.fs
-        except (ValueError, ImportError) as error:
-            raise InvalidInputError(f"path: {str(path)!r} reaches no storage: {error}") from error
+        except (ValueError, ImportError, AirflowNotFoundException) as error:
+            raise InvalidInputError(f"{argument}: {text!r} reaches no storage: {error}") from error
         self._fs.invalidate_cache()  # another process may have stored since
         self._direct = bool(ATOMIC & set(_protocols(self._fs)))
 
@@ -50,16 +57,19 @@ class Target:
         """Return the path of a file in it, as ``ObjectStoragePath`` takes it."""
         return str(self._root / name)
 
-    def holds(self, name: str, size: int, sha256: str) -> bool:
-        """Whether a file is there with just these bytes; it is read for that."""
+    def holds(self, name: str, size: int, sha256: str) -> bool | None:
+        """Whether a file has just these bytes, for which it is read; None if there is none.
+
+        Nor is there one for a connection that may only write.
+        """
         place = self._place(name)
         with _telling(self.path_of(name)):
             try:
                 if self._fs.size(place) != size:
                     return False
                 return self._digest(place) == sha256
-            except FileNotFoundError:
-                return False
+            except (FileNotFoundError, PermissionError):
+                return None
 
     def put(self, local: Path, name: str) -> None:
         """Store a file of this machine under a name; what has it already is replaced."""
@@ -90,6 +100,8 @@ class Target:
         folder, _, last = place.rpartition("/")
         temporary = f"{folder}/.{last}.{secrets.token_hex(4)}.part"
         self._fs.makedirs(folder or "/", exist_ok=True)
+        if self._fs.isdir(place):  # the file would be moved into it, and found by nobody
+            raise IsADirectoryError(place)
         try:
             write(temporary)
             self._fs.mv(temporary, place)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.fetching import Owner
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, digest_of, parsed
+from airflow_provider_quickrouter.api.folders import NOTHING, check_folder
 from airflow_provider_quickrouter.api.names import DEFAULT_NAME, check_name
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.operators.arguments import is_template, positive
+from airflow_provider_quickrouter.operators.arguments import positive
 from airflow_provider_quickrouter.task import PredictionTask
 
 if TYPE_CHECKING:
@@ -92,10 +94,10 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
 
         with airflow_errors():
             _check(self.path, self.prediction_id, self.given_output)
-            self._storing = Storing(
+            storing = Storing(
                 self.hook, self.log, path=self.path, name=self.name, max_bytes=self.max_bytes
             )
-            prediction, files = self._store(context, self._storing)
+            prediction, files = self._store(context, self._stoppable(storing))
         self._tell_of(context, prediction, files)
         return [file.path for file in files]
 
@@ -111,12 +113,17 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
 
 
 def _check(path: Any, prediction_id: Any, output: Any) -> None:
-    if not is_template(path) and not str(path).strip():
-        raise InvalidInputError("path: is empty; give a folder such as s3://conn_id@bucket/x.")
+    if not is_template(path):
+        check_folder("path", path)
     if (prediction_id is None) == (output is None):
         raise InvalidInputError(
             "Give exactly one of prediction_id= (of a prediction that has succeeded) and output= "
             "(what a waiting task returned)."
+        )
+    if isinstance(output, str) and output.strip() in NOTHING:
+        raise InvalidInputError(
+            "output: is empty; give what a waiting task returned. A template becomes so if it "
+            "names a task or key that there is not."
         )
 
 

@@ -14,6 +14,7 @@ from airflow_provider_quickrouter.api.attachments import (
     LARGEST_FILE,
     data_uri,
     is_location,
+    is_template,
     leave,
     takes_file,
     with_texts,
@@ -39,6 +40,9 @@ class StoragePath:
 
     def __str__(self) -> str:
         return self.text
+
+    def resolve(self) -> None:
+        raise NotImplementedError
 
 
 def found(input: Any, reference: str) -> list[tuple[str, str]]:
@@ -225,3 +229,29 @@ def test_a_longer_head_leaves_less_for_the_file() -> None:
     with pytest.raises(InvalidInputError, match="has 191,982 bytes"):
         data_uri("video", CAT, movie)
     assert len(data_uri("video", CAT, movie[:-3])) <= attachments.DATA_URI_LIMIT
+
+
+class Later:
+    """What an ``XComArg`` looks like."""
+
+    def resolve(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("s3://bucket/{{ ds }}", True),
+        ("{% if ds %}a{% endif %}", True),
+        ({"a": ["b", "{{ ds }}"]}, True),
+        (Later(), True),
+        (StoragePath("s3://bucket/{{ ds }}"), True),
+        (StoragePath(CAT), False),
+        ({"a": ["b"]}, False),
+        (None, False),
+    ],
+)
+def test_what_airflow_will_put_something_else_into_is_a_template(
+    value: Any, expected: bool
+) -> None:
+    assert is_template(value) is expected

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_tail
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_tail, tell_success
 from airflow_provider_quickrouter.api.prediction import Prediction
 
 END = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
@@ -211,3 +212,25 @@ def test_an_event_carries_the_last_state_and_what_became_of_the_cancel() -> None
 def test_a_word_of_state_of_any_length_stays_small_in_an_event() -> None:
     payload = replace(TIMED_OUT, last_state="x" * 10**6).to_payload("")
     assert len(json.dumps(payload)) < 1_000
+
+
+def test_a_success_is_told_without_signatures_and_with_the_hour_of_deletion(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outcome = over(status="succeeded", output=["https://x.example/0.png?signature=abc"])
+    with caplog.at_level(logging.INFO):
+        tell_success(logging.getLogger("test"), outcome)
+        tell_success(logging.getLogger("test"), outcome, kept=True)
+    told = "Prediction p1 succeeded: ['https://x.example/0.png?...']"
+    gone = "The API deletes the files at 2026-03-01 13:00+00:00: output_path= would store them"
+    assert caplog.messages == [told, gone, told]
+
+
+def test_where_the_end_is_not_told_the_files_are_said_to_live_an_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tell_success(
+        logging.getLogger("test"),
+        over(status="succeeded", output="https://x/0.png", completed_at=None),
+    )
+    assert "deletes the files an hour after its end" in caplog.text

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from airflow.providers.common.compat.sdk import BaseHook
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import store
+from airflow.sdk.io.fs import _register_filesystems
 from airflow.sdk.io.store import ObjectStore
 from blockbuster import BlockBuster
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
@@ -22,6 +24,7 @@ from airflow_provider_quickrouter.api.models import SD_IMG2IMG
 from airflow_provider_quickrouter.hooks.inputs import read_files
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.storage.target import Target
 
 PNG = b"\x89PNG\r\n\x1a\n a picture"
 URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -178,6 +181,19 @@ def test_a_storage_that_is_not_installed_is_named(scheme: str) -> None:
 def test_a_connection_that_airflow_does_not_have_is_named() -> None:
     with pytest.raises(errors.InvalidInputError, match="the connection 'nowhere', which Airflow"):
         read("s3://nowhere@bucket/cat.png")
+
+
+def test_a_connection_that_a_storage_takes_by_itself_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def made(conn_id: str | None, options: dict[str, str]) -> Any:
+        return BaseHook.get_connection(conn_id or "nowhere_default")
+
+    monkeypatch.setitem(_register_filesystems(), "gs", made)
+    with pytest.raises(errors.InvalidInputError, match="nowhere_default"):
+        read("gs://bucket/cat.png")
+    with pytest.raises(errors.InvalidInputError, match="nowhere_default"):
+        Target("gs://bucket")
 
 
 def test_trouble_that_may_pass_is_retriable_and_its_text_is_kept_out(storage: Storage) -> None:

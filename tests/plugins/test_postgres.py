@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import requests
 
-from dev.gallery_runs import DAG_ID
+from dev.gallery_runs import DAG_ID, motley_run
 from dev.gallery_server import GalleryServer, token_of
 from dev.postgres import postgres, programs
-from tests.plugins.conftest import Ask, as_text_run, motley_run, states_run
+from tests.plugins.conftest import Ask, as_text_run, states_run
 
 RUNS = ("motley", "states", "as_text")
 

@@ -170,6 +170,8 @@ def test_redirects_in_a_circle_end(storing: Make, httpserver: HTTPServer) -> Non
         ("http://user:hush@127.0.0.1/", "names a user"),
         ("http://[bad", "cannot be read"),
         ("http://127.0.0.1:99999/", "cannot be read"),
+        ("/a\x0bX-Injected: 1", "cannot be read"),
+        ("/a\x7f", "cannot be read"),
     ],
 )
 def test_a_redirect_to_what_is_no_file_is_refused(target: str, says: str, storing: Make) -> None:
@@ -177,6 +179,13 @@ def test_a_redirect_to_what_is_no_file_is_refused(target: str, says: str, storin
         said = refused(storing(), url)
     assert says in said
     assert "hush" not in said
+
+
+def test_a_redirect_to_an_address_with_a_blank_asks_for_one_address(storing: Make) -> None:
+    there = http(b"", "Location: /a b HTTP/1.1", status=302)
+    with answering(there, http(image())) as (url, asked):
+        storing().store([url], LIVING)
+    assert asked[1].startswith(b"GET /a%20b%20HTTP/1.1 HTTP/1.1\r\n")
 
 
 def test_a_redirect_without_an_address_is_an_error(storing: Make, httpserver: HTTPServer) -> None:

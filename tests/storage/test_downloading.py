@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import time
 from collections.abc import Callable
@@ -175,6 +176,22 @@ def test_a_body_that_always_breaks_off_is_never_stored(
     ):
         storing().store([url], LIVING)
     assert nothing_below(tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        http(image()[:-20]),
+        http(gzip.compress(image())[:40], "Content-Encoding: gzip", "Content-Length: 40"),
+    ],
+    ids=["no length", "compressed"],
+)
+def test_half_a_picture_is_noticed_where_its_length_is_not_told(
+    half: bytes, storing: Make, pauses: list[float]
+) -> None:
+    with answering(half, http(image())) as (url, asked):
+        (stored,) = storing().store([url], LIVING)
+    assert (read(stored), len(asked)) == (image(), 2)
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", http(b"", "Content-Length: 0")])

@@ -16,6 +16,7 @@ from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInpu
 from airflow_provider_quickrouter.api.fetching import Owner
 from airflow_provider_quickrouter.api.inventory import FOLDER
 from airflow_provider_quickrouter.storage.storing import Storing
+from airflow_provider_quickrouter.storage.target import Target
 from tests.storage.files import Log, data_uri, image, large_png, read, sha256
 
 OWNER = Owner("p1", datetime.now(UTC) + timedelta(hours=1))
@@ -222,13 +223,62 @@ def test_an_error_of_the_storage_that_nobody_knows_is_not_hidden(
         storing(path=memory).store([data_uri(image())], OWNER)
 
 
+def test_a_connection_that_may_only_write_is_enough(
+    memory: str, storing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*given: object, **more: object) -> None:
+        raise PermissionError("Forbidden")  # S3 says so of a missing file, too, without ListBucket
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "size", refuses)
+        patch.setattr(Target, "_digest", refuses)
+        (stored,) = storing(path=memory).store([data_uri(image())], OWNER)
+    assert read(stored) == image()
+
+
+def test_a_record_that_cannot_be_written_fails_no_files(
+    memory: str, storing: Make, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    def breaks(*given: object, **more: object) -> None:
+        raise RuntimeError("whatever a client raises")
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", breaks)
+    (stored,) = storing(path=memory).store([data_uri(image())], OWNER)
+    assert read(stored) == image()
+    assert "The record of what is stored was not written" in log.warnings[0]
+
+
 def test_a_folder_that_cannot_be_written_is_named(storing: Make, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("a file")
     with pytest.raises(FileUnavailable, match=r"kept/p1/0\.png could not be read or written"):
         storing().store([data_uri(image())], OWNER)
 
 
-@pytest.mark.parametrize("path", ["", "  ", "nosuchscheme://x"])
+def test_a_folder_under_the_name_of_a_file_is_an_error(storing: Make, tmp_path: Path) -> None:
+    place = tmp_path / "kept" / "p1" / "0.png"
+    place.mkdir(parents=True)
+    with pytest.raises(FileUnavailable, match="IsADirectoryError"):
+        storing().store([data_uri(image())], OWNER)
+    assert [*place.iterdir()] == []
+
+
+def test_two_predictions_under_one_name_are_told_as_a_loss(storing: Make, log: Log) -> None:
+    name = {"name": "{n}.{ext}"}
+    storing(**name).store([data_uri(image())], OWNER)
+    storing(**name).store([data_uri(image())], Owner("p2"))
+    assert not log.warnings
+    storing(**name).store([data_uri(image(size=(5, 5)))], Owner("p3"))
+    assert "holds something else" in log.warnings[0]
+
+
+@pytest.mark.parametrize("path", ["s3://nobody@pictures/x", "s3://user:hush@pictures/x"])
+def test_a_connection_that_airflow_does_not_have_is_told(path: str, storing: Make) -> None:
+    with pytest.raises(InvalidInputError, match="connection") as failed:
+        storing(path=path).store([data_uri(image())], OWNER)
+    assert "hush" not in str(failed.value)
+
+
+@pytest.mark.parametrize("path", ["", "  ", "None", "s3:/pictures", "nosuchscheme://x"])
 def test_a_path_that_reaches_no_storage_is_refused(path: str, storing: Make) -> None:
     with pytest.raises(InvalidInputError, match="path:"):
         storing(path=path).store([data_uri(image())], OWNER)

@@ -206,6 +206,12 @@ def test_a_template_that_renders_to_a_wrong_name_is_refused_when_it_runs(path: s
         task.execute(context_of(task, TaskInstance()))
 
 
+@pytest.mark.parametrize("nothing", ["None", ""])
+def test_an_output_that_a_template_made_nothing_of_is_no_success(nothing: str, path: str) -> None:
+    with pytest.raises(AirflowFailException, match="output: is empty"):
+        store(path=path, output=nothing)
+
+
 def test_path_name_id_and_output_are_templates(path: str) -> None:
     with DAG("test"):
         task = QuickRouterToObjectStorageOperator(
@@ -248,6 +254,16 @@ def test_a_kill_stops_the_storing_and_touches_no_prediction(
     assert not isinstance(failed.value, AirflowFailException)
     assert not [*tmp_path.rglob("*.p*")]
     assert gateway.requests == []
+
+
+def test_a_kill_that_comes_before_the_storing_stops_it_too(path: str, tmp_path: Path) -> None:
+    task = QuickRouterToObjectStorageOperator(
+        task_id="store", path=path, output=[data_uri(image())]
+    )
+    task.on_kill()
+    with pytest.raises(AirflowException, match="Airflow stopped the task"):
+        task.execute(context_of(task, TaskInstance()))
+    assert not [*tmp_path.rglob("*.p*")]
 
 
 def test_its_own_output_can_be_used_by_the_next_task(path: str) -> None:

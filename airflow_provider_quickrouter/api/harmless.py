@@ -1,0 +1,19 @@
+"""What may fail beside a prediction that is paid for, without failing its task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def harmless(log: Any, what: str) -> Iterator[None]:
+    """Log whatever goes wrong, and go on: a failed task may be retried, and pay again.
+
+    :param what: the beginning of a sentence: "The metrics of a prediction".
+    """
+    try:
+        yield
+    except Exception:
+        log.exception("%s were not told; the task goes on", what)

@@ -1,0 +1,24 @@
+"""Trouble that fails no task."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from airflow_provider_quickrouter.api.harmless import harmless
+
+
+def test_trouble_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
+    def fails() -> None:
+        raise RuntimeError("no such host")
+
+    with harmless(logging.getLogger("test"), "The metrics"):
+        fails()
+    assert "The metrics were not told; the task goes on" in caplog.text
+    assert "no such host" in caplog.text
+
+
+def test_a_kill_is_no_trouble() -> None:
+    with pytest.raises(KeyboardInterrupt), harmless(logging.getLogger("test"), "The metrics"):
+        raise KeyboardInterrupt
