@@ -58,9 +58,10 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
         the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``. Trouble with a
         file fails the task; a retry takes up the prediction and stores what is missing (one that
-        comes after the API has deleted the output submits anew). Where nothing is remembered (``durable``) the task fails for good: a retry would pay again. A
-        path that reaches no storage, or renders to nothing, is told before anything is paid.
-        None stores nothing: the API deletes the files after an hour.
+        comes after the API has deleted the output submits anew). Where nothing is remembered
+        (``durable``) the task fails for good: a retry would pay again. A path that reaches no
+        storage, or renders to nothing, is told before anything is paid. None stores nothing: the
+        API deletes the files after an hour.
     """
 
     template_fields: Sequence[str] = (
