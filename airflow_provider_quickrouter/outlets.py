@@ -1,4 +1,4 @@
-"""What the asset events of a task tell of its picture."""
+"""What comes of a task's picture beyond the task: asset events, and tasks behind that store it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_quickrouter.api.files import StoredFile
     from airflow_provider_quickrouter.api.prediction import Prediction
+
+
+STORES = "QuickRouterToObjectStorageOperator"
+
+
+def stored_later(task: Any) -> bool:
+    """Whether a task behind this one stores the files of an output."""
+    behind = task.get_flat_relatives(upstream=False) if task.get_dag() else ()
+    return any(other.task_type == STORES for other in behind)
 
 
 def tell_outlets(

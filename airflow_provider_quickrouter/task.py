@@ -23,7 +23,7 @@ from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.stopping import tell
 from airflow_provider_quickrouter.hooks.exceptions import no_retry
 from airflow_provider_quickrouter.links import FILES_KEY, publish
-from airflow_provider_quickrouter.outlets import tell_outlets
+from airflow_provider_quickrouter.outlets import stored_later, tell_outlets
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -197,7 +197,8 @@ class PredictionTask:
             metrics.ended(outcome, time.time())
             if error:
                 raise error.for_good() if for_good else error
-            tell_success(self.log, outcome, kept=self._keeps)
+            kept = self._keeps or stored_later(context["task"])
+            tell_success(self.log, outcome, kept=kept)
             if prediction := outcome.prediction:
                 self._tell_of(context, prediction, self._stored(prediction))
         return outcome.output

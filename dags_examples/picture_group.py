@@ -1,5 +1,7 @@
 """Submit, wait and store as one group of tasks, once for each prompt."""
 
+from datetime import timedelta
+
 from airflow.sdk import dag, task
 
 from airflow_provider_quickrouter.api.models import SDXL
@@ -12,7 +14,7 @@ from airflow_provider_quickrouter.decorators.pictures import quickrouter_picture
         "subjects": ["a lighthouse", "a forest", "a harbour"],
         "folder": "file:///tmp/quickrouter",
     },
-    default_args={"retries": 2},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
 )
 def quickrouter_picture_group():
     @task

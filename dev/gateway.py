@@ -26,18 +26,20 @@ SANDBOX_LINE = re.compile(r"QuickRouter sandbox on http://\S+")
 
 @contextmanager
 def chosen_gateway(
-    logs: Path, say: Callable[[str], None], port: int = 0
+    logs: Path, say: Callable[[str], None], port: int = 0, state: Path | None = None
 ) -> Iterator[dict[str, str]]:
     """Yield the fields of the connection: the real gateway if there is a key, else a sandbox.
 
-    ``port``: of the sandbox; another free one if it is taken.
+    ``port``: of the sandbox; another free one if it is taken. ``state``: its file, by which it
+    knows its predictions, and pictures, again.
     """
     key = os.environ.get(KEY_VARIABLE)
     if key:
         say(f"{KEY_VARIABLE} is set: the REAL gateway will be asked, which COSTS MONEY")
         yield connection(key)
         return
-    with sandbox(logs / "sandbox.log", port) as process:
+    options = ["--state", str(state)] if state else []
+    with sandbox(logs / "sandbox.log", port, options) as process:
         say(f"sandbox runs at {process.url}: no key, no costs ({KEY_VARIABLE} asks the real one)")
         yield connection(SANDBOX_KEY, process.url)
 

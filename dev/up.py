@@ -20,6 +20,7 @@ from dev.waiting import sigterm_interrupts
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".airflow" / "ui"
 DAGS = ROOT / "dags_examples"
+POOL = "quickrouter"
 UI_PORT = 8080
 SANDBOX_PORT = 8765
 SETTINGS = {
@@ -50,6 +51,16 @@ def ensure_connection(rest: AirflowRest, fields: dict[str, str]) -> str:
     return "updated"
 
 
+def ensure_pool(rest: AirflowRest) -> None:
+    """Make the pool of the example that limits what runs at once, unless it is there."""
+    body = {"name": POOL, "slots": 2, "include_deferred": True, "description": "at once"}
+    try:
+        rest.call("POST", "/pools", json=body)
+    except AirflowApiError as error:
+        if error.status != 409:
+            raise
+
+
 @contextmanager
 def only_one(file: Path) -> Iterator[None]:
     """Hold a lock, which ends with the process however it ends.
@@ -69,14 +80,15 @@ def up(clock: Clock) -> None:
     """Start everything, say how to use it, and wait for ever."""
     with (
         only_one(HOME / "lock"),
-        chosen_gateway(HOME / "logs", clock.say, SANDBOX_PORT) as gateway,
+        chosen_gateway(HOME / "logs", clock.say, SANDBOX_PORT, HOME / "sandbox.db") as gateway,
         LocalAirflow(HOME, DAGS, SETTINGS, port=UI_PORT, say=clock.say) as airflow,
     ):
         clock.say(f"connection {CONNECTION_ID}: {ensure_connection(airflow.rest, gateway)}")
+        ensure_pool(airflow.rest)
         if not airflow.url.endswith(f":{UI_PORT}"):
             clock.say(f"port {UI_PORT} is taken, so the UI has another")
         print(f"\n    Airflow's UI: {airflow.url} (no login: everyone here is admin)")
-        print("    The example DAGs wait for you to press Trigger; a task's link is under Details.")
+        print("    The example DAGs wait for you to press Trigger; each run has a tab Pictures.")
         if "host" in gateway:
             print(f"    The sandbox and its pictures: {gateway['host']}")
         print(f"    The connection: {airflow.url}/connections")

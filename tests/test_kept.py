@@ -22,6 +22,9 @@ from airflow_provider_quickrouter.lineage import dataset_name
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.transfers.object_storage import (
+    QuickRouterToObjectStorageOperator,
+)
 from tests import tasks
 from tests.conftest import connect
 from tests.tasks import Store, TaskInstance, run
@@ -110,6 +113,23 @@ def test_without_a_path_nothing_is_stored_and_the_log_names_the_hour_of_deletion
     hour = ti.xcoms["prediction"]["expires_at"][:16].replace("T", " ")
     told = f"The API deletes the files at {hour}+00:00: output_path= would store them"
     assert capsys.readouterr().out.count(told) == 1
+
+
+def test_nothing_is_said_of_deletion_where_a_task_behind_stores_the_files(
+    gateway: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prediction_id = submit()
+
+    def sensor() -> QuickRouterPredictionSensor:
+        wait = QuickRouterPredictionSensor(task_id="wait", prediction_id=prediction_id)
+        path = f"file://{tmp_path}"
+        wait >> QuickRouterToObjectStorageOperator.partial(task_id="store", path=path).expand(
+            prediction_id=[prediction_id]
+        )
+        return wait
+
+    run(sensor, TaskInstance())
+    assert "deletes the files" not in capsys.readouterr().out
 
 
 def test_a_retry_after_trouble_with_a_file_takes_the_prediction_up_and_stores_it(

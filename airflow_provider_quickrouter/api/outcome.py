@@ -190,7 +190,7 @@ class Outcome:
 def tell_success(log: Any, outcome: Outcome, *, kept: bool = False) -> None:
     """Say in a task's log what it returns, if that is not all, and until when it is there.
 
-    :param kept: this task stores the output's files.
+    :param kept: this task, or one behind it, stores the output's files.
     """
     # The query of an address may be a signature.
     output = re.sub(r"\?[^\s'\"]*", "?...", str(outcome.output)[:1000])

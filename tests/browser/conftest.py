@@ -36,7 +36,7 @@ def _no_blocking_on_the_event_loop() -> None:
     """Playwright's own loop counts as running while a test does anything: nothing to find here."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def picture_server() -> Iterator[HTTPServer]:
     """A place where a gateway keeps a picture that nobody has stored."""
     with HTTPServer(host="127.0.0.1") as server:
@@ -45,7 +45,7 @@ def picture_server() -> Iterator[HTTPServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(
     tmp_path_factory: pytest.TempPathFactory, picture_server: HTTPServer
 ) -> Iterator[GalleryServer]:
@@ -64,7 +64,7 @@ def server(
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _visited(server: GalleryServer) -> Iterator[BrowserContext]:
     """A browser that is logged in, and has Airflow's own scripts already."""
     with browser() as context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import shlex
@@ -74,8 +75,14 @@ def pip(words: list[str]) -> None:
     assert words[0] == "install"
     for word in words[1:]:
         name, _, extras = word.rstrip("]").partition("[")
-        assert name in (PROJECT["name"], "pytest", "."), word
-        assert set(filter(None, extras.split(","))) <= set(PROJECT["optional-dependencies"]), word
+        own = name in (PROJECT["name"], ".")
+        known = PROJECT["optional-dependencies"] if own else extras_of(name)
+        assert set(filter(None, extras.split(","))) <= set(known), word
+
+
+def extras_of(name: str) -> list[str]:
+    """The extras of a distribution, which is installed here."""
+    return importlib.metadata.metadata(name).get_all("Provides-Extra") or []
 
 
 def sandbox(words: list[str]) -> None:
