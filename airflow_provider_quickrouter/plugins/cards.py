@@ -66,7 +66,7 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
         "map_index": map_index,
         "label": found.label,
         "try_number": found.try_number,
-        "task_state": found.task_state,
+        "task_state": entry.given_up or found.task_state,
         "stored": stored,
         "live": linked if alive else [],
         "expired": _iso(expires) if linked and not alive else None,

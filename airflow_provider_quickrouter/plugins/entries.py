@@ -90,8 +90,13 @@ class Entry:
             return State.SUCCEEDED
         if best.known.terminal:
             return _STATES[best.known]
-        given_up = any(row.task_state in ENDED_BADLY for row in self.manifests)
-        return State.RUNNING if run_is_active and not given_up else State.LOST
+        return State.RUNNING if run_is_active and not self.given_up else State.LOST
+
+    @property
+    def given_up(self) -> str | None:
+        """The state of the first task that had to do with it and ended badly."""
+        states = (row.task_state for row in self.manifests)
+        return next((state for state in states if state in ENDED_BADLY), None)
 
 
 def entries_of(rows: Iterable[Row]) -> list[Entry]:

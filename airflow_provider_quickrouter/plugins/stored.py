@@ -143,7 +143,12 @@ def _read(fs: Any, path: str, size: int) -> bytes:
 
 
 def download_name(file: StoredFile, kind: Kind) -> str:
-    """Return a name for a header and for any disk; its extension is that of the file's type."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", file.path.rpartition("/")[2])
-    stem = (name.rpartition(".")[0] or name)[:100].strip("._-")
+    """Return a name for a header and for any disk; its extension is that of the file's type.
+
+    The last folder, which is the prediction's id unless a template says otherwise, is part of it:
+    the files of every prediction are numbered from 0.
+    """
+    parts = re.split(r"/+", re.sub(r"^\w+:/+([^/@]*@)?", "", file.path))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts[-2:]))
+    stem = (name.rpartition(".")[0] or name)[-100:].strip("._-")
     return f"{stem or 'picture'}.{kind.ext}"

@@ -12,7 +12,14 @@ from pytest_httpserver import HTTPServer
 from airflow_provider_quickrouter.sandbox.pictures import render
 from dev.gallery_browser import Visitor, browser, chromium
 from dev.gallery_data import FilledRun, FilledTask
-from dev.gallery_runs import DAG_ID, large_run, motley_run, running_run
+from dev.gallery_runs import (
+    DAG_ID,
+    large_run,
+    manifest,
+    motley_run,
+    prediction_tasks,
+    running_run,
+)
 from dev.gallery_server import GalleryServer
 from tests.browser.hostile import hostile_run
 from tests.plugins.denying import SECRET_DAG
@@ -52,11 +59,14 @@ def server(
     home = tmp_path_factory.mktemp("gallery")
     with GalleryServer(home, USERS, env=MANAGER) as server:
         files = home / "files"
+        lost = prediction_tasks(20, manifest(20, "starting"), state="failed")
         server.fill(
             motley_run(files, picture_server.url_for("/out-0.png")),
             running_run(files),
             hostile_run(files),
             FilledRun(DAG_ID, "empty", []),
+            FilledRun(DAG_ID, "skipped", [FilledTask("submit", 0, "skipped")]),
+            FilledRun(DAG_ID, "lost", lost),
             FilledRun(SECRET_DAG, "secret", []),
             FilledRun("no_pictures_at_all", "plain", [FilledTask("nothing")]),
             large_run(files),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import FrameLocator, expect
 
 from dev.gallery_browser import Visitor
-from dev.gallery_runs import DAG_ID, prompt
+from dev.gallery_runs import DAG_ID, manifest, prompt
 from tests.browser.hostile import IMAGE, PROMPT
 from tests.plugins.denying import SECRET_DAG
 
@@ -32,7 +34,50 @@ def test_the_tab_of_a_run_shows_all_its_pictures(visitor: Visitor) -> None:
 def test_a_picture_that_is_not_stored_is_shown_while_it_lives(visitor: Visitor) -> None:
     frame = visitor.open_task(DAG_ID, "motley", "wait", 10)
     assert visitor.wait_for_pictures() == [640]
-    expect(frame.get_by_text("Lives until")).to_be_visible()
+    expect(frame.get_by_text(re.compile(r"^in \d+ min$"))).to_be_visible()
+    expect(frame.get_by_role("button", name="Open at the gateway")).to_be_visible()
+
+
+def test_after_its_hour_nothing_leads_to_the_gateway(stranger: Visitor) -> None:
+    stranger.log_in("admin")
+    stranger.page.clock.install()
+    open_alone(stranger, f"dag_id={DAG_ID}&run_id=motley&task_id=wait&map_index=10")
+    gateway = stranger.page.get_by_role("button", name="Open at the gateway")
+    expect(gateway).to_be_visible()
+    stranger.page.clock.fast_forward("01:00:01")
+    expect(gateway).to_be_hidden()
+    expect(stranger.page.get_by_text("its hour is over")).to_be_visible()
+
+
+def test_a_picture_that_the_gateway_gives_no_more_is_no_failure(visitor: Visitor) -> None:
+    visitor.page.route("**/out-0.png", lambda route: route.fulfill(status=404))
+    frame = visitor.open_task(DAG_ID, "motley", "wait", 10)
+    said = frame.locator(".note")
+    expect(said).to_contain_text("The gateway does not give this picture any more")
+    expect(said).to_contain_text("output_path=")
+    expect(frame.locator(".broken")).to_have_count(0)
+    visitor.complaints.clear()
+
+
+def test_a_prediction_whose_task_failed_says_so(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "lost")
+    expect(frame.locator(".card.lost")).to_contain_text("Its task failed before it saw the end")
+
+
+def test_of_many_pictures_each_is_counted_and_has_its_own_file(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "motley")
+    expect(frame.locator(".tally")).to_have_text(["4 pictures", "2 pictures"])
+    expect(frame.locator(".card", has_text="study 3").locator(".meta")).to_contain_text(
+        "submit [study 3]"
+    )
+    frame.get_by_role("button", name="Open picture 3 of 4").click()
+    box = frame.get_by_role("dialog", name="Picture")
+    expect(box.locator(".files li")).to_have_count(4)
+    expect(box.locator("[aria-current]")).to_contain_text(f"{manifest(2)['id']}/2.png")
+    assert box.evaluate("() => getComputedStyle(document.documentElement).overflow") == "hidden"
+    with visitor.page.expect_download() as caught:
+        box.get_by_role("button", name="Download file 3").click()
+    assert caught.value.suggested_filename == f"{manifest(2)['id']}-2.png"
 
 
 def test_the_tab_of_a_mapped_task_shows_its_own_pictures(visitor: Visitor) -> None:
@@ -99,7 +144,7 @@ def test_a_download_leaves_the_frame(visitor: Visitor) -> None:
     frame = visitor.open_run(DAG_ID, "motley")
     with visitor.page.expect_download() as caught:
         frame.get_by_role("button", name="Download").first.click()
-    assert caught.value.suggested_filename == "0.png"
+    assert caught.value.suggested_filename == f"{manifest(0)['id']}-0.png"
 
 
 def test_running_predictions_are_asked_for_again(visitor: Visitor) -> None:
@@ -136,6 +181,13 @@ def test_a_run_without_pictures_says_which_operators_make_some(
     frame = visitor.open_run(dag_id, "empty" if dag_id == DAG_ID else "plain")
     expect(frame.get_by_role("heading")).to_have_text("This run has made no pictures")
     expect(frame.get_by_text("QuickRouterRunPredictionOperator")).to_be_visible()
+    expect(frame.get_by_text("its results are in its output file")).to_be_visible()
+
+
+def test_a_run_whose_own_tasks_made_none_is_not_told_of_classes(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "skipped")
+    expect(frame.get_by_text("skipped, or never started")).to_be_visible()
+    expect(frame.locator(".makers")).to_have_count(0)
 
 
 def open_alone(visitor: Visitor, query: str) -> None:

@@ -10,6 +10,9 @@ import pytest
 import requests
 from PIL import Image
 
+from airflow_provider_quickrouter.api.files import StoredFile
+from airflow_provider_quickrouter.api.media import Kind
+from airflow_provider_quickrouter.plugins.stored import download_name
 from dev.gallery_runs import manifest
 from dev.gallery_server import GalleryServer, UserRest
 from tests.plugins.conftest import Ask
@@ -39,13 +42,32 @@ def test_a_stored_file_is_served_as_it_is_and_cannot_run_anything(file: Ask) -> 
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in answer.headers["content-security-policy"]
-    assert answer.headers["content-disposition"] == 'inline; filename="good.png"'
+    assert answer.headers["content-disposition"] == 'inline; filename="odd-good.png"'
 
 
 def test_a_download_has_a_name_that_is_safe_everywhere(file: Ask) -> None:
     answer = file(run_id=RUN, n=NAMES.index("odd name"), download="true")
     assert answer.content == png(2)
-    assert answer.headers["content-disposition"] == 'attachment; filename="a_b.png"'
+    assert answer.headers["content-disposition"] == 'attachment; filename="odd-a_b.png"'
+
+
+def test_downloads_of_two_predictions_have_two_names(file: Ask) -> None:
+    said = [file(map_index=n).headers["content-disposition"] for n in (1, 2)]
+    assert said == [f'inline; filename="{_id_of(n)}-0.png"' for n in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("s3://store@pictures/0.png", "pictures-0.webp"),
+        ("s3://store@pictures/a/b/0.png", "b-0.webp"),
+        ("file:///0", "0.webp"),
+        ("/x/" + "y" * 200 + "/12.png", "y" * 97 + "-12.webp"),
+    ],
+)
+def test_a_name_holds_the_last_folder_but_no_connection(path: str, name: str) -> None:
+    kind = Kind("image/webp", "webp")
+    assert download_name(StoredFile(path, 1, "0" * 64, "image/png"), kind) == name
 
 
 def test_a_thumbnail_is_small(file: Ask) -> None:

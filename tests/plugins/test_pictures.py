@@ -47,6 +47,7 @@ def test_every_state_is_told_and_counted(pictures: Ask) -> None:
     answer = pictures("states").json()
     states = ["succeeded", "running", "running", "failed", "canceled", "canceled", "lost"]
     assert [card["state"] for card in answer["cards"]] == states
+    assert answer["cards"][-1]["task_state"] == "failed"
     assert answer["counts"] == {
         "succeeded": 1, "running": 2, "failed": 1, "canceled": 2, "lost": 1
     }  # fmt: skip

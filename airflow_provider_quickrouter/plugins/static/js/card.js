@@ -2,7 +2,7 @@
 
 import { fileUrl } from "./api.js";
 import { button, el } from "./dom.js";
-import { STATES, seconds, stateWord, taskName } from "./format.js";
+import { STATES, left, seconds, stateWord, taskName } from "./format.js";
 import { frameOf } from "./frame.js";
 import { download, openTab } from "./host.js";
 import { icon } from "./icons.js";
@@ -23,9 +23,11 @@ export function timeOf(card) {
 
 export function getting(card) {
   const [first] = card.stored;
-  if (first) return button("Download", () => download(fileUrl(first, "full", true)), { class: "ghost" }, icon("download"));
+  const many = card.stored.length > 1 ? ` file 1 of ${card.stored.length}` : "";
+  if (first) return button(`Download${many}`, () => download(fileUrl(first, "full", true)), { class: "ghost" }, icon("download"));
   const [linked] = card.live;
-  return linked && button("Open the original", () => openTab(linked.url), { class: "ghost" }, icon("external"));
+  const props = { class: "ghost", "data-until": card.expires_at };
+  return linked && button("Open at the gateway", () => openTab(linked.url), props, icon("external"));
 }
 
 const name = (model) => model.split("/").at(-1);
@@ -33,8 +35,7 @@ const name = (model) => model.split("/").at(-1);
 function meta(card) {
   const facts = [card.model && el("span", { title: card.model }, name(card.model))];
   if (card.seed !== null) facts.push(el("span", { class: "fixed" }, `seed ${card.seed}`));
-  const short = card.map_index < 0 ? card.task_id : card.label || `[${card.map_index}]`;
-  facts.push(el("span", { title: taskName(card) }, short));
+  facts.push(el("span", { title: taskName(card) }, taskName(card)));
   return el("p", { class: "meta" }, facts);
 }
 
@@ -50,4 +51,13 @@ export function tick(root, ahead) {
     const since = Date.parse(node.dataset.since);
     if (since) node.textContent = seconds(Math.max(0, (Date.now() + ahead - since) / 1000));
   }
+  for (const node of root.querySelectorAll("[data-until]")) {
+    expire(node, (Date.parse(node.dataset.until) - Date.now() - ahead) / 1000);
+  }
+}
+
+// A button to what is no more there goes away.
+function expire(node, rest) {
+  if (node.matches("button")) node.hidden = rest <= 0;
+  else node.textContent = rest > 0 ? `in ${left(rest)}` : "its hour is over";
 }

@@ -1,11 +1,11 @@
 // All that is known of a card, beside its picture.
 
-import { fileUrl } from "./api.js";
 import { badge, timeOf } from "./card.js";
 import { button, el } from "./dom.js";
-import { bytes, moment, pixels, seconds, taskName } from "./format.js";
+import { actionsOf, factsOf, filesOf } from "./files.js";
+import { moment, seconds, taskName } from "./format.js";
 import { excuseOf, mediaOf } from "./frame.js";
-import { download, goTo, openTab } from "./host.js";
+import { goTo } from "./host.js";
 import { icon } from "./icons.js";
 import { here } from "./params.js";
 
@@ -58,26 +58,6 @@ function trouble(card) {
   return el("div", { class: `trouble ${card.state}` }, el("strong", {}, text), hint && el("p", {}, hint));
 }
 
-function actions(card, item) {
-  const made = [];
-  if (item?.path) {
-    made.push(button("Download", () => download(fileUrl(item, "full", true)), { class: "solid" }, icon("download"), "Download"));
-    made.push(button("Open the original in a tab", () => openTab(fileUrl(item, "full")), {}, icon("external"), "Original"));
-  }
-  if (item?.url) made.push(button("Open the original in a tab", () => openTab(item.url), { class: "solid" }, icon("external"), "Original"));
-  if (card.url) made.push(button("Open the prediction's page", () => openTab(card.url), {}, icon("external"), "Prediction"));
-  return made.length ? el("div", { class: "actions" }, made) : null;
-}
-
-function filed(item) {
-  if (!item?.path) return item ? [["Lives until", item.until && moment(item.until)]] : [];
-  return [
-    ["Size", pixels(item)],
-    ["File", [item.type, bytes(item.size)].filter(Boolean).join(", ")],
-    ["Stored at", el("code", {}, item.path)],
-  ];
-}
-
 function timing(card) {
   if (card.state === "running") return [["Since", moment(card.created_at)], ["For", timeOf(card)]];
   const parts = [["Queue", seconds(card.queue)], ["Run", seconds(card.run)], ["Total", seconds(card.total)]];
@@ -87,17 +67,19 @@ function timing(card) {
 const inputs = (card) =>
   Object.keys(card.inputs).length ? [el("h3", {}, "Other inputs"), facts(Object.entries(card.inputs))] : [];
 
+// `n` is the picture that is shown beside it, null where all of them are.
 export function detailsOf(card, n) {
-  const item = mediaOf(card)[n];
-  const live = item?.url ? { ...item, until: card.expires_at } : item;
+  const items = mediaOf(card);
+  const only = items.length === 1 ? items[0] : null;
   const known = [
     ["Model", card.model],
     ["Seed", card.seed],
-    ...filed(live),
+    ...factsOf(card, only),
     ...timing(card),
     ["Task", taskLink(card)],
     ["Try", card.try_number > 1 ? card.try_number : null],
     ["Prediction", card.id && el("code", {}, card.id)],
   ];
-  return [el("div", { class: "row" }, badge(card)), trouble(card), prompt(card), actions(card, item), facts(known), ...inputs(card)].filter(Boolean);
+  const files = only ? [] : filesOf(card, items, n);
+  return [el("div", { class: "row" }, badge(card)), trouble(card), prompt(card), actionsOf(card, only), ...files, facts(known), ...inputs(card)].filter(Boolean);
 }

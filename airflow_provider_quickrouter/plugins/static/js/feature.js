@@ -26,7 +26,7 @@ export class Feature {
   parts(card) {
     const items = mediaOf(card);
     const shown = items.length ? items.map((item, n) => this.picture(card, item, n)) : [wordsOf(excuseOf(card), card)];
-    const side = el("aside", { class: "side", "aria-label": "Details" }, detailsOf(card, 0));
+    const side = el("aside", { class: "side", "aria-label": "Details" }, detailsOf(card, null));
     return [el("div", { class: `sheet of-${Math.min(2, shown.length)}` }, shown), side];
   }
 

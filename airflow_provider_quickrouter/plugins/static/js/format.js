@@ -16,6 +16,13 @@ export function seconds(value) {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
 
+// How long something still lasts: no seconds, as long as there are minutes.
+export function left(value) {
+  if (value < 60) return seconds(Math.floor(value));
+  const minutes = Math.floor(value / 60);
+  return minutes < 60 ? `${minutes} min` : seconds(value);
+}
+
 export function bytes(value) {
   if (value === null) return "";
   const units = ["B", "kB", "MB", "GB"];
@@ -45,7 +52,9 @@ export const pixels = (file) => (file.width && file.height ? `${file.width} × $
 
 export function taskName(card) {
   if (card.map_index < 0) return card.task_id;
-  return `${card.task_id} [${card.label || card.map_index}]`;
+  // A label that is the prompt, or its beginning, would stand there twice.
+  const twice = !card.label || card.prompt?.startsWith(card.label);
+  return `${card.task_id} [${twice ? card.map_index : card.label}]`;
 }
 
 export const STATES = {

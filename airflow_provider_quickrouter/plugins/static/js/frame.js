@@ -2,7 +2,7 @@
 
 import { fileUrl, whyNot } from "./api.js";
 import { breakable, button, el } from "./dom.js";
-import { moment } from "./format.js";
+import { moment, plural } from "./format.js";
 import { icon } from "./icons.js";
 
 const IN_MOSAIC = 4;
@@ -22,7 +22,12 @@ function mosaic(card, items, open) {
   const more = items.length - shown.length;
   const shots = shown.map((item, n) => shot(card, item, n, items.length, open));
   if (more) shots.at(-1).append(el("span", { class: "more" }, `+${more}`));
-  return el("div", { class: `mosaic of-${shown.length}` }, shots);
+  const tally = items.length > 1 && el("span", { class: "tally" }, counted(items));
+  return [el("div", { class: `mosaic of-${shown.length}` }, shots), tally];
+}
+
+function counted(items) {
+  return plural(items.length, items.every(({ kind }) => kind === "image") ? "picture" : "file");
 }
 
 function shot(card, item, n, count, open) {
@@ -50,10 +55,17 @@ function image(item, size) {
 }
 
 async function excuse(node, item, size) {
+  if (item.url) return node.replaceWith(gone());
   const said = el("span", { class: "note broken" }, icon("warning"), "This picture could not be loaded.");
   node.replaceWith(said);
-  const why = item.url ? "It could not be loaded from the gateway." : await whyNot(fileUrl(item, size)).catch(() => "");
+  const why = await whyNot(fileUrl(item, size)).catch(() => "");
   if (why) said.lastChild.data = why;
+}
+
+// Nothing has failed: a gateway keeps no file for long.
+function gone() {
+  const text = "The gateway does not give this picture any more";
+  return el("span", { class: "note gone" }, icon("clock"), el("strong", {}, text), el("span", {}, breakable(REMEDY)));
 }
 
 function blank(card, open) {
@@ -68,14 +80,20 @@ export function excuseOf(card) {
   if (card.state === "running") return { text: waiting(card), sign: "spark", hint: "" };
   if (card.state === "failed") return { text: "Failed", sign: "warning", hint: card.error || "The gateway gave no reason." };
   if (card.state === "canceled") return { text: "Canceled", sign: "stop", hint: card.error };
-  if (card.state === "lost") return { text: "Not followed to its end", sign: "warning", hint: lost(card) };
+  if (card.state === "lost") return lost(card);
   if (card.expired) return { text: `Expired at ${moment(card.expired)}`, sign: "clock", hint: REMEDY };
   return { text: "No pictures", sign: "image", hint: "The output holds no file." };
 }
 
 const waiting = (card) => (card.status === "processing" ? "In the making" : "Waiting for the model");
 
-const lost = (card) => `No task waits for it any more; last seen ${card.status || "in an unknown state"}.`;
+function lost(card) {
+  if (card.task_state === "failed") {
+    return { text: "Its task failed before it saw the end", sign: "warning", hint: "The task's log says why." };
+  }
+  const hint = `No task waits for it any more; last seen ${card.status || "in an unknown state"}.`;
+  return { text: "Not followed to its end", sign: "warning", hint };
+}
 
 export function wordsOf({ text, sign, hint }, card) {
   const bar = card.state === "running" && el("span", { class: "bar", role: "presentation" });

@@ -6,21 +6,33 @@ import { icon } from "./icons.js";
 
 
 function notice(sign, title, lines, ...actions) {
-  const text = lines.map((line) => el("p", {}, line));
+  const text = lines.map((line) => el("p", {}, ...[line].flat()));
   const kind = { class: "notice", role: sign === "image" || sign === "search" ? "status" : "alert" };
   return el("section", kind, icon(sign), el("h2", {}, title), text, actions.length ? el("div", { class: "actions" }, actions) : null);
 }
 
 const code = (text) => el("code", {}, text);
 
+const BATCH = "its results are in its output file, not here";
+
+// There are tasks that could have made some.
+function idle(onTask) {
+  const who = onTask ? "This task has not made a prediction" : "The DAG's QuickRouter tasks have not made a prediction in this run";
+  const batch = ["Or it was done by ", code("QuickRouterBatchPredictionOperator"), `: ${BATCH}.`];
+  return [`${who}: skipped, or never started.`, batch];
+}
+
 export function emptyNotice(page, onTask) {
   const what = onTask ? "task instance" : "run";
   if (page.live) return notice("spark", "No predictions yet", ["The first ones appear here as soon as the gateway has accepted them."]);
   if (page.failed_tasks) return notice("warning", "No prediction was made", ["The tasks failed before; their logs say why."]);
+  if (page.makers) return notice("image", `This ${what} has made no pictures`, idle(onTask));
   const makers = el("ul", { class: "makers" }, [
     el("li", {}, code("QuickRouterSubmitPredictionOperator"), " and ", code("QuickRouterPredictionSensor")),
     el("li", {}, code("QuickRouterRunPredictionOperator"), ", or ", code("@task.quickrouter")),
+    el("li", {}, code("quickrouter_pictures"), ", a task group of submit, wait and store"),
     el("li", {}, code("QuickRouterToObjectStorageOperator"), ", which stores what they made"),
+    el("li", {}, code("QuickRouterBatchPredictionOperator"), ": ", BATCH),
   ]);
   return notice("image", `This ${what} has made no pictures`, ["These operators make some:", makers]);
 }
