@@ -26,6 +26,7 @@ from dev.gallery_server import password_of
 SIZE = (1440, 900)
 PATIENCE = 20_000
 """Milliseconds after which something that should be there is missing."""
+expect.set_options(timeout=PATIENCE)
 
 SEEN = """() => {
   const shown = (img) => {
