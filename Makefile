@@ -35,6 +35,7 @@ browser: $(READY) ## look at the gallery in Chromium as a person would; its scre
 
 docs: $(READY) ## build the documentation in build/docs; a warning is an error
 	$(BIN)/sphinx-build --quiet -W --keep-going -n -b html docs build/docs
+	@echo "the documentation: build/docs/index.html"
 
 chaos: $(READY) ## run TASKS=200 tasks under faults and kills of SEED=1, and settle what was paid
 	$(BIN)/python -m tests.chaos --seed $(SEED) --tasks $(TASKS)
