@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from airflow_provider_quickrouter.api.folders import protocols
 from airflow_provider_quickrouter.api.lines import Entry, Lines, Place
 
 SEGMENT = 2**40
@@ -47,7 +48,7 @@ class Record:
         self._fs: Any = path.fs
         self._results = path.path
         self._folder = f"{path.path}.record/{owner}"
-        self._appends = "file" in _protocols(self._fs)
+        self._appends = "file" in protocols(self._fs)
         self._files: list[str] = []
         self._out: Any = None
         self._own = ""
@@ -168,7 +169,3 @@ def owner_of(ti: Any) -> str:
     """Name the run of a task, for a folder: without what would not do there."""
     whole = json.dumps([ti.dag_id, ti.task_id, ti.run_id, ti.map_index])
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

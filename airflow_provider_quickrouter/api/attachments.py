@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.folders import check_no_password
 
 DATA_URI_LIMIT = 256_000
 """Characters of a whole data URI, head and base64 included: the API reference's 256 kB."""
@@ -118,12 +119,7 @@ def leave(field: str, location: str) -> str:
 
     :raises InvalidInputError: the location holds a password.
     """
-    if ":" in location.partition("://")[2].partition("/")[0].rpartition("@")[0]:
-        scheme = location.partition(":")[0]
-        raise InvalidInputError(
-            f"input.{field}: a path holds no password; give the id of an Airflow connection, as "
-            f"in {scheme}://conn_id@..."
-        )
+    check_no_password(f"input.{field}", location)
     return location
 
 

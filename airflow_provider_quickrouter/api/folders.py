@@ -27,28 +27,45 @@ def check_folder(argument: str, path: Any) -> str:
     text = "" if path is None else str(path)
     if text.strip() in NOTHING:
         raise InvalidInputError(f"{argument}: is empty; {_REMEDY}")
-    scheme, _, rest = text.partition("://")
-    place = rest.partition("/")[0]
-    if ":" in place.rpartition("@")[0]:  # the text is not shown: this is a password
-        raise InvalidInputError(
-            f"{argument}: a path holds no password; give the id of an Airflow connection, as in "
-            f"{scheme}://conn_id@..."
-        )
-    if why := _why_not(text, rest, place):
+    check_no_password(argument, text)
+    if why := _why_not(text):
         raise InvalidInputError(f"{argument}: {text!r} {why}; {_REMEDY}")
     return text
 
 
+def check_no_password(argument: str, location: str) -> None:
+    """Refuse a path with a password in it, which the error does not show.
+
+    :raises InvalidInputError: names the argument and the remedy.
+    """
+    if ":" in connection_in(location):
+        scheme = location.partition("://")[0]
+        raise InvalidInputError(
+            f"{argument}: a path holds no password; give the id of an Airflow connection, as in "
+            f"{scheme}://conn_id@..."
+        )
+
+
 def connection_in(location: str) -> str:
     """Return the id of the connection that a path names, "" if it names none."""
-    return location.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    return _place(location).rpartition("@")[0]
 
 
-def _why_not(text: str, rest: str, place: str) -> str:
+def protocols(fs: Any) -> tuple[str, ...]:
+    """Return the names of an fsspec filesystem's protocol, of which it may have one or several."""
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _place(location: str) -> str:
+    return location.partition("://")[2].partition("/")[0]
+
+
+def _why_not(text: str) -> str:
     if text != text.strip() or not text.isprintable():
         return "begins or ends with a blank, or has a line break in it"
     if _HALF_A_SCHEME.match(text):
         return "has no two slashes behind its scheme"
-    if "://" in text and not (rest.startswith("/") or place.rpartition("@")[2]):
+    rest = text.partition("://")[2]
+    if "://" in text and not (rest.startswith("/") or _place(text).rpartition("@")[2]):
         return "names no place behind its scheme"
     return ""

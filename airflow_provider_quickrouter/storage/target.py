@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
-from airflow_provider_quickrouter.api.folders import check_folder
+from airflow_provider_quickrouter.api.folders import check_folder, protocols
 from airflow_provider_quickrouter.hooks.inputs import missing_connection
 
 ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
@@ -51,7 +51,7 @@ class Target:
         except (ValueError, ImportError, AirflowNotFoundException) as error:
             raise InvalidInputError(f"{argument}: {text!r} reaches no storage: {error}") from error
         self._fs.invalidate_cache()  # another process may have stored since
-        self._direct = bool(ATOMIC & set(_protocols(self._fs)))
+        self._direct = bool(ATOMIC & set(protocols(self._fs)))
 
     def path_of(self, name: str) -> str:
         """Return the path of a file in it, as ``ObjectStoragePath`` takes it."""
@@ -131,7 +131,3 @@ def _telling(path: str) -> Iterator[None]:
             f"{path} could not be read or written ({type(error).__name__}: {error!s:.300}). "
             "Check the connection and its rights; a retry goes on with what is missing."
         ) from error
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
