@@ -24,7 +24,7 @@ def submitted(reference: str) -> None:
 
     :param reference: the version or model that was asked for.
     """
-    with harmless(log, "The metrics of a prediction"):
+    with harmless(log, "The metrics of a prediction were not told"):
         from airflow.providers.common.compat.sdk import Stats
 
         Stats.incr(measures.SUBMITTED, tags=measures.tags(reference))
@@ -37,7 +37,7 @@ def ended(outcome: Outcome, now: float) -> None:
 
     :param now: when the end was seen, epoch seconds.
     """
-    with harmless(log, "The metrics of a prediction"):
+    with harmless(log, "The metrics of a prediction were not told"):
         _ended(outcome, now)
 
 

@@ -39,7 +39,7 @@ def tell_outlets(
 
     for outlet in task.outlets:
         if not isinstance(outlet, AssetAlias):
-            with harmless(task.log, f"Prediction and files of the outlet {outlet!r}"):
+            with harmless(task.log, f"The outlet {outlet!r} was not told of its files"):
                 context["outlet_events"][outlet].extra.update(extra_of(prediction, files))
 
 

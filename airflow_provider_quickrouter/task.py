@@ -192,7 +192,7 @@ class PredictionTask:
         error = outcome.exception()
         with no_retry(pays and not error):
             if outcome.prediction:
-                with harmless(self.log, "State and link of the prediction"):
+                with harmless(self.log, "State and link of the prediction were not told"):
                     self._publish(context, outcome.prediction)
             metrics.ended(outcome, time.time())
             if error:

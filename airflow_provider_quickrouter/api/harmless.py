@@ -11,9 +11,9 @@ from typing import Any
 def harmless(log: Any, what: str) -> Iterator[None]:
     """Log whatever goes wrong, and go on: a failed task may be retried, and pay again.
 
-    :param what: the beginning of a sentence: "The metrics of a prediction".
+    :param what: has not happened then: "The metrics of a prediction were not told".
     """
     try:
         yield
     except Exception:
-        log.exception("%s were not told; the task goes on", what)
+        log.exception("%s; the task goes on", what)

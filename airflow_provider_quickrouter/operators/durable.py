@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +22,11 @@ from airflow_provider_quickrouter.api.errors import (
     QuickRouterError,
     UncertainCreateError,
 )
+from airflow_provider_quickrouter.api.harmless import harmless
 from airflow_provider_quickrouter.api.polling import RESEND_LIMIT, Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, cut_off
+from airflow_provider_quickrouter.hooks.exceptions import tries_left
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -96,18 +96,14 @@ class Durable:
             lost = dated(cut_off(), request, attempt.begun_at, time.time())
             raise self._uncertain(lost, attempt)
         if self.prediction_id is None:
-            if self._tries_left:
+            if tries_left(self._ti):
                 self._task.owns(None, None)  # what an earlier try made is left to the next one
             raise late
         self._keep()
 
     def retried_after(self, error: QuickRouterError | None) -> bool:
         """Whether a retry after this error comes, and takes the prediction up."""
-        return bool(error and error.transient and self.remembers and self._tries_left)
-
-    @property
-    def _tries_left(self) -> bool:
-        return int(getattr(self._ti, "try_number", 1)) <= self._max_tries
+        return bool(error and error.transient and self.remembers and tries_left(self._ti))
 
     def known_id(self) -> str | None:
         """Return the id of the task's prediction, if it is remembered."""
@@ -116,7 +112,7 @@ class Durable:
 
     def succeeded(self) -> None:
         """Remember that the task is about to succeed: a person who clears it wants a new one."""
-        with self._paid_for("its success"):
+        with harmless(self.log, "Of what is paid for, its success was not stored"):
             if old := self._load():
                 self._save(replace(old, done=True, max_tries=self._max_tries))
 
@@ -143,7 +139,7 @@ class Durable:
 
     def _keep(self) -> None:
         if self._sent:
-            with self._paid_for("its id"):
+            with harmless(self.log, "Of what is paid for, its id was not stored"):
                 self._save(replace(self._sent[1], prediction_id=self.prediction_id))
             self._sent = None
 
@@ -204,16 +200,8 @@ class Durable:
 
     def _close(self, attempt: Attempt | None) -> None:
         """End an intent without an id: with nothing, or with what there is to remember."""
-        with self._paid_for("the end of its create"):
+        with harmless(self.log, "Of what is paid for, the end of its create was not stored"):
             if attempt:
                 self._save(attempt)
             elif self._store is not None:
                 self._store.delete(STORE_KEY)
-
-    @contextmanager
-    def _paid_for(self, what: str) -> Iterator[None]:
-        """Let nothing lead to a retry now: it might pay again."""
-        try:
-            yield
-        except Exception:
-            self.log.exception("Of a prediction that is paid for, %s was not stored", what)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_quickrouter.api.attachments import is_template, with_texts
+from airflow_provider_quickrouter.api.harmless import harmless
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
@@ -100,11 +101,8 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     def _obtain(self, context: Context, memory: Durable) -> tuple[Prediction, float]:
         """Return the task's prediction and since when its time counts; leave its manifest."""
         prediction, since = memory.obtain(self._request(), cancel_other=self.cancel_on_kill)
-        try:
+        with harmless(self.log, f"The manifest of prediction {prediction.id} was not stored"):
             self._publish(context, prediction)
-        except Exception:
-            # It is paid for: nothing may lead to a retry now, which could pay again.
-            self.log.exception("The manifest of prediction %s was not stored", prediction.id)
         return prediction, since
 
     def _remembered(self, context: Context) -> Durable:
