@@ -16,7 +16,6 @@ from airflow.sdk.io.fs import _register_filesystems
 from airflow.sdk.io.store import ObjectStore
 from blockbuster import BlockBuster
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
-from moto.server import ThreadedMotoServer
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.attachments import LARGEST_FILE
@@ -25,6 +24,7 @@ from airflow_provider_quickrouter.hooks.inputs import read_files
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.storage.target import Target
+from tests.s3 import s3_server
 
 PNG = b"\x89PNG\r\n\x1a\n a picture"
 URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -90,19 +90,15 @@ def s3(
 ) -> Iterator[str]:
     """A bucket of a real S3 server, behind the connection ``aws_pictures``."""
     _no_blocking_on_the_event_loop.deactivate()  # S3's client blocks a loop of its own
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    connection = {
-        "conn_type": "aws",
-        "login": "a",
-        "password": "an-s3-secret",
-        "extra": {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_PICTURES", json.dumps(connection))
-    ObjectStoragePath("s3://aws_pictures@bucket").fs.mkdir("bucket")
-    yield "s3://aws_pictures@bucket"
-    server.stop()
+    with s3_server("bucket") as address:
+        connection = {
+            "conn_type": "aws",
+            "login": "a",
+            "password": "an-s3-secret",
+            "extra": {"endpoint_url": address, "region_name": "us-east-1"},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_PICTURES", json.dumps(connection))
+        yield "s3://aws_pictures@bucket"
     store._STORE_CACHE.pop("s3-aws_pictures")
 
 

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
 import coverage
 import pytest
 import requests
-from moto.server import ThreadedMotoServer
 
 from airflow_provider_quickrouter.sandbox.pictures import render
 from dev.gallery_data import FilledRun, FilledTask
@@ -20,6 +18,7 @@ from dev.gallery_runs import DAG_ID, manifest, motley_run, prediction_tasks, sto
 from dev.gallery_server import ROOT, GalleryServer, token_of
 from tests.plugins.denying import SECRET_DAG
 from tests.plugins.files_run import files_run
+from tests.s3 import s3_client, s3_server
 
 USERS = {
     "admin": "admin",
@@ -28,7 +27,6 @@ USERS = {
     "without_xcoms": "viewer",
     "without_tasks": "viewer",
 }
-S3_KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 SETTINGS = {
     "AIRFLOW__CORE__AUTH_MANAGER": "tests.plugins.denying.DenyingAuthManager",
     # A bucket that is asked for by mistake is looked for on this machine alone.
@@ -65,13 +63,8 @@ def states_run() -> FilledRun:
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
     """An S3 of moto's with one bucket, ``pictures``; yields its address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    s3_of(address).create_bucket(Bucket="pictures")
-    yield address
-    server.stop()
+    with s3_server("pictures") as address:
+        yield address
 
 
 def measured(home: Path) -> list[str]:
@@ -85,17 +78,13 @@ def measured(home: Path) -> list[str]:
     return [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}"]
 
 
-def s3_of(address: str) -> Any:
-    return boto3.client("s3", endpoint_url=address, region_name="us-east-1", **S3_KEYS)
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[GalleryServer]:
     home = tmp_path_factory.mktemp("gallery")
     with GalleryServer(home, USERS, env=SETTINGS, python=measured(home)) as server:
         files = home / "files"
         server.fill(
-            bucket_run(files, s3_of(bucket)),
+            bucket_run(files, s3_client(bucket)),
             as_text_run(),
             motley_run(files),
             secret_run(files),

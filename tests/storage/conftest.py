@@ -7,36 +7,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
 import pytest
 from airflow.sdk.io import attach
 from blockbuster import BlockBuster
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
-from moto.server import ThreadedMotoServer
 
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.storage.storing import Storing
 from tests.conftest import connect
+from tests.s3 import s3_server
 from tests.storage.files import Log
 
 
 @pytest.fixture(scope="session")
 def _s3() -> Iterator[str]:
     """Moto's server; the address of an S3 with one bucket, ``pictures``."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-    )
-    s3.create_bucket(Bucket="pictures")
-    yield url
-    server.stop()
+    with s3_server("pictures") as address:
+        yield address
 
 
 @pytest.fixture
