@@ -13,7 +13,6 @@ from typing import Any, Self
 import requests
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, mask_secret
 from airflow.providers.http.hooks.http import HttpHook
 from asgiref.sync import sync_to_async
 
@@ -21,20 +20,18 @@ from airflow_provider_quickrouter import __version__, get_provider_info
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.errors import (
     APIError,
-    InvalidConnectionError,
     QuickRouterError,
-    UpstreamError,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.creating import create_with
 from airflow_provider_quickrouter.hooks.inputs import read_files
+from airflow_provider_quickrouter.hooks.reading import checked, mask_password_of, readable
 from airflow_provider_quickrouter.hooks.senders import (
     AsyncSender,
     BearerAuth,
     Session,
     proxy_and_tls,
     send,
-    tls_context,
 )
 from airflow_provider_quickrouter.hooks.settings import Settings
 
@@ -151,8 +148,13 @@ class QuickRouterHook(HttpHook):
 
     @cached_property
     def settings(self) -> Settings:
-        """The connection, read and checked once. Blocks; ``async with hook`` fills it before."""
-        return self._read(self.get_connection(self.quickrouter_conn_id))
+        """The connection, read and checked once. Blocks; ``async with hook`` fills it before.
+
+        Raises what :meth:`aload` does.
+        """
+        with readable(self.quickrouter_conn_id):
+            connection = self.get_connection(self.quickrouter_conn_id)
+        return checked(connection)
 
     def get_conn(self, headers: Any = None, extra_options: Any = None) -> requests.Session:
         """Return a new session with key, User-Agent, proxies and TLS settings of the connection.
@@ -194,7 +196,9 @@ class QuickRouterHook(HttpHook):
 
     @cached_property
     def _session(self) -> requests.Session:
-        return self.get_conn()
+        session = self.get_conn()
+        mask_password_of(proxy_and_tls(session, self.settings.base_url)[0])  # and check files
+        return session
 
     def _ask(self, request: protocol.Request) -> Prediction:
         answer = send(self._session, self.settings, request)
@@ -241,39 +245,23 @@ class QuickRouterHook(HttpHook):
     async def aload(self) -> Settings:
         """Read the connection, if that was not done before, without blocking the event loop.
 
-        :raises InvalidConnectionError: there is none, or its settings cannot work.
-        :raises UpstreamError: Airflow could not tell; a retry may help.
+        :raises InvalidConnectionError: its settings cannot work.
+        :raises UpstreamError: there is none, or Airflow could not tell; a retry may help.
         """
         if "settings" not in vars(self):
-            connection = await self._aconnection()
+            with readable(self.quickrouter_conn_id):
+                connection = await get_async_connection(self.quickrouter_conn_id)
             # In a thread: reading the extras masks secrets, reading certificates reads files.
-            self.settings = await sync_to_async(self._read)(connection)
+            self.settings = await sync_to_async(checked)(connection)
         return self.settings
-
-    async def _aconnection(self) -> Any:
-        name = self.quickrouter_conn_id
-        try:
-            return await get_async_connection(name, hook=self)
-        except AirflowNotFoundException:
-            raise InvalidConnectionError(f"Airflow has no connection {name!r}.") from None
-        except Exception as error:  # named by its class only: a text may hold the key
-            why = f"the connection {name!r} could not be read ({type(error).__name__})"
-            raise UpstreamError(why) from error
 
     async def _open(self) -> AsyncSender:
         settings = await self.aload()
 
         def prepare() -> tuple[str | None, Any]:
-            return proxy_and_tls(self.get_conn(), settings.base_url)
+            proxy, tls = proxy_and_tls(self.get_conn(), settings.base_url)
+            mask_password_of(proxy)
+            return proxy, tls
 
         proxy, tls = await asyncio.to_thread(prepare)
         return AsyncSender(settings, {"User-Agent": USER_AGENT}, proxy, tls)
-
-    def _read(self, connection: Any) -> Settings:
-        settings = Settings.of(connection)
-        if isinstance(settings.verify, str) or settings.cert:
-            tls_context(settings.verify, settings.cert)  # for its check of the files
-        mask_secret(settings.api_key)
-        for proxy in settings.proxies.values():
-            mask_secret(requests.utils.get_auth_from_url(proxy)[1] or None)
-        return settings

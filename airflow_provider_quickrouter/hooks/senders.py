@@ -18,27 +18,13 @@ from typing import Any
 import aiohttp
 import requests
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH
-from requests.exceptions import (
-    InvalidSchema,
-    InvalidURL,
-    MissingSchema,
-)
 from requests.utils import select_proxy
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    LocationParseError,
-    NewConnectionError,
-    ProxyError,
-)
+from urllib3.exceptions import HTTPError
 
-from airflow_provider_quickrouter.api.errors import (
-    ConnectionLostError,
-    InvalidConnectionError,
-    NotConnectedError,
-    QuickRouterError,
-)
+from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.protocol import Answer, Request
+from airflow_provider_quickrouter.hooks.connecting import Way, failure, proxy_refused
+from airflow_provider_quickrouter.hooks.progress import Progress, tracing, watched
 from airflow_provider_quickrouter.hooks.settings import Settings
 
 MAX_BODY = 32 * 2**20
@@ -49,13 +35,6 @@ MAX_CONNECTIONS = 12
 
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
-_SETTINGS = (InvalidSchema, InvalidURL, LocationParseError, MissingSchema)
-_ASYNC_BEFORE_SENDING = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ConnectionTimeoutError,
-)
-_BEFORE_SENDING = (ConnectTimeoutError, NewConnectionError)
 
 
 class BearerAuth(requests.auth.AuthBase):
@@ -94,13 +73,16 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     plain = requests.Request(request.method, url, headers=dict(request.headers), json=request.body)
     limits = (settings.timeout[0], settings.read_timeout(request))
     options = environment(session, url) | {"stream": True}
+    way = Way(settings.base_url, select_proxy(url, options["proxies"]))
+    progress = Progress()
     try:
+        progress = watched(session, url, way.proxy)
         prepared = session.prepare_request(plain)
         with session.send(prepared, timeout=limits, **options) as response:
             body = _read(response, time.monotonic() + sum(limits))
     except (OSError, ValueError, HTTPError) as error:
-        raise _requests_error(error, settings) from None
-    return _answer(response.status_code, response.headers, body)
+        raise failure(error, way, progress) from None
+    return _answer(response.status_code, response.headers, body, way)
 
 
 def _read(response: requests.Response, until: float) -> bytes:
@@ -123,7 +105,7 @@ class AsyncSender:
     def __init__(
         self, settings: Settings, headers: Mapping[str, str], proxy: str | None, tls: Any
     ) -> None:
-        self._settings = settings
+        self._settings, self._way = settings, Way(settings.base_url, proxy)
         self._options: dict[str, Any] = {"proxy": proxy, "ssl": tls, "allow_redirects": False}
         headers = {**headers, "Authorization": f"Bearer {settings.api_key}"}
         self._session = aiohttp.ClientSession(
@@ -133,11 +115,13 @@ class AsyncSender:
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_timeout(*settings.timeout),
+            trace_configs=[tracing()],
         )
 
     async def send(self, request: Request) -> Answer:
         """Send one request; the errors are those of :func:`send`."""
-        url, options = self._settings.url(request), self._options
+        url, progress = self._settings.url(request), Progress()
+        options = self._options | {"trace_request_ctx": progress}
         if request.hold:
             connect, read = self._settings.timeout[0], self._settings.read_timeout(request)
             options = options | {"timeout": _timeout(connect, read)}
@@ -146,14 +130,14 @@ class AsyncSender:
                 request.method, url, headers=request.headers, json=request.body, **options
             ) as response:
                 body = await _aread(response)
-                return _answer(response.status, response.headers, body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _aiohttp_error(error, self._settings) from None
+            raise failure(error, self._way, progress) from None
         except asyncio.CancelledError as error:
             # A session that is closed cancels those who wait for a connection, or for its name.
             if _cancelled():
                 raise
-            raise _aiohttp_error(error, self._settings) from None
+            raise failure(error, self._way, progress) from None
+        return _answer(response.status, response.headers, body, self._way)
 
     async def close(self) -> None:
         """Close the kept connections."""
@@ -181,14 +165,19 @@ async def _aread(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, ssl.SSLContext]:
-    """Translate :func:`environment` for aiohttp. Reads files, so not on an event loop."""
+def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, Any]:
+    """Translate :func:`environment` for aiohttp. Reads files, so not on an event loop.
+
+    :raises InvalidConnectionError: the proxy, or a file, cannot be used.
+    """
     merged = environment(session, url)
     proxy = select_proxy(url, merged["proxies"])
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
     if proxy and not proxy.startswith(("http://", "https://")):
         raise InvalidConnectionError("extra.proxies: only http and https proxies can be used.")
+    if not any(str(address).startswith("https://") for address in (url, proxy)):
+        return proxy, True
     return proxy, tls_context(merged["verify"], merged["cert"])
 
 
@@ -197,77 +186,47 @@ def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.S
 
     :raises InvalidConnectionError: a file cannot be used as what it is given for.
     """
-    bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
-    folder = Path(bundle).is_dir()
-    try:
-        # With the bundle given, Python does not add the authorities of the system.
-        context = ssl.create_default_context(
-            cafile=None if folder else bundle, capath=bundle if folder else None
-        )
-        if cert:
-            context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
-    except OSError as error:
-        raise InvalidConnectionError(
-            f"extra.verify, extra.cert: a file cannot be used ({_name(error)})."
-        ) from None
+    context = _trusting(verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH)
+    if cert:
+        _show(context, *((cert,) if isinstance(cert, str) else cert))
     if verify is False:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
-def _answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+def _trusting(bundle: str) -> ssl.SSLContext:
+    folder = Path(bundle).is_dir()
+    try:
+        # With the bundle given, Python does not add the authorities of the system.
+        return ssl.create_default_context(
+            cafile=None if folder else bundle, capath=bundle if folder else None
+        )
+    except OSError as error:
+        raise InvalidConnectionError(
+            f"extra.verify, or REQUESTS_CA_BUNDLE of the environment: {bundle!r} on this machine "
+            f"cannot be used as a CA bundle ({type(error).__name__}). Nothing was sent."
+        ) from None
+
+
+def _show(context: ssl.SSLContext, *files: str) -> None:
+    """Add the client certificate; without the callback OpenSSL would ask the terminal."""
+
+    def password() -> str:
+        raise InvalidConnectionError(
+            f"extra.cert: the key in {files[-1]!r} is encrypted; give one without a password, "
+            "readable by Airflow alone."
+        )
+
+    try:
+        context.load_cert_chain(files[0], files[1] if len(files) > 1 else None, password)
+    except OSError as error:
+        raise InvalidConnectionError(
+            f"extra.cert: {' and '.join(map(repr, files))} on this machine cannot be used as a "
+            f"certificate with its key ({type(error).__name__})."
+        ) from None
+
+
+def _answer(status: int, headers: Mapping[str, str], body: bytes, way: Way) -> Answer:
+    if status == requests.codes.proxy_authentication_required:
+        raise proxy_refused(way)
     return Answer(status, {name.lower(): value for name, value in headers.items()}, body)
-
-
-def _requests_error(error: Exception, settings: Settings) -> QuickRouterError:
-    reason = getattr(error.args[0], "reason", error.args[0]) if error.args else None
-    if wrong := _wrong_tls(reason, settings):
-        return wrong
-    if isinstance(error, _SETTINGS) or isinstance(reason, _SETTINGS):
-        return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
-    if isinstance(error, requests.ConnectTimeout) or _before_sending(reason):
-        return NotConnectedError(f"no connection to {settings.base_url} ({_name(reason)})")
-    return ConnectionLostError(f"no answer from {settings.base_url} ({_name(error)})")
-
-
-def _before_sending(reason: object) -> bool:
-    """Whether nothing can have been sent.
-
-    A ``ProxyError`` alone does not tell: urllib3 also makes one of a connection through a proxy
-    that broke after sending.
-    """
-    cause = reason.original_error if isinstance(reason, ProxyError) else reason
-    no_tunnel = type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
-    return no_tunnel or isinstance(cause, _BEFORE_SENDING)
-
-
-def _aiohttp_error(error: BaseException, settings: Settings) -> QuickRouterError:
-    if wrong := _wrong_tls(error, settings):
-        return wrong
-    if isinstance(error, ValueError):
-        return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
-    if isinstance(error, _ASYNC_BEFORE_SENDING):
-        return NotConnectedError(f"no connection to {settings.base_url} ({_name(error)})")
-    return ConnectionLostError(f"no answer from {settings.base_url} ({_name(error)})")
-
-
-def _wrong_tls(reason: Any, settings: Settings) -> InvalidConnectionError | None:
-    """Tell the two TLS errors that surely come before sending; any other may come after it."""
-    causes = [*getattr(reason, "args", ()), getattr(reason, "certificate_error", None)]
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return InvalidConnectionError(
-                f"extra.verify: the certificate of {settings.base_url} is not trusted; name a CA "
-                "bundle that has its authority. Nothing was sent."
-            )
-        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
-            return InvalidConnectionError(
-                f"host: {settings.base_url} does not speak TLS; give it with http:// if that is "
-                "meant. Nothing was sent."
-            )
-    return None
-
-
-def _name(error: object) -> str:
-    """Name an error by its class: its text may hold a proxy's password."""
-    return type(error).__name__

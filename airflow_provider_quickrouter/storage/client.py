@@ -12,6 +12,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Self
 
 import aiohttp
@@ -21,6 +22,7 @@ from yarl import URL
 from airflow_provider_quickrouter.api.addresses import check_url, is_public, not_public
 from airflow_provider_quickrouter.api.errors import FileRefused
 from airflow_provider_quickrouter.api.fetching import check_redirect, is_redirect
+from airflow_provider_quickrouter.hooks.connecting import Way, proxy_refused
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT, QuickRouterHook
 from airflow_provider_quickrouter.hooks.senders import proxy_and_tls
 
@@ -91,6 +93,7 @@ class Client:
         """GET a file, through up to five redirects.
 
         :raises FileRefused: an address on the way will not do.
+        :raises InvalidConnectionError: proxy or CA bundle will not do.
         """
         url, hops = read_url(address), 0
         while True:
@@ -108,11 +111,19 @@ class Client:
         proxy, tls = await self._route(url)
         session = self._sessions[proxy is not None]
         try:
-            return await session.get(url, proxy=proxy, ssl=tls, allow_redirects=False)
+            response = await session.get(url, proxy=proxy, ssl=tls, allow_redirects=False)
+            status = response.status
         except aiohttp.ClientConnectorDNSError as error:
             if isinstance(error.os_error, NotPublicError):
                 raise not_public(str(url.host)) from None
             raise
+        except aiohttp.ClientHttpProxyError as error:
+            status = error.status
+            if status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                raise
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise proxy_refused(Way(str(url.origin()), proxy))
+        return response
 
     async def _route(self, url: URL) -> tuple[str | None, Any]:
         """Return proxy and TLS settings for an address; in a thread, since that reads files."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import trustme
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, timeout
+from airflow.providers.common.compat.sdk import timeout
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
@@ -189,7 +189,7 @@ def test_an_answer_with_a_broken_header_is_uncertain(
 
 def test_a_connection_that_is_not_there_is_not_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", raising=False)
-    with pytest.raises(AirflowNotFoundException):
+    with pytest.raises(errors.UpstreamError, match="found no connection 'quickrouter_default'"):
         create()
 
 

@@ -167,7 +167,7 @@ def test_a_connection_that_cannot_be_read_is_told_in_the_event(
 def test_a_connection_that_does_not_exist_is_told_in_the_event() -> None:
     trigger = QuickRouterPredictionTrigger("p1", quickrouter_conn_id="nowhere")
     payload = asyncio.run(event(trigger))
-    assert payload["error"]["type"] == "InvalidConnectionError"
+    assert payload["error"]["type"] == "UpstreamError"
     assert "nowhere" in payload["error"]["message"]
 
 

@@ -1,0 +1,55 @@
+"""The two senders as one: a question, and a create that is sent once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_quickrouter.api import protocol
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.hooks.creating import create_once
+from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
+MODEL = "black-forest-labs/flux-kontext-pro"
+CREATE = protocol.create({"prompt": "a cat"}, model=MODEL)
+
+Send = Callable[[], Prediction]
+
+
+def get_with_requests() -> Prediction:
+    return QuickRouterHook().get_prediction(ID)
+
+
+def create_with_requests() -> Prediction:
+    return QuickRouterHook().send_create(CREATE, wanted=lambda: False)
+
+
+def get_with_aiohttp() -> Prediction:
+    async def get(hook: QuickRouterHook) -> Prediction:
+        return await hook.aget_prediction(ID)
+
+    return _in_block(get)
+
+
+def create_with_aiohttp() -> Prediction:
+    async def create(hook: QuickRouterHook) -> Prediction:
+        return await create_once(hook, CREATE)
+
+    return _in_block(create)
+
+
+def _in_block(ask: Callable[[QuickRouterHook], Any]) -> Prediction:
+    async def run() -> Prediction:
+        async with QuickRouterHook() as hook:
+            prediction: Prediction = await ask(hook)
+            return prediction
+
+    return asyncio.run(run())
+
+
+both_gets = pytest.mark.parametrize("get", [get_with_requests, get_with_aiohttp])
+both_creates = pytest.mark.parametrize("create", [create_with_requests, create_with_aiohttp])
