@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -22,7 +23,26 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 
+HERE = Path(__file__).parent
 KEY = "qr-key-of-the-tests-0123456789"
+GALLERY = {"plugins", "browser"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let several processes begin with what takes longest, and not run it side by side."""
+    groups = {item: group_of(item) for item in items}
+    for item, group in groups.items():
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: groups[item] is None)
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """Name what a test shares a whole Airflow with; None for most tests."""
+    if item.get_closest_marker("integration"):
+        return "airflow"
+    return "gallery" if item.path.relative_to(HERE).parts[0] in GALLERY else None
 
 
 @pytest.fixture(autouse=True)
