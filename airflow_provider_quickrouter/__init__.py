@@ -25,6 +25,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _NAME,
                 "external-doc-url": "https://quickrouter.ai",
+                "logo": "/docs/_static/logo.png",
                 "tags": ["service"],
             }
         ],
@@ -42,6 +43,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "source-integration-name": _NAME,
                 "target-integration-name": "Common IO",
+                "how-to-guide": "/docs/howto/store.md",
                 "python-module": f"{package}.transfers.object_storage",
             }
         ],

@@ -14,6 +14,7 @@ import jsonschema
 
 import airflow_provider_quickrouter
 from airflow_provider_quickrouter import __version__, get_provider_info
+from airflow_provider_quickrouter.hooks.settings import EXTRAS
 
 MODULES = [
     module.name
@@ -47,6 +48,11 @@ def test_all_that_the_provider_info_names_can_be_imported() -> None:
         assert isinstance(named(path), type)
     for decorator in info["task-decorators"]:
         assert callable(named(decorator["class-name"]))
+
+
+def test_the_form_of_the_connection_has_every_field_that_is_read() -> None:
+    (connection,) = get_provider_info()["connection-types"]
+    assert set(connection["conn-fields"]) == EXTRAS
 
 
 def named(path: str) -> object:
