@@ -3,6 +3,8 @@
 PYTHON ?= python3
 SEED ?= 1
 TASKS ?= 200
+PYTHONS ?= $(BIN)/python
+CELLS ?=
 UV_VERSION := 0.13.9
 AIRFLOW_VERSION := 3.3.2
 
@@ -14,10 +16,10 @@ BENCH_READY := $(BENCH)/.ready
 COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test browser docs chaos benchmark bench lint check format live pins build clean
+.PHONY: help demo airflow test browser docs chaos distributed matrix benchmark bench lint check format live pins sbom fixture build clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1	/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1	/' | expand -t 13
 
 demo: $(READY) ## make a picture with a DAG on a real Airflow, about a minute, against the sandbox
 	$(BIN)/python -m dev.demo
@@ -26,7 +28,7 @@ airflow: $(READY) ## run Airflow with the example DAGs and the sandbox until Ctr
 	$(BIN)/python -m dev.up
 
 test: $(READY) ## run all tests, integration included, and hold the floors of coverage
-	$(BIN)/python -m pytest --cov --cov-branch --cov-report=
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-branch --cov-report=
 	$(COVERAGE) --include='airflow_provider_quickrouter/api/*' --fail-under=100
 	$(COVERAGE) --fail-under=90
 
@@ -39,6 +41,13 @@ docs: $(READY) ## build the documentation in build/docs; a warning is an error
 
 chaos: $(READY) ## run TASKS=200 tasks under faults and kills of SEED=1, and settle what was paid
 	$(BIN)/python -m tests.chaos --seed $(SEED) --tasks $(TASKS)
+
+distributed: TASKS = 300
+distributed: $(READY) ## TASKS=300 tasks on Celery, with kills of workers, triggerers, schedulers and Redis
+	$(BIN)/python -m tests.distributed --seed $(SEED) --tasks $(TASKS)
+
+matrix: $(READY) ## try the wheel on each CELLS="2.11 3.0 ..." of Airflow with each of PYTHONS="python3.11 ..."
+	$(BIN)/python -m dev.matrix --pythons "$(PYTHONS)" $(CELLS)
 
 benchmark: TASKS = 60
 benchmark: $(READY) ## compare with the HTTP provider: TASKS=60 each, the same faults and kills of SEED=1
@@ -69,13 +78,20 @@ live: $(READY) ## ask the real gateway, with QUICKROUTER_API_KEY; costs money
 	@test -n "$$QUICKROUTER_API_KEY" || { echo "set QUICKROUTER_API_KEY first"; exit 1; }
 	$(BIN)/python -m dev.live
 
-pins: $(READY) ## compile requirements-dev.txt from pyproject.toml; UPGRADE=--upgrade takes the newest
+pins: $(READY) ## compile all pins from pyproject.toml; UPGRADE=--upgrade takes the newest
 	echo "apache-airflow==$(AIRFLOW_VERSION)" | $(BIN)/uv pip compile --quiet --universal \
 	  --python-version 3.11 --no-header --no-annotate \
 	  $(UPGRADE) --extra sandbox --group dev -o requirements-dev.txt - pyproject.toml
 	echo "apache-airflow==$(AIRFLOW_VERSION)" | $(BIN)/uv pip compile --quiet --universal \
 	  --python-version 3.11 --no-header --no-annotate \
 	  $(UPGRADE) --extra sandbox --group bench -o requirements-bench.txt - pyproject.toml
+	$(BIN)/python -m dev.matrix.pins
+
+sbom: $(READY) ## write the software bill of materials of the wheel in dist
+	$(BIN)/python -m dev.sbom
+
+fixture: $(READY) ## keep what this version leaves in Airflow's database
+	$(BIN)/python -m dev.release_fixture
 
 build: $(READY) ## make and check the source archive and the wheel in dist
 	rm -rf dist
