@@ -25,10 +25,12 @@ class Component:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
+        self._log_began = 0
 
     def start(self) -> None:
         """Start the process in a session of its own; ``started`` is the epoch second of it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._log_began = self.log.stat().st_size if self.log.exists() else 0
         self.started = time.time()
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
@@ -48,6 +50,14 @@ class Component:
         """Return the last lines that the process wrote."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+    def said(self) -> str:
+        """Return all that the process wrote since it was last started."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(self._log_began)
+            return log.read().decode(errors="replace")
 
     def kill(self, signum: int) -> None:
         """Send a signal to the process alone, not to its children."""

@@ -3,6 +3,7 @@
 A process that has ended is never waited for: its log says why, and the error shows it.
 """
 
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,22 +18,28 @@ from dev.airflow_rest import AirflowApiError, AirflowRest, Json
 from dev.waiting import wait_until
 
 API_SERVER = "api-server"
+SCHEDULER = "scheduler"
+DAG_PROCESSOR = "dag-processor"
 TRIGGERER = "triggerer"
+WORKER = "celery-worker"
 JOBS = {
-    "scheduler": "SchedulerJob",
-    "dag-processor": "DagProcessorJob",
+    SCHEDULER: "SchedulerJob",
+    DAG_PROCESSOR: "DagProcessorJob",
     TRIGGERER: "TriggererJob",
 }
+READY = {WORKER: re.compile(r"celery-worker[-\d]*@\S+ ready")}
+"""What a component that has no job writes when it works."""
+
 # The servers of task logs would take fixed ports; the API server reads the files themselves.
-ARGUMENTS = {"scheduler": ["--skip-serve-logs"], TRIGGERER: ["--skip-serve-logs"]}
+LOGLESS = "--skip-serve-logs"
 
 
 class AirflowServices:
-    """The database and ``api-server``, ``scheduler``, ``dag-processor`` and ``triggerer``.
+    """The database and ``api-server``, ``scheduler``, ``dag-processor``, ``triggerer``, workers.
 
     ``env``: their whole environment. ``logs``: folder of their ``<name>.log``.
     ``say``: is told one line for each long step, with seconds.
-    ``triggerers``: how many; the second is named ``triggerer-2``, and so on.
+    ``names``: of the components; the second triggerer is ``triggerer-2``, and so on.
     """
 
     def __init__(
@@ -41,19 +48,14 @@ class AirflowServices:
         logs: Path,
         rest: AirflowRest,
         say: Callable[[str], None],
-        triggerers: int = 1,
+        names: Sequence[str] = (API_SERVER, *JOBS),
     ) -> None:
         self._env = env
         self._logs = logs
         self._rest = rest
         self._say = say
         self._migration = self._component("db", "db", "migrate")
-        more = [f"{TRIGGERER}-{number}" for number in range(2, triggerers + 1)]
-        self.components = {name: self._service(name) for name in (API_SERVER, *JOBS, *more)}
-
-    def _service(self, name: str) -> Component:
-        command = command_of(name)
-        return self._component(name, command, *ARGUMENTS.get(command, []))
+        self.components = {name: self._component(name, *arguments_of(name)) for name in names}
 
     def _component(self, name: str, *arguments: str) -> Component:
         command = [sys.executable, "-m", "airflow", *arguments]
@@ -93,17 +95,17 @@ class AirflowServices:
         self.check_alive()
         try:
             jobs = self._rest.jobs()
-        except (requests.ConnectionError, AirflowApiError):
+        except (requests.ConnectionError, requests.Timeout, AirflowApiError):
             return [API_SERVER]
         return [name for name in self.components if not self._has_begun(name, jobs)]
 
     def _has_begun(self, name: str, jobs: list[Json]) -> bool:
-        kind = command_of(name)
+        kind = kind_of(name)
+        if kind in READY:
+            return bool(READY[kind].search(self.components[name].said()))
         if kind == API_SERVER:
             return True
-        alike = [
-            part.started for other, part in self.components.items() if command_of(other) == kind
-        ]
+        alike = [part.started for other, part in self.components.items() if kind_of(other) == kind]
         begun = [epoch(job["start_date"]) for job in jobs if job["job_type"] == JOBS[kind]]
         return has_begun(self.components[name].started, alike, begun)
 
@@ -141,9 +143,32 @@ class AirflowServices:
         end([self._migration, *self.components.values()], grace=3)
 
 
-def command_of(name: str) -> str:
-    """Return the command of Airflow that a component runs: ``triggerer`` for ``triggerer-2``."""
+def component_names(schedulers: int = 1, triggerers: int = 1, workers: int = 0) -> list[str]:
+    """Return the names of all components, in the order in which they are started."""
+    numbers = {SCHEDULER: schedulers, DAG_PROCESSOR: 1, TRIGGERER: triggerers, WORKER: workers}
+    more = [numbered(kind, n + 1) for kind, number in numbers.items() for n in range(number)]
+    return [API_SERVER, *more]
+
+
+def numbered(kind: str, number: int) -> str:
+    """Return the name of a component: the first has that of its kind."""
+    return kind if number == 1 else f"{kind}-{number}"
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a component: ``triggerer`` for ``triggerer-2``."""
     return name.rstrip("-0123456789")
+
+
+def arguments_of(name: str) -> list[str]:
+    """Return the command line of a component, after ``airflow``.
+
+    Workers on one machine need names of their own, ``%h`` is the machine's.
+    """
+    kind = kind_of(name)
+    if kind == WORKER:
+        return ["celery", "worker", LOGLESS, "--celery-hostname", f"{name}@%h"]
+    return [kind, LOGLESS] if kind in (SCHEDULER, TRIGGERER) else [kind]
 
 
 def has_begun(since: float, alike: Sequence[float], begun: Sequence[float]) -> bool:

@@ -1,7 +1,7 @@
 """A real Airflow on this machine, for the demo, the integration tests and the chaos suite.
 
-API server, scheduler, DAG processor and triggerer, bound to the loopback address; with SQLite,
-unless ``env`` names another database.
+API server, scheduler, DAG processor and triggerer, bound to the loopback address; with SQLite and
+the LocalExecutor, unless ``env`` names others.
 Nothing of the user's own Airflow is read or written, and no process outlives it.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from dev.airflow_env import HOST, airflow_env, free_port
 from dev.airflow_rest import AirflowApiError, AirflowRest, Json
-from dev.airflow_services import AirflowServices
+from dev.airflow_services import AirflowServices, component_names
 from dev.waiting import sigterm_interrupts, wait_until
 
 FINISHED_RUN = frozenset({"success", "failed"})
@@ -34,8 +34,9 @@ class LocalAirflow:
     ``env``: settings and connections that are added last, ``AIRFLOW_CONN_...`` for example.
     ``port``: of the UI and the API; another free one if it is taken; 0 takes any.
     ``say``: is told one line for each long step, with seconds.
-    ``triggerers``: how many; the second is the component ``triggerer-2``, and so on. SQLite is
-    for one.
+    ``schedulers``, ``triggerers``, ``workers``: how many; the second is the component
+    ``triggerer-2``, and so on. SQLite is for one of each. Workers are Celery's, ``celery-worker``:
+    ``env`` has to name their executor and broker.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class LocalAirflow:
         *,
         port: int = 0,
         say: Callable[[str], None] = no_word,
+        schedulers: int = 1,
         triggerers: int = 1,
+        workers: int = 0,
     ) -> None:
         self.home = home.resolve()
         self.home.mkdir(parents=True, exist_ok=True)
@@ -55,7 +58,8 @@ class LocalAirflow:
         self.url = f"http://{HOST}:{chosen}"
         self.env = airflow_env(self.home, dags_folder.resolve(), chosen, env)
         self.rest = AirflowRest(self.url)
-        self.services = AirflowServices(self.env, self.logs, self.rest, say, triggerers)
+        names = component_names(schedulers, triggerers, workers)
+        self.services = AirflowServices(self.env, self.logs, self.rest, say, names)
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:

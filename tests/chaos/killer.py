@@ -1,87 +1,93 @@
-"""SIGKILL, from a seed: what is struck when half, say, of the work is done.
+"""SIGKILL: what a plan strikes, and what it finds when its time comes.
 
-The plan is a pure function of seed and number of tasks. What it finds when its time comes (which
-task runs just then) is not, since Airflow runs on a machine.
+Which task runs just then is not in the plan, since Airflow runs on a machine.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 import psutil
 
-from dev.airflow_services import TRIGGERER
-from dev.gateway import SandboxProcess
+from dev.airflow_services import TRIGGERER, WORKER, kind_of
 from dev.local_airflow import LocalAirflow
-from tests.chaos.victims import Pair, busy_pairs, pair_of, talks_to
+from tests.chaos.strikes import GATEWAY, PAIRS, Blow, Strike
+from tests.chaos.victims import Pair, busy_pairs, pair_of, pairs_of, talks_to
 
 DOWN = (1.0, 4.0)
-"""Seconds that a gateway or a triggerer is away."""
+"""Seconds that a server or a component is away."""
 
 PAUSE = (1.0, 3.0)
 """Seconds between two strikes, so that a small run does not meet all of them at once."""
 
 
-@dataclass(frozen=True, order=True)
-class Strike:
-    """``after``: the share of the work that must be done, 0 to 1."""
+class Server(Protocol):
+    """A server that keeps its address, and what it knows, when it is started again."""
 
-    after: float
-    kind: str
+    port: int
 
+    def start(self) -> None:
+        """Start it and wait until it answers."""
 
-def plan(seed: int, tasks: int) -> list[Strike]:
-    """Return the strikes of a run, first one first; a few of each kind, more for more tasks."""
-    dice = Random(seed)
-    numbers = {
-        "task": 1 + tasks // 20,
-        "create": 1 + tasks // 20,
-        "supervisor": 1 + tasks // 70,
-        "worker": 1 + tasks // 70,
-        TRIGGERER: 1 + tasks // 60,
-        "gateway": 1 + tasks // 60,
-    }
-    return sorted(
-        Strike(dice.uniform(0.0, 0.9), kind) for kind, n in numbers.items() for _ in range(n)
-    )
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @dataclass
 class Killer:
-    """Carries out a plan.
+    """Carries out a plan. ``servers`` are by kind, the gateway among them.
 
     A ``task`` is the process of a task on a worker, a ``create`` one that talks to the gateway, a
     ``supervisor`` the executor's process that watches over a task, a ``worker`` both. The
     executor's idle processes are spared: one of them holds the lock of the executor's queue, and
     takes it along. The kernel would rather choose what has much memory, so one at work, too.
+    Every other kind is one of Airflow's components; another of its kind must be there.
+    ``needs``: the state in which a task must be for a strike of that kind.
     """
 
     airflow: LocalAirflow
-    sandbox: SandboxProcess
+    servers: Mapping[str, Server]
     strikes: list[Strike]
     dice: Random
     say: Callable[[str], None]
-    struck: Counter[str] = field(default_factory=Counter)
+    down: tuple[float, float] = DOWN
+    pause: tuple[float, float] = PAUSE
+    needs: Mapping[str, str] = field(default_factory=dict)
+    blows: list[Blow] = field(default_factory=list)
+    _began: float = field(default_factory=time.monotonic)
     _quiet_until: float = 0.0
     _down: dict[str, tuple[float, Callable[[], None]]] = field(default_factory=dict)
 
-    def tick(self, done: float) -> None:
-        """Do what is due when the share ``done`` of the work is done: one strike at the most."""
+    def tick(self, done: float, tasks: Mapping[str, int]) -> None:
+        """Do what is due when the share ``done`` of the work is done: one strike at the most.
+
+        ``tasks``: how many are in which state.
+        """
         now = time.monotonic()
         self._raise(now)
         if now < self._quiet_until:
             return
-        due = [strike for strike in self.strikes if strike.after <= done]
-        strike = next((strike for strike in due if self._strike(strike.kind)), None)
-        if strike:
-            self.strikes.remove(strike)
-            self.struck[strike.kind] += 1
-            self._quiet_until = now + self.dice.uniform(*PAUSE)
+        for strike in self._due(done, tasks):
+            name = self._strike(strike.kind)
+            if name:
+                self.strikes.remove(strike)
+                self.blows.append(Blow(strike.kind, name, now - self._began, done, tasks))
+                self.say(f"    killed {name}")
+                self._quiet_until = now + self.dice.uniform(*self.pause)
+                return
+
+    def _due(self, done: float, tasks: Mapping[str, int]) -> list[Strike]:
+        idle = {kind for kind, state in self.needs.items() if not tasks.get(state)}
+        return [
+            strike for strike in self.strikes if strike.after <= done and strike.kind not in idle
+        ]
 
     def rest(self) -> None:
         """Start again what is down, and strike no more."""
@@ -93,53 +99,71 @@ class Killer:
         """Whether nothing is down that was struck."""
         return not self._down
 
-    def _strike(self, kind: str) -> bool:
-        """Strike, and return whether there was anything to strike."""
-        if kind == TRIGGERER:
-            return self._strike_triggerer()
-        if kind == "gateway":
-            return self._strike_gateway()
-        return self._strike_pair(kind)
+    @property
+    def struck(self) -> Counter[str]:
+        """How many of each kind were hit."""
+        return Counter(blow.kind for blow in self.blows)
 
-    def _strike_pair(self, kind: str) -> bool:
+    def _strike(self, kind: str) -> str:
+        """Strike, and return the name of what was hit; "" if there was nothing to strike."""
+        if kind in PAIRS:
+            return self._strike_pair(kind)
+        if kind in self.servers:
+            return self._strike_server(kind)
+        return self._strike_component(kind)
+
+    def _strike_pair(self, kind: str) -> str:
         pairs = busy_pairs(self.airflow)
         if kind == "create":
-            pairs = [pair for pair in pairs if talks_to(pair.task, self.sandbox.port)]
+            pairs = [pair for pair in pairs if self._creates(pair)]
         if not pairs:
-            return False
+            return ""
         pair = self.dice.choice(pairs)
         with held_still(pair.supervisor):
             if pair_of(pair.supervisor) != pair:
-                return False
+                return ""
             for process in chosen(pair, kind):
                 kill(process)
-        self.say(f"    killed a {kind}: {pair.name}")
-        return True
+        return f"a {kind}: {pair.name}"
 
-    def _strike_triggerer(self) -> bool:
-        """Kill one, alone or with the process that runs its triggers; another must be there."""
-        components = self.airflow.services.components
-        names = [name for name in components if name.startswith(TRIGGERER)]
+    def _creates(self, pair: Pair) -> bool:
+        return talks_to(pair.task, self.servers[GATEWAY].port)
+
+    def _strike_component(self, kind: str) -> str:
+        """Kill one with all its processes; of a triggerer sometimes only the one that leads."""
+        names = [name for name in self.airflow.services.components if kind_of(name) == kind]
         if self._down.keys() & names:
-            return False
-        name, whole = self.dice.choice(names), self.dice.random() < 0.5
-        self.say(f"    killed {name}{' and its runner' if whole else ''}")
-        family, leader = components[name].family(), components[name].process
-        for process in family if whole else {p for p in family if leader and p.pid == leader.pid}:
-            kill(process)
+            return ""
+        if kind == WORKER:
+            names = self._busy(names)
+        if not names:
+            return ""
+        name, whole = self.dice.choice(names), kind != TRIGGERER or self.dice.random() < 0.5
+        component = self.airflow.services.components[name]
+        if whole:
+            for process in component.family():
+                kill(process)
+        else:
+            component.kill(signal.SIGKILL)
         self._later(name, lambda: self.airflow.services.start_again(name, grace=0))
-        return True
+        return f"{name} and all its processes" if whole else f"{name}, but not its runner"
 
-    def _strike_gateway(self) -> bool:
-        if "gateway" in self._down:
-            return False
-        self.say("    killed the gateway")
-        self.sandbox.kill()
-        self._later("gateway", self.sandbox.start)
-        return True
+    def _busy(self, names: list[str]) -> list[str]:
+        """Return the workers that run tasks; if there are any, only those within a create."""
+        components = self.airflow.services.components
+        pairs = {name: pairs_of(components[name].family()) for name in names}
+        creating = [name for name in names if any(map(self._creates, pairs[name]))]
+        return creating or [name for name in names if pairs[name]]
+
+    def _strike_server(self, kind: str) -> str:
+        if kind in self._down:
+            return ""
+        self.servers[kind].kill()
+        self._later(kind, self.servers[kind].start)
+        return f"the {kind}"
 
     def _later(self, name: str, again: Callable[[], None]) -> None:
-        self._down[name] = (time.monotonic() + self.dice.uniform(*DOWN), again)
+        self._down[name] = (time.monotonic() + self.dice.uniform(*self.down), again)
 
     def _raise(self, now: float) -> None:
         for name, (due, again) in list(self._down.items()):

@@ -6,20 +6,24 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
-from dev.airflow_rest import Json
+import requests
+
 from dev.gateway import SandboxProcess, sandbox
-from dev.local_airflow import FINISHED_RUN, FINISHED_TASK, LocalAirflow
+from dev.local_airflow import LocalAirflow
 from dev.postgres import postgres
 from tests.chaos.books import BAD, Books
 from tests.chaos.gathering import count_requests, jobs, predictions
-from tests.chaos.killer import Killer, plan
+from tests.chaos.killer import Killer, Server
 from tests.chaos.ledger import Ledger, balance
+from tests.chaos.progress import done, instances, listed, over, states
+from tests.chaos.steps import Steps
+from tests.chaos.strikes import GATEWAY, Blow, Strike, numbers, plan
 from tests.chaos.suite import Flow, Suite
 
 SETTINGS = {
@@ -36,6 +40,10 @@ SETTLE = 60.0
 """Seconds that the gateway has to end what it still works on."""
 
 
+TELL = 15.0
+"""Seconds between two lines about the states of the tasks."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What came of a run: the books, the ledger made of them, and what it cost."""
@@ -45,17 +53,27 @@ class Result:
     seconds: float
     requests: int
     struck: Counter[str]
+    blows: Sequence[Blow] = ()
+    steps: Mapping[str, float] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return all of it, for people."""
-        struck = ", ".join(f"{number} {kind}" for kind, number in sorted(self.struck.items()))
         rate = self.requests / self.seconds
         return [
             f"seconds: {self.seconds:.0f}",
             f"requests: {self.requests} ({rate:.1f} per second)",
-            f"kills: {struck or 'none'}",
+            f"kills: {listed(self.struck) or 'none'}",
             *self.ledger.lines(),
         ]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a run needs: Airflow, the gateway, and all servers that may be killed, by kind."""
+
+    airflow: LocalAirflow
+    gateway: SandboxProcess
+    servers: Mapping[str, Server]
 
 
 @dataclass
@@ -79,86 +97,98 @@ class Chaos:
         :raises RuntimeError: a component ended that nobody had killed.
         """
         shutil.rmtree(self.home, ignore_errors=True)
-        with self._stage() as (airflow, gateway):
+        (self.home / "logs").mkdir(parents=True)
+        steps = Steps(self.say)
+        with self.stage(steps) as stage:
+            killer = self.killer(stage)
             began = time.monotonic()
-            runs = {flow: airflow.trigger(flow.dag_id) for flow in self.suite.flows}
-            dice = Random(self.seed)
-            killer = Killer(airflow, gateway, plan(self.seed, self.tasks), dice, self.say)
-            self._watch(airflow, runs, killer)
+            runs = {flow: stage.airflow.trigger(flow.dag_id) for flow in self.suite.flows}
+            self._watch(stage, runs, killer, steps)
             seconds = time.monotonic() - began
             killer.rest()
-            settle(gateway.url)
-            total = count_requests(gateway.url)
-            each = self.tasks // len(self.suite.flows)
-            books = Books(predictions(gateway.url), jobs(airflow, runs, each))
-        keep(books, self.home / "books.json")
+            settle(stage.gateway.url)
+            steps.done("the gateway has settled")
+            total = count_requests(stage.gateway.url)
+            books = self._books(stage, runs)
+            steps.done("the books are read")
+        steps.done("everything has ended")
         ledger = balance(books.accepted, books.jobs)
-        return Result(books, ledger, seconds, total, killer.struck)
+        return Result(books, ledger, seconds, total, killer.struck, killer.blows, steps.seconds)
 
     @contextmanager
-    def _stage(self) -> Iterator[tuple[LocalAirflow, SandboxProcess]]:
+    def stage(self, steps: Steps) -> Iterator[Stage]:
+        """Run PostgreSQL, the gateway, and Airflow with the LocalExecutor and two triggerers."""
         logs = self.home / "logs"
-        options = ["--state", str(self.home / "gateway.state"), "--chaos", str(self.seed)]
-        logs.mkdir(parents=True)
         with (
             postgres(logs / "postgres.log") as database,
-            sandbox(logs / "sandbox.log", options=options + LATENCY) as gateway,
+            sandbox(logs / "sandbox.log", options=self.gateway_options()) as gateway,
         ):
-            env = {
-                **SETTINGS,
-                **self.suite.env(gateway.url),
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
-                "CHAOS_TASKS": str(self.tasks),
-            }
+            steps.done("the servers are up")
+            env = {**SETTINGS, **self.env(gateway.url, database)}
             with LocalAirflow(self.home, self.suite.dags, env, say=self.say, triggerers=2) as made:
-                yield made, gateway
+                steps.done("Airflow is up")
+                yield Stage(made, gateway, {GATEWAY: gateway})
 
-    def _watch(self, airflow: LocalAirflow, runs: Mapping[Flow, str], killer: Killer) -> None:
-        """Let the killer work until all runs are over; tell the states every 15 seconds."""
-        deadline, poll, tell, share = time.monotonic() + self.limit, 0.0, 0.0, 0.0
+    def gateway_options(self) -> list[str]:
+        """Return the sandbox's command line: its faults, and where it keeps what it knows."""
+        state = str(self.home / "gateway.state")
+        return ["--state", state, "--chaos", str(self.seed), *LATENCY]
+
+    def env(self, gateway: str, database: str) -> dict[str, str]:
+        """Return what Airflow has to know of these servers, and the DAGs of the tasks."""
+        return {
+            **self.suite.env(gateway),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+            "CHAOS_TASKS": str(self.tasks),
+        }
+
+    def plan(self) -> list[Strike]:
+        """Return the strikes, first one first."""
+        return plan(self.seed, numbers(self.tasks))
+
+    def killer(self, stage: Stage) -> Killer:
+        """Return who strikes."""
+        return Killer(stage.airflow, stage.servers, self.plan(), Random(self.seed), self.say)
+
+    def look(self, stage: Stage) -> None:
+        """Measure what is of interest; called every :data:`TELL` seconds."""
+
+    def lines(self, result: Result) -> list[str]:
+        """Return what is told of the run."""
+        return result.lines()
+
+    def gaps(self, result: Result) -> list[str]:
+        """Return what the run should have shown and did not, as sentences."""
+        return []
+
+    def _watch(self, stage: Stage, runs: Mapping[Flow, str], killer: Killer, steps: Steps) -> None:
+        """Let the killer work until all runs are over; tell the states now and then."""
+        deadline, poll, tell = time.monotonic() + self.limit, 0.0, 0.0
+        share, counts = 0.0, Counter[str]()
         while (now := time.monotonic()) < deadline:
             if now >= poll:
-                poll, tasks = now + 3, instances(airflow, runs)
-                share = done(tasks)
-                if now >= tell:
-                    tell = now + 15
-                    self.say(states(tasks))
-                if share == 1 and over(airflow, runs):
-                    return
-            killer.tick(share)
+                poll = now + 3
+                with suppress(requests.Timeout):  # a busy API server is asked again
+                    tasks = instances(stage.airflow, runs)
+                    share, counts = done(tasks), states(tasks)
+                    steps.reached(share)
+                    if share == 1 and over(stage.airflow, runs):
+                        return
+            if now >= tell:
+                tell = now + TELL
+                self.say(listed(counts))
+                self.look(stage)
+            killer.tick(share, counts)
             if killer.all_up:
-                airflow.check_alive()
+                stage.airflow.check_alive()
             time.sleep(0.1)
         self.say(f"not over after {self.limit:g} s")
 
-
-def instances(airflow: LocalAirflow, runs: Mapping[Flow, str]) -> list[Json]:
-    """Return the task instances of all runs."""
-    return [
-        task
-        for flow, run_id in runs.items()
-        for task in airflow.task_instances(flow.dag_id, run_id)
-    ]
-
-
-def done(tasks: list[Json]) -> float:
-    """Return the share of the work that is done: a wait in the triggerer is half of a task's."""
-    part = {**dict.fromkeys(FINISHED_TASK, 1.0), "running": 0.2, "deferred": 0.5}
-    return sum(part.get(task["state"], 0.0) for task in tasks) / max(1, len(tasks))
-
-
-def over(airflow: LocalAirflow, runs: Mapping[Flow, str]) -> bool:
-    """Whether all runs have ended."""
-    return all(
-        airflow.rest.run(flow.dag_id, run_id)["state"] in FINISHED_RUN
-        for flow, run_id in runs.items()
-    )
-
-
-def states(tasks: list[Json]) -> str:
-    """Return how many task instances are in which state."""
-    counts = Counter(str(task["state"]) for task in tasks)
-    return ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+    def _books(self, stage: Stage, runs: Mapping[Flow, str]) -> Books:
+        each = self.tasks // len(self.suite.flows)
+        books = Books(predictions(stage.gateway.url), jobs(stage.airflow, runs, each))
+        (self.home / "books.json").write_text(json.dumps(asdict(books), indent=1, default=sorted))
+        return books
 
 
 def settle(url: str) -> None:
@@ -168,8 +198,3 @@ def settle(url: str) -> None:
         if all(p.status in BAD | {"succeeded"} for p in predictions(url)):
             return
         time.sleep(0.5)
-
-
-def keep(books: Books, file: Path) -> None:
-    """Write down what the ledger was made of."""
-    file.write_text(json.dumps(asdict(books), indent=1, default=sorted))

@@ -1,19 +1,23 @@
-"""The processes of the LocalExecutor: which of them work, and with whom they talk.
+"""The processes of the executors: which of them work, and with whom they talk.
 
-The scheduler forks workers. A worker takes a task from a queue and forks a process for it, which it
-supervises: the worker speaks to the API server, the task's process to the world.
+The scheduler forks workers with the LocalExecutor; Celery's are components of their own, which
+fork. A worker takes a task from a queue and forks a process for it, which it supervises: the worker
+speaks to the API server, the task's process to the world.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import psutil
 
+from dev.airflow_services import SCHEDULER
 from dev.local_airflow import LocalAirflow
 
 TASK = "airflow worker -- "
 WORKER = f"{TASK}LocalExecutor"
+CELERY_WORKER = "airflow supervisor: "
 
 
 class Pair(NamedTuple):
@@ -25,8 +29,13 @@ class Pair(NamedTuple):
 
 
 def busy_pairs(airflow: LocalAirflow) -> list[Pair]:
-    """Return the workers that run a task now, the oldest first."""
-    found = [pair_of(process) for process in airflow.services.components["scheduler"].family()]
+    """Return the LocalExecutor's workers that run a task now, the oldest first."""
+    return pairs_of(airflow.services.components[SCHEDULER].family())
+
+
+def pairs_of(processes: Iterable[psutil.Process]) -> list[Pair]:
+    """Return those among the processes that are workers and run a task now, the oldest first."""
+    found = [pair_of(process) for process in processes]
     return sorted((pair for pair in found if pair), key=lambda pair: pair.supervisor.pid)
 
 
@@ -37,7 +46,7 @@ def pair_of(process: psutil.Process) -> Pair | None:
     ``queued`` when its worker is killed stays so, since the LocalExecutor cannot revoke it.
     """
     try:
-        if not title(process).startswith(WORKER):
+        if not title(process).startswith((WORKER, CELERY_WORKER)):
             return None
         for child in process.children():
             name = title(child)
