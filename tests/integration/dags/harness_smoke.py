@@ -8,14 +8,14 @@ from airflow.sdk import dag, task
 
 @dag(schedule=None)
 def harness_smoke() -> None:
-    """Return 42, and meanwhile wait until 10 seconds after the run was asked for."""
+    """Return 42, and meanwhile wait until 25 seconds after the run was asked for."""
 
     @task
     def number() -> int:
         return 42
 
     number()
-    TimeDeltaSensor(task_id="pause", delta=timedelta(seconds=10), deferrable=True)
+    TimeDeltaSensor(task_id="pause", delta=timedelta(seconds=25), deferrable=True)
 
 
 harness_smoke()
