@@ -1,11 +1,13 @@
 """A picture as an asset: one DAG makes and stores it, another runs when there is a new one.
 
 The asset's event tells id, model, seed and files: their paths, sizes, checksums, width and height.
+The consumer reads the newest one; on Airflow 3 ``triggering_asset_events`` holds all of them that
+came since its last run.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from airflow.sdk import Asset, ObjectStoragePath, dag, task
+from airflow.providers.common.compat.sdk import Asset, ObjectStoragePath, dag, task
 
 from airflow_provider_quickrouter.api.models import SDXL
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
@@ -27,14 +29,14 @@ def quickrouter_asset_producer():
     )
 
 
-@dag(schedule=[PICTURES])
+@dag(schedule=[PICTURES], start_date=datetime(2026, 1, 1))  # Airflow 2 wants a date
 def quickrouter_asset_consumer():
-    @task
-    def use(triggering_asset_events):
-        for event in triggering_asset_events[PICTURES]:
-            for file in event.extra["files"]:
-                size = ObjectStoragePath(file["path"]).stat().st_size
-                print(f"{file['path']}: {file['width']} x {file['height']} pixels, {size} bytes")
+    @task(inlets=[PICTURES])
+    def use(inlet_events):
+        newest = inlet_events[PICTURES][-1]
+        for file in newest.extra["files"]:
+            size = ObjectStoragePath(file["path"]).stat().st_size
+            print(f"{file['path']}: {file['width']} x {file['height']} pixels, {size} bytes")
 
     use()
 

@@ -6,7 +6,7 @@ A retry submits only what is missing. Two in a hundred may fail; ``use`` sees wh
 import json
 from datetime import timedelta
 
-from airflow.sdk import ObjectStoragePath, dag, task
+from airflow.providers.common.compat.sdk import ObjectStoragePath, dag, task
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.operators.prediction import QuickRouterBatchPredictionOperator
@@ -31,8 +31,8 @@ def quickrouter_batch():
 
     @task
     def use(summary: dict) -> list[str]:
-        with ObjectStoragePath(summary["output_path"]).open() as lines:
-            return [url for line in lines for url in json.loads(line)["output"]]
+        lines = ObjectStoragePath(summary["output_path"]).read_text().splitlines()
+        return [url for line in lines for url in json.loads(line)["output"]]
 
     use(batch.output)
 

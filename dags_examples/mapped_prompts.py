@@ -6,7 +6,7 @@ again: neither pays twice.
 
 from datetime import timedelta
 
-from airflow.sdk import dag, task
+from airflow.providers.common.compat.sdk import dag, task
 
 from airflow_provider_quickrouter.api.models import SDXL
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator

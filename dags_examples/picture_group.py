@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from airflow.sdk import dag, task
+from airflow.providers.common.compat.sdk import dag, task
 
 from airflow_provider_quickrouter.api.models import SDXL
 from airflow_provider_quickrouter.decorators.pictures import quickrouter_pictures

@@ -5,7 +5,7 @@ Make it once: ``airflow pools set quickrouter 2 "predictions at once" --include-
 
 from datetime import timedelta
 
-from airflow.sdk import dag, task
+from airflow.providers.common.compat.sdk import dag, task
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator

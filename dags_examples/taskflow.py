@@ -5,7 +5,7 @@ A retry calls the function again, and pays only if it returns another input than
 
 from datetime import timedelta
 
-from airflow.sdk import dag, task
+from airflow.providers.common.compat.sdk import dag, task
 
 from airflow_provider_quickrouter.api.models import SDXL
 

@@ -1,6 +1,6 @@
 """A wait that takes no worker: the scheduler hands it to the triggerer, which also ends it."""
 
-from airflow.sdk import dag, task
+from airflow.providers.common.compat.sdk import dag, task
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator

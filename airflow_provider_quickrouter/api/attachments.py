@@ -51,8 +51,8 @@ def is_location(text: str) -> bool:
 
 def location_of(value: Any) -> str | None:
     """Return the text of an ``ObjectStoragePath``; None for anything else."""
-    # By its looks, since nothing of Airflow is known here.
-    if not all(hasattr(type(value), name) for name in ("conn_id", "protocol", "path")):
+    # By its looks, since nothing of Airflow is known here: what it has in 2.11 and in 3.3 alike.
+    if not all(hasattr(type(value), name) for name in ("protocol", "path", "samestore")):
         return None
     text = str(value)
     return f"file://{text}" if text.startswith("/") else text

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.providers.common.compat.sdk import (
     DecoratedOperator,
     context_merge,
-    determine_kwargs,
     task_decorator_factory,
 )
 
 from airflow_provider_quickrouter.api.attachments import location_of
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict
+from airflow_provider_quickrouter.decorators.keywords import determine_kwargs
 from airflow_provider_quickrouter.decorators.mapping import MappedFunction
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.operators.arguments import check_create

@@ -124,7 +124,8 @@ def _bytes(file: StoredFile, anew: bool = False) -> bytes:
 
 
 def _filesystem(path: Any, anew: bool) -> Any:
-    key = (path.protocol, path.conn_id)
+    # Airflow before 3.2 has the connection only among the options.
+    key = (path.protocol, getattr(path, "conn_id", None) or path.storage_options.get("conn_id"))
     if anew:
         from airflow.sdk.io import get_fs
 

@@ -1,7 +1,7 @@
 """A retry policy for tasks of this package, on Airflow 3.3 and later.
 
 The tasks already fail for good where another try would not help; the policy adds when to try
-again. This module can be imported on any Airflow; tasks take a ``retry_policy`` from 3.3 on.
+again. This module can be imported on any Airflow; before 3.3 making a policy is an error.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from airflow_provider_quickrouter.api.errors import InvalidInputError, QuickRout
 from airflow_provider_quickrouter.api.retrying import retry_pause
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, RetryDecision, RetryPolicy
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 else:
-    try:
-        from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+    try:  # not from common.compat: Airflow 3.3 was released with one that does not name them
+        from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
     except ImportError:  # before 3.3 there is nothing that would ask a policy
         RetryPolicy = object
 
@@ -38,9 +39,12 @@ class QuickRouterRetryPolicy(RetryPolicy):
 
     :param first: seconds before the second try, more than 0.
     :param longest: seconds, the longest pause that the policy itself chooses.
+    :raises InvalidInputError: a number will not do, or Airflow is older than 3.3.
     """
 
     def __init__(self, *, first: float = 30.0, longest: float = 600.0) -> None:
+        if QuickRouterRetryPolicy.__base__ is object:
+            raise InvalidInputError("QuickRouterRetryPolicy needs Airflow 3.3 or later.")
         if not 0 < first <= longest:
             raise InvalidInputError(
                 f"first, longest: {first!r} and {longest!r} are not 0 < first <= longest seconds."

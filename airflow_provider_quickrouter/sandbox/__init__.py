@@ -4,3 +4,13 @@ It needs the extra ``sandbox``. Start it with ``quickrouter-sandbox`` (or ``pyth
 airflow_provider_quickrouter.sandbox``), or hold one in a test with
 :class:`airflow_provider_quickrouter.sandbox.server.Sandbox`.
 """
+
+from importlib.util import find_spec
+
+_MISSING = [name for name in ("PIL", "starlette", "uvicorn") if find_spec(name) is None]
+if _MISSING:
+    raise ModuleNotFoundError(
+        f"The sandbox needs {', '.join(_MISSING)}: "
+        "pip install 'airflow-provider-quickrouter[sandbox]'",
+        name=_MISSING[0],
+    )

@@ -31,15 +31,20 @@ CAT = "s3://bucket/cat.png"
 
 @dataclass(frozen=True)
 class StoragePath:
-    """What an ``ObjectStoragePath`` looks like to code that does not know Airflow."""
+    """What an ``ObjectStoragePath`` looks like to code that does not know Airflow.
+
+    Only from Airflow 3.2 on does it have a ``conn_id``.
+    """
 
     text: str
-    conn_id: str | None = None
     protocol: str = "s3"
     path: str = ""
 
     def __str__(self) -> str:
         return self.text
+
+    def samestore(self) -> None:
+        raise NotImplementedError
 
     def resolve(self) -> None:
         raise NotImplementedError
@@ -149,7 +154,7 @@ def test_what_is_found_is_replaced_and_the_input_that_was_given_stays() -> None:
 
 
 def test_a_models_input_takes_a_path_object_and_shows_its_text() -> None:
-    given: Any = StoragePath("s3://conn@bucket/cat.png", conn_id="conn")
+    given: Any = StoragePath("s3://conn@bucket/cat.png")
     made = SDImg2ImgInput(image=given)
     assert check_input(made, SD_IMG2IMG, read=leave) == {"image": "s3://conn@bucket/cat.png"}
 
