@@ -66,7 +66,8 @@ class QuickRouterError(Exception):
 
     def to_payload(self) -> dict[str, Any]:
         """JSON from which :func:`from_payload` makes an equal error in another process."""
-        return {"type": type(self).__name__, "message": str(self)}
+        own = {"transient": self.transient} if "transient" in vars(self) else {}
+        return {"type": type(self).__name__, "message": str(self), **own}
 
 
 class InvalidInputError(QuickRouterError, ValueError):
@@ -303,6 +304,13 @@ _FILE_ERRORS = (FileRefused, FileUnavailable)
 
 def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:
     """Rebuild an error from ``to_payload``. A type or field that is not known is tolerated."""
+    error = _of_type(payload)
+    if isinstance(transient := payload.get("transient"), bool):
+        error.transient = transient
+    return error
+
+
+def _of_type(payload: Mapping[str, Any]) -> QuickRouterError:
     message = str(payload.get("message") or "the error's text was lost")
     for local in (InvalidInputError, InvalidConnectionError, BatchFailed, *_FILE_ERRORS):
         if payload.get("type") == local.__name__:

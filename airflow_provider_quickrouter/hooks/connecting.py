@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -34,7 +34,6 @@ _ANOTHER_NAME = frozenset({62, 63, 64})
 
 _OF_OUR_CERTIFICATE = frozenset(
     {
-        "ACCESS_DENIED",
         "BAD_CERTIFICATE",
         "CERTIFICATE_EXPIRED",
         "CERTIFICATE_REQUIRED",
@@ -53,7 +52,7 @@ class Way:
     """The gateway, and the proxy in front of it; its text is without a proxy's password."""
 
     base_url: str
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Name the gateway, and the proxy if there is one."""
@@ -63,16 +62,22 @@ class Way:
     def proxys(self) -> str:
         """Address of the proxy, without user and password."""
         parts = urlsplit(self.proxy or "")
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
+
+    def refuses(self, status: int) -> bool:
+        """Whether an answer is the proxy's own about its user; through a tunnel none is."""
+        asked = self.proxy and not self.base_url.startswith("https://")
+        return bool(asked) and status == requests.codes.proxy_authentication_required
 
 
 def failure(error: BaseException, way: Way, progress: Progress) -> QuickRouterError:
     """Say what a library's error means: for the connection's settings, and for money."""
     causes = list(_causes(error))
+    if progress.sent:
+        refused = None if progress.answered else _refused_certificate(causes, way)
+        return refused or ConnectionLostError(f"no answer from {way} ({_name(error)})")
     if wrong := _wrong_tls(causes, way):
         return wrong
-    if progress.sent:
-        return ConnectionLostError(f"no answer from {way} ({_name(error)})")
     status = next(filter(None, map(_refusal, causes)), None)
     if status == requests.codes.proxy_authentication_required:
         return proxy_refused(way)
@@ -84,18 +89,23 @@ def failure(error: BaseException, way: Way, progress: Progress) -> QuickRouterEr
 
 def proxy_refused(way: Way) -> InvalidConnectionError:
     """Return the error of a proxy that answered 407."""
-    return InvalidConnectionError(
+    return _for_now(
         f"extra.proxies: the proxy {way.proxys} on the way to {way.base_url} wants another user or "
         "password (HTTP 407); give them as http://user:password@proxy:3128, special characters "
         "percent-encoded. Nothing was sent there."
     )
 
 
+def _for_now(text: str) -> InvalidConnectionError:
+    """Make an error of what another side says, which may be its own trouble: a wait goes on."""
+    error = InvalidConnectionError(text)
+    error.transient = True
+    return error
+
+
 def _wrong_tls(causes: list[BaseException], way: Way) -> QuickRouterError | None:
-    """Tell the TLS errors after which surely nothing was accepted; others may come later."""
-    for cause in causes:
-        if not isinstance(cause, ssl.SSLError) or isinstance(cause, aiohttp.ClientError):
-            continue
+    """Tell what is wrong in a handshake; later, a middleman's words may look the same."""
+    for cause in _of_tls(causes):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause, _who(causes, way))
         if cause.reason == "WRONG_VERSION_NUMBER":
@@ -103,13 +113,25 @@ def _wrong_tls(causes: list[BaseException], way: Way) -> QuickRouterError | None
                 f"host: {_who(causes, way)} does not speak TLS; give it with http:// if that is "
                 "meant. Nothing was sent."
             )
+    return _refused_certificate(causes, way)
+
+
+def _refused_certificate(causes: list[BaseException], way: Way) -> QuickRouterError | None:
+    """Tell the alerts after which surely nothing was accepted, unless an answer has begun."""
+    for cause in _of_tls(causes):
         alert = (cause.reason or "").partition("ALERT_")[2]
         if alert in _OF_OUR_CERTIFICATE:
-            return InvalidConnectionError(
+            return _for_now(
                 f"extra.cert: {_who(causes, way)} demands another client certificate ({alert}); "
                 "give one that it accepts. Nothing was accepted."
             )
     return None
+
+
+def _of_tls(causes: list[BaseException]) -> Iterator[ssl.SSLError]:
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
+            yield cause
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, who: str) -> QuickRouterError:

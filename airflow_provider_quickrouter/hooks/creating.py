@@ -13,6 +13,7 @@ from airflow_provider_quickrouter.api.attempt import dated
 from airflow_provider_quickrouter.api.errors import (
     APIError,
     ConnectionLostError,
+    InvalidConnectionError,
     QuickRouterError,
     UncertainCreateError,
 )
@@ -65,6 +66,8 @@ async def create_once(hook: QuickRouterHook, request: Request) -> Prediction:
         return await hook.aread(request, await hook.asend(request))
     except ConnectionLostError as error:
         raise uncertain(error) from None
+    except InvalidConnectionError as error:
+        raise error.for_good() from None
 
 
 @contextmanager
@@ -74,6 +77,8 @@ def _doubts() -> Iterator[None]:
         yield
     except ConnectionLostError as error:
         raise uncertain(error) from None
+    except InvalidConnectionError as error:
+        raise error.for_good() from None  # only a wait goes on after it
     except (QuickRouterError, GeneratorExit):
         raise
     except AirflowTaskTimeout:

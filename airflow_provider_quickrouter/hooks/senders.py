@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import requests
@@ -73,12 +74,15 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     plain = requests.Request(request.method, url, headers=dict(request.headers), json=request.body)
     limits = (settings.timeout[0], settings.read_timeout(request))
     options = environment(session, url) | {"stream": True}
-    way = Way(settings.base_url, select_proxy(url, options["proxies"]))
+    way = Way(settings.base_url, _proxy(url, options["proxies"]))
+    options["proxies"] = {"all": way.proxy} if way.proxy else {}
     progress = Progress()
     try:
         progress = watched(session, url, way.proxy)
         prepared = session.prepare_request(plain)
         with session.send(prepared, timeout=limits, **options) as response:
+            if response.status_code < requests.codes.ok:
+                raise HTTPError("no answer")  # which the next request would get
             body = _read(response, time.monotonic() + sum(limits))
     except (OSError, ValueError, HTTPError) as error:
         raise failure(error, way, progress) from None
@@ -171,14 +175,41 @@ def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, Any]
     :raises InvalidConnectionError: the proxy, or a file, cannot be used.
     """
     merged = environment(session, url)
-    proxy = select_proxy(url, merged["proxies"])
-    if proxy and "://" not in proxy:
-        proxy = f"http://{proxy}"
-    if proxy and not proxy.startswith(("http://", "https://")):
-        raise InvalidConnectionError("extra.proxies: only http and https proxies can be used.")
+    proxy = _proxy(url, merged["proxies"])
     if not any(str(address).startswith("https://") for address in (url, proxy)):
         return proxy, True
     return proxy, tls_context(merged["verify"], merged["cert"])
+
+
+def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
+    """Choose an address's proxy as ``requests`` does; it always has a scheme."""
+    proxy = select_proxy(_as_written(url), proxies)
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if proxy and not _is_proxy(proxy):
+        raise InvalidConnectionError(
+            "extra.proxies, or a variable such as https_proxy: only http and https proxies can be "
+            "used, special characters of a password percent-encoded."
+        )
+    return proxy
+
+
+def _as_written(url: str) -> str:
+    """Return what ``requests`` makes of an address: its host may have other letters."""
+    try:
+        return str(requests.Request("GET", url).prepare().url)
+    except ValueError:  # told when it is sent
+        return url
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    cut_off = "@" in parts.path + parts.query + parts.fragment  # within a password
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not cut_off
 
 
 def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
@@ -227,6 +258,6 @@ def _show(context: ssl.SSLContext, *files: str) -> None:
 
 
 def _answer(status: int, headers: Mapping[str, str], body: bytes, way: Way) -> Answer:
-    if status == requests.codes.proxy_authentication_required:
+    if way.refuses(status):
         raise proxy_refused(way)
     return Answer(status, {name.lower(): value for name, value in headers.items()}, body)

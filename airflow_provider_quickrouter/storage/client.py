@@ -109,20 +109,20 @@ class Client:
     async def _ask(self, url: URL) -> aiohttp.ClientResponse:
         check_url(str(url), url.raw_host, private=self._settings.allow_private_addresses)
         proxy, tls = await self._route(url)
-        session = self._sessions[proxy is not None]
+        session, way = self._sessions[proxy is not None], Way(str(url.origin()), proxy)
         try:
             response = await session.get(url, proxy=proxy, ssl=tls, allow_redirects=False)
-            status = response.status
         except aiohttp.ClientConnectorDNSError as error:
             if isinstance(error.os_error, NotPublicError):
                 raise not_public(str(url.host)) from None
             raise
         except aiohttp.ClientHttpProxyError as error:
-            status = error.status
-            if status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            if error.status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                 raise
-        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            raise proxy_refused(Way(str(url.origin()), proxy))
+            raise proxy_refused(way) from None
+        if way.refuses(response.status):
+            response.release()
+            raise proxy_refused(way)
         return response
 
     async def _route(self, url: URL) -> tuple[str | None, Any]:

@@ -38,6 +38,13 @@ def test_an_error_of_the_authors_crosses_the_border_too(kind: type[Exception]) -
     assert (type(again), str(again)) == (kind, "timeout: soon")
 
 
+@pytest.mark.parametrize("transient", [True, False])
+def test_whether_a_retry_helps_crosses_the_border_where_it_is_not_as_usual(transient: bool) -> None:
+    for error in (errors.InvalidConnectionError("proxy: no"), errors.UpstreamError("down")):
+        error.transient = transient
+        assert errors.from_payload(error.to_payload()).transient is transient
+
+
 def test_a_key_that_the_api_echoed_is_taken_out() -> None:
     error = errors.UpstreamError("bad key qr-12345", request_id="qr-12345").without("qr-12345")
     assert "qr-12345" not in str(error) + repr(error) + str(vars(error))
