@@ -73,4 +73,5 @@ def markdown(rows: Sequence[Row]) -> str:
     """Return the table as Markdown, for the documentation."""
     rule = ("---",) * len(HEADER)
     lines = [HEADER, rule, *(row.texts() for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+    cells = ("|".join(f" {text} " if text else " " for text in line) for line in lines)
+    return "\n".join(f"|{line}|" for line in cells)
