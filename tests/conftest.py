@@ -25,10 +25,11 @@ from airflow_provider_quickrouter.sandbox.server import Sandbox
 
 HERE = Path(__file__).parent
 KEY = "qr-key-of-the-tests-0123456789"
-GALLERY = {"plugins", "browser"}
+AIRFLOW, GALLERY = {"integration"}, {"plugins", "browser"}
+"""Folders of tests that share a whole Airflow."""
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let several processes begin with what takes longest, and not run it side by side."""
     groups = {item: group_of(item) for item in items}
@@ -39,10 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def group_of(item: pytest.Item) -> str | None:
-    """Name what a test shares a whole Airflow with; None for most tests."""
-    if item.get_closest_marker("integration"):
+    """Name what is not to run side by side with this test; None for most tests."""
+    folder = item.path.relative_to(HERE).parts[0]
+    if folder in AIRFLOW or item.get_closest_marker("integration"):
         return "airflow"
-    return "gallery" if item.path.relative_to(HERE).parts[0] in GALLERY else None
+    return "gallery" if folder in GALLERY else None
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from airflow.sdk import Connection
+from packaging.requirements import Requirement
 
 from airflow_provider_quickrouter.hooks.settings import Settings
 from airflow_provider_quickrouter.sandbox.__main__ import _parser
@@ -74,10 +75,10 @@ def make(words: list[str]) -> None:
 def pip(words: list[str]) -> None:
     assert words[0] == "install"
     for word in words[1:]:
-        name, _, extras = word.rstrip("]").partition("[")
-        own = name in (PROJECT["name"], ".")
-        known = PROJECT["optional-dependencies"] if own else extras_of(name)
-        assert set(filter(None, extras.split(","))) <= set(known), word
+        wanted = Requirement(word.replace(".", PROJECT["name"], 1) if word[0] == "." else word)
+        own = wanted.name == PROJECT["name"]
+        known = PROJECT["optional-dependencies"] if own else extras_of(wanted.name)
+        assert wanted.extras <= set(known), word
 
 
 def extras_of(name: str) -> list[str]:
