@@ -28,7 +28,7 @@ airflow: $(READY) ## run Airflow with the example DAGs and the sandbox until Ctr
 	$(BIN)/python -m dev.up
 
 test: $(READY) ## run all tests, integration included, and hold the floors of coverage
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-branch --cov-report=
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-branch --cov-report=
 	$(COVERAGE) --include='airflow_provider_quickrouter/api/*' --fail-under=100
 	$(COVERAGE) --fail-under=90
 

@@ -119,12 +119,12 @@ def test_what_is_not_known_is_not_guessed(data: bytes) -> None:
 
 
 def test_a_beginning_made_to_be_slow_is_quick() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for hostile in (b"<!---->" * 40_000, b"<?" * 120_000, b" " * HEAD, b"\xff" * HEAD, b"<!--" * 9):
         sniff(hostile)
         dimensions("image/jpeg", b"\xff\xd8" + hostile)
         dimensions("image/avif", b"ispe\0\0\0\0" * 30_000)
-    assert time.monotonic() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 FORMS = [

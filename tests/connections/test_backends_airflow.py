@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.enable_socket]
 
 HERE = Path(__file__).parent
 DAG = "secret_keys"
-BLOCKED = "Triggerer's async thread was blocked"
+BLOCKED = re.compile(r"Triggerer's async thread was blocked for ([\d.]+) seconds")
+PAUSE = 1.0
+"""Seconds that the workers' backend takes for each answer."""
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +41,9 @@ def sandbox(key: str) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def store(key: str, sandbox: Sandbox) -> Iterator[CompanyStore]:
-    """The store that the workers' backend asks; it takes a second for each answer."""
+    """The store that the workers' backend asks."""
     values = {"quickrouter_workers": as_json(sandbox.url, key)}
-    with CompanyStore(values, pause=1.0).running() as store:
+    with CompanyStore(values, pause=PAUSE).running() as store:
         yield store
 
 
@@ -85,7 +88,8 @@ def test_worker_and_triggerer_have_the_key_and_it_is_left_nowhere(
     # API server, which has that.
     for whose in ("workers", "servers"):
         assert store.asked.count(f"quickrouter_{whose}") >= 2
-    assert BLOCKED not in airflow.log_text()
+    # A busy machine may hold the loop up by itself, but not for as long as the backend would.
+    assert all(float(seconds) < PAUSE for seconds in BLOCKED.findall(airflow.log_text()))
 
     store.down = True
     failed = airflow.trigger(DAG)

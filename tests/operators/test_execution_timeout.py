@@ -83,7 +83,7 @@ def test_at_no_line_after_the_create_does_a_timeout_lead_to_a_second_one(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, kind: str, store: bool
 ) -> None:
     tell_state(monkeypatch, "running")
-    replaced = 0
+    replaced = set()
     for n in range(1, 1000):
         gateway.clear()
         alarm, first = Alarm(gateway, n), TaskInstance(Store() if store else None, 1, 2)
@@ -94,11 +94,13 @@ def test_at_no_line_after_the_create_does_a_timeout_lead_to_a_second_one(
             attempt(operator(kind), first.again())
         canceled = [prediction["status"] == "canceled" for prediction in gateway.predictions]
         assert canceled.count(False) <= 1, failed
-        replaced += gateway.creates - 1
+        if gateway.creates > 1:
+            replaced.add(str(failed))
     gc.collect()
     assert n > 20
-    # Between the deferral and Airflow's own code lies one line where nothing can be caught.
-    assert replaced <= (kind == "run")
+    # Between the deferral and Airflow's own code lies one line where nothing can be caught. A busy
+    # machine takes more lines to it, so that it may be met twice.
+    assert len(replaced) <= (kind == "run"), replaced
 
 
 def test_a_deadline_whose_cancel_is_slow_is_final(
