@@ -197,8 +197,14 @@ class QuickRouterHook(HttpHook):
     @cached_property
     def _session(self) -> requests.Session:
         session = self.get_conn()
-        mask_password_of(proxy_and_tls(session, self.settings.base_url)[0])  # and check files
+        self._route(session)
         return session
+
+    def _route(self, session: requests.Session) -> tuple[str | None, Any]:
+        """Return proxy and TLS settings; checks their files and masks the password. Blocks."""
+        proxy, tls = proxy_and_tls(session, self.settings.base_url)
+        mask_password_of(proxy)
+        return proxy, tls
 
     def _ask(self, request: protocol.Request) -> Prediction:
         answer = send(self._session, self.settings, request)
@@ -258,10 +264,5 @@ class QuickRouterHook(HttpHook):
     async def _open(self) -> AsyncSender:
         settings = await self.aload()
 
-        def prepare() -> tuple[str | None, Any]:
-            proxy, tls = proxy_and_tls(self.get_conn(), settings.base_url)
-            mask_password_of(proxy)
-            return proxy, tls
-
-        proxy, tls = await asyncio.to_thread(prepare)
+        proxy, tls = await asyncio.to_thread(lambda: self._route(self.get_conn()))
         return AsyncSender(settings, {"User-Agent": USER_AGENT}, proxy, tls)
