@@ -92,18 +92,18 @@ class Matrix:
             return row
         began, name = time.monotonic(), f"{row.airflow} on Python {row.python}"
         folder = HOME / f"{cell.name}-python{row.python}"
-        for number, outcome in enumerate(self._outcomes(folder, cell, python)):
+        place = Environment(folder, cell, python.command, self.commands, DAGS, self.more)
+        for number, outcome in enumerate(self._outcomes(place)):
             row.outcomes.append(outcome)
             self.clock.say(f"{name}: {steps()[number].__name__} {outcome.text}")
         row.seconds = time.monotonic() - began
         if not row.ok:
-            show_log(folder / "log.txt", name)
+            show_log(place.log, name)
         if not self.keep:
             shutil.rmtree(folder)
         return row
 
-    def _outcomes(self, folder: Path, cell: Cell, python: Interpreter) -> Iterator[Outcome]:
-        place = Environment(folder, cell, python.command, self.commands, DAGS, self.more)
+    def _outcomes(self, place: Environment) -> Iterator[Outcome]:
         for step in steps():
             try:
                 outcome = step(place, self.wheel)

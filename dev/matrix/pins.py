@@ -5,23 +5,15 @@ They make the matrix repeatable: a distribution that is published tomorrow chang
 
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 
 from dev.matrix.cells import Cell, chosen
+from dev.matrix.environment import UV
+from dev.release_closure import required
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-UV = Path(sys.executable).parent / "uv"
 AIRFLOW = "apache-airflow>="
 UPDATED = ("apache-airflow-providers-common-compat", "apache-airflow-providers-http")
 """Of the dependencies, those that users of an older Airflow must update."""
-
-
-def dependencies() -> list[str]:
-    """Return what the package depends on, as ``pyproject.toml`` tells it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [str(one) for one in project["dependencies"]]
 
 
 def requirements(cell: Cell, dependencies: Iterable[str]) -> list[str]:
@@ -52,7 +44,7 @@ def compile_pins(cell: Cell) -> None:
     quiet = ["--quiet", "--no-header", "--no-annotate"]
     subprocess.run(
         [str(UV), "pip", "compile", *quiet, *options(cell), "-", "-o", str(cell.pins)],
-        input="\n".join(requirements(cell, dependencies())),
+        input="\n".join(requirements(cell, required())),
         text=True,
         check=True,
     )

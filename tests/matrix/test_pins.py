@@ -11,8 +11,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from dev.matrix.cells import CELLS, PINS, Cell, chosen
-from dev.matrix.pins import UPDATED, dependencies, options, requirements
+from dev.matrix.pins import UPDATED, options, requirements
 from dev.matrix.steps import pinned
+from dev.release_closure import required
 
 EACH = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 LINE = re.compile(r"[a-z0-9.-]+==[A-Za-z0-9.+]+ ; python_full_version [^@:]+")
@@ -26,7 +27,7 @@ def versions(file: Path) -> dict[str, Version]:
 
 
 def wanted() -> list[Requirement]:
-    return [Requirement(one) for one in dependencies()]
+    return [Requirement(one) for one in required()]
 
 
 def test_each_cell_has_pins_and_no_pins_are_left_of_another() -> None:
