@@ -40,6 +40,13 @@ def publish(context: Any, manifest: dict[str, Any]) -> None:
             context["ti"].xcom_push(key=key, value=value)
 
 
+def published_id(context: Any) -> str | None:
+    """Return the id in the manifest that this task has put into XCom, if it has."""
+    ti = context["ti"]
+    manifest = ti.xcom_pull(task_ids=ti.task_id, key=MANIFEST_KEY, map_indexes=ti.map_index)
+    return manifest.get("id") if isinstance(manifest, dict) else None
+
+
 def xcoms_of(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return what a task leaves beside its return value, by key."""
     return dict(zip(LEFT, (manifest, manifest["url"]), strict=True))

@@ -10,12 +10,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from pydantic import BaseModel
 
 from airflow_provider_quickrouter import metrics
-from airflow_provider_quickrouter.api.attachments import is_template
-from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
+from airflow_provider_quickrouter.api.attachments import is_template, with_texts
+from airflow_provider_quickrouter.api.errors import (
+    AuthenticationError,
+    FileUnavailable,
+    QuickRouterError,
+)
 from airflow_provider_quickrouter.api.folders import check_folder
 from airflow_provider_quickrouter.api.harmless import harmless
+from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.limits import airflows_limit
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.api.polling import Again, Watch
@@ -33,12 +39,18 @@ if TYPE_CHECKING:
     from airflow_provider_quickrouter.storage.storing import Storing
 
 
+_FAIL = "__fail__"
+_DEFERRAL_TIMED_OUT = "Trigger timeout"
+"""What Airflow writes into its database for a deferral that lasted longer than its limit, as method
+and as error (``TRIGGER_FAIL_REPR`` and ``TriggerFailureReason`` of ``airflow.models.trigger``)."""
+
+
 class PredictionTask:
     """Mixed into operators and sensor.
 
-    ``cancel_on_kill``: cancel the prediction when Airflow kills this task, because a person
-    marked it, or its ``execution_timeout`` came. Not when another try takes it up: after a
-    clear, or when only its worker went down.
+    ``cancel_on_kill``: cancel the prediction when Airflow kills this task because a person
+    marked it, or because its ``execution_timeout`` came. Not when Airflow does not say that the
+    task is over: the next attempt resumes the prediction, or ``Cancel-After`` ends it.
     """
 
     quickrouter_conn_id: str
@@ -49,7 +61,8 @@ class PredictionTask:
     log: Any
     defer: Callable[..., NoReturn]
     _running_id: str | None = None
-    _next_try: Any = None
+    _ti: Any = None
+    _resumable = True
     _was_killed = False
     _storing: Storing | None = None
     _made: tuple[Prediction | None, list[StoredFile]] | None = None
@@ -93,24 +106,52 @@ class PredictionTask:
             return
         from airflow_provider_quickrouter.hooks import stopping
 
-        prediction_id, ti = self._running_id, self._next_try
-        if stopping.at_execution_timeout():
-            ti = None
+        owner = stopping.Owner(self._ti, self._resumable, over=stopping.at_execution_timeout())
         # A session of its own: this task's may be in the middle of something.
-        stopping.stop(self.hook.sibling, prediction_id, ti, self.log)
+        stopping.stop(self.hook.sibling, self._running_id, owner, self.log)
 
     def still_wanted(self) -> bool:
         """Whether Airflow has not killed this task."""
         return not self._was_killed
 
-    def owns(self, prediction_id: str | None, next_try: Any) -> None:
+    def owns(self, prediction_id: str | None, ti: Any = None, *, resumable: bool = True) -> None:
         """Remember what to cancel; a task that was killed meanwhile does it now.
 
-        :param next_try: the task instance, if a later try of it takes the prediction up.
+        :param ti: this task instance, of which Airflow is asked whether it is over.
+        :param resumable: its next attempt resumes the prediction.
         """
-        self._running_id, self._next_try = prediction_id, next_try
+        self._running_id, self._ti, self._resumable = prediction_id, ti, resumable
         if self._was_killed:
             self.on_kill()
+
+    def render_template(
+        self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render a literal input; Airflow calls this.
+
+        A model of ``api.models`` is rendered like a dict, and a path is shown as its string. What
+        came from XCom, and so must not be rendered, is in ``seen_oids``.
+        """
+        if isinstance(content, dict | BaseModel) and id(content) not in (seen_oids or ()):
+            content = as_dict(content) if isinstance(content, BaseModel) else with_texts(content)
+        return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Resume after a deferral; Airflow calls this.
+
+        Airflow's own limit on a deferral lies a minute after the trigger's deadline. When it ends
+        the deferral, no triggerer ran the trigger in time: that is a timeout, while the error that
+        Airflow raises by itself would be retried.
+        """
+        if next_method == _FAIL and (next_kwargs or {}).get("error") == _DEFERRAL_TIMED_OUT:
+            return self.resume_after_deadline(context)
+        return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
+
+    def resume_after_deadline(self, context: Context) -> Any:
+        """End the wait of a task whose deadline passed while no triggerer ran its trigger."""
+        raise NotImplementedError
 
     def _hand_over(
         self, watch: Watch, method: str, cancel_on: Sequence[str], **ending: bool
@@ -129,6 +170,7 @@ class PredictionTask:
             started_at=watch.started_at,
             deadline=watch.deadline,
             start_deadline=watch.start_deadline,
+            confirmed=watch.confirmed,
             cancel_on=cancel_on,
             model=watch.last.model_name if watch.last else "",
             **ending,
@@ -139,8 +181,8 @@ class PredictionTask:
     def _ask(self, context: Context, watch: Watch) -> Again | Outcome:
         """Ask once; what is to be said goes into the log, what was seen first into XCom."""
         try:
-            seen = self.hook.get_prediction(watch.prediction_id)
-        except APIError as error:
+            seen = self.poll_once(watch.prediction_id)
+        except QuickRouterError as error:
             if not (watch.last or watch.trouble):
                 self._publish(context, Prediction.unseen(watch.prediction_id))
             return self._tell(watch.failed(error, time.time()))
@@ -148,9 +190,34 @@ class PredictionTask:
             self._publish(context, seen)
         return self._tell(watch.saw(seen, time.time()))
 
+    def poll_once(self, prediction_id: str) -> Prediction:
+        """Send one GET. After a 401 the connection is read again for the next one."""
+        try:
+            return self.hook.get_prediction(prediction_id)
+        except AuthenticationError:
+            vars(self).pop("hook", None)  # its key may have been replaced
+            raise
+
+    def look_up(self, prediction_id: str, *, confirmed: bool) -> Prediction:
+        """Poll until there is a good response, for as long as a wait does.
+
+        :param confirmed: the prediction is known to exist, see ``Watch``.
+        :raises QuickRouterError: that with which a wait would end.
+        """
+        watch = Watch(prediction_id, time.time(), confirmed=confirmed)
+        while True:
+            try:
+                return self.poll_once(prediction_id)
+            except QuickRouterError as error:
+                step = watch.failed(error, time.time())
+                if isinstance(step, Outcome):
+                    raise step.exception() or error from None
+            step.log_to(self.log)
+            time.sleep(step.after)
+
     def _tell(self, step: Again | Outcome) -> Again | Outcome:
-        if isinstance(step, Again) and step.line:
-            self.log.info(step.line)
+        if isinstance(step, Again):
+            step.log_to(self.log)
         return step
 
     def stop_now(self, prediction_id: str) -> str:
@@ -189,7 +256,8 @@ class PredictionTask:
         :param pays: a retry after a success would pay again: none comes, whatever goes wrong then.
         :raises QuickRouterError: what a bad end means.
         """
-        error = outcome.exception()
+        before = self.stored_before(outcome)
+        error = None if before else outcome.exception()
         with no_retry(pays and not error):
             if outcome.prediction:
                 with harmless(self.log, "State and link of the prediction were not told"):
@@ -200,8 +268,20 @@ class PredictionTask:
             kept = self._keeps or stored_later(context["task"])
             tell_success(self.log, outcome, kept=kept)
             if prediction := outcome.prediction:
-                self._tell_of(context, prediction, self._stored(prediction))
+                self._tell_of(context, prediction, before or self._stored(prediction))
         return outcome.output
+
+    def stored_before(self, outcome: Outcome) -> list[StoredFile]:
+        """Return the files of an expired output if an earlier attempt has stored all of them.
+
+        Nothing is missing then, although the API has deleted the output itself.
+        """
+        if not self._keeps or outcome.reason is not Reason.EXPIRED:
+            return []
+        from airflow_provider_quickrouter.storage.storing import Storing
+
+        storing = Storing(self.hook, self.log, path=self.output_path)
+        return storing.stored_before(outcome.prediction_id)
 
     def _stored(self, prediction: Prediction) -> list[StoredFile] | None:
         """Store the files of an output, if that is this task's business."""

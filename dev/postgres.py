@@ -38,9 +38,48 @@ def programs() -> Path | None:
     return max(versions, key=lambda folder: float(folder.parent.name), default=None)
 
 
+class PostgresProcess:
+    """A server that keeps its address and its data when it is started again.
+
+    ``folder``: the server's programs. ``data``: the folder of its files. ``log``: its output.
+    """
+
+    def __init__(self, folder: Path, data: Path, log: Path) -> None:
+        self.port = free_port()
+        self.url = f"postgresql+psycopg2://{USER}@{HOST}:{self.port}/{USER}"
+        settings = [f"--{name}={value}" for name, value in {**OPTIONS, "port": self.port}.items()]
+        command = as_user([str(folder / "postgres"), "-D", str(data), *settings])
+        self._child = Component(command, dict(os.environ), log)
+        self._probe = [str(folder / "pg_isready"), "--quiet", f"-h{HOST}", f"-p{self.port}"]
+
+    def start(self) -> None:
+        """Start it and wait until it accepts connections.
+
+        :raises RuntimeError: it ended; the message shows the end of its log.
+        """
+        self._child.start()
+        wait_until(self._ready, 30, lambda: f"PostgreSQL does not start:\n{self._child.tail()}")
+
+    def _ready(self) -> bool:
+        if self._child.returncode() is not None:
+            raise RuntimeError(f"PostgreSQL ended:\n{self._child.tail()}")
+        return subprocess.run(self._probe, check=False).returncode == 0
+
+    def stop(self) -> None:
+        """End it at once, whoever is still connected, and free its shared memory."""
+        family = self._child.family()
+        if self._child.returncode() is None:
+            # PostgreSQL's "fast shutdown"; SIGTERM would wait for clients.
+            self._child.kill(signal.SIGINT)
+            wait_gone(family, 10)
+        end([self._child])
+
+    kill = stop
+
+
 @contextmanager
-def postgres(log: Path) -> Iterator[str]:
-    """Run a server and yield the address of an empty database, as SQLAlchemy wants it.
+def postgres_server(log: Path) -> Iterator[PostgresProcess]:
+    """Run a server with an empty database.
 
     :raises RuntimeError: no server is installed, or it ended; the message shows its log.
     """
@@ -48,12 +87,26 @@ def postgres(log: Path) -> Iterator[str]:
     if folder is None:
         raise RuntimeError("PostgreSQL is not installed: apt-get install postgresql")
     data = Path(tempfile.mkdtemp(prefix="airflow-postgres-"))
+    server: PostgresProcess | None = None
     try:
         initialise(folder, data)
-        with server(folder, data, log) as port:
-            yield f"postgresql+psycopg2://{USER}@{HOST}:{port}/{USER}"
+        server = PostgresProcess(folder, data, log)
+        server.start()
+        yield server
     finally:
+        if server is not None:
+            server.stop()
         shutil.rmtree(data, ignore_errors=True)
+
+
+@contextmanager
+def postgres(log: Path) -> Iterator[str]:
+    """Run a server and yield the address of an empty database, as SQLAlchemy wants it.
+
+    :raises RuntimeError: no server is installed, or it ended; the message shows its log.
+    """
+    with postgres_server(log) as server:
+        yield server.url
 
 
 def initialise(folder: Path, data: Path) -> None:
@@ -78,34 +131,3 @@ def as_user(command: list[str]) -> list[str]:
     if os.geteuid() != 0:
         return command
     return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--", *command]
-
-
-@contextmanager
-def server(folder: Path, data: Path, log: Path) -> Iterator[int]:
-    """Run the server on a free port, and yield the port once it answers."""
-    port = free_port()
-    settings = [f"--{name}={value}" for name, value in {**OPTIONS, "port": str(port)}.items()]
-    command = as_user([str(folder / "postgres"), "-D", str(data), *settings])
-    child = Component(command, dict(os.environ), log)
-    asked = [str(folder / "pg_isready"), "--quiet", f"--host={HOST}", f"--port={port}"]
-
-    def ready() -> bool:
-        if child.returncode() is not None:
-            raise RuntimeError(f"PostgreSQL ended:\n{child.tail()}")
-        return subprocess.run(asked, check=False).returncode == 0
-
-    try:
-        child.start()
-        wait_until(ready, 30, lambda: f"PostgreSQL does not start:\n{child.tail()}")
-        yield port
-    finally:
-        stop(child)
-
-
-def stop(child: Component) -> None:
-    """End the server at once, whoever is still connected, and free its shared memory."""
-    family = child.family()
-    if child.returncode() is None:
-        child.kill(signal.SIGINT)  # PostgreSQL's "fast shutdown"; SIGTERM would wait for clients
-        wait_gone(family, 10)
-    end([child])

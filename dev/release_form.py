@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, Any] = {
     "airflows_timeout": 7320.0,
     "cancel_on": ["timeout", "mark", "clear"],
     "cancel_on_kill": False,
+    "confirmed": False,
     "deadline": 1_790_007_200.0,
     "end_from_trigger": True,
     "from_key": "id",

@@ -70,7 +70,7 @@ def events() -> Form:
         "succeeded": event_of(kind(_submit())),
         "failed": event_of(kind(_submit(fail="CUDA is tired"))),
         "timeout": event_of(kind(never, **over)),
-        "api_error": event_of(kind(_submit(), quickrouter_conn_id=REFUSED)),
+        "api_error": event_of(kind(_submit(), quickrouter_conn_id=REFUSED, confirmed=False)),
     }
 
 

@@ -21,16 +21,22 @@ run against the operators and the sensor, over real HTTP and with a clock of the
 - **Create**: what the submit and the run operator raise when a create is answered so. *Sent again*
   is the first pause, in seconds, after which the same try sends it again, for two minutes of pauses
   at most; later pauses double where the server names none, and up to a tenth is added.
-- **Question**: what the run operator and the sensor raise (poking and deferred alike) when each
-  question about a prediction is answered so. *Asked again* is the first pause, in seconds, give or
-  take a fifth; trouble is waited out for ten minutes (404: for 30 s after the create), and pauses
-  are at most five minutes long.
+- **Poll**: what the run operator and the sensor raise (poking and deferred alike) when each poll of
+  a prediction gets this response. *Polled again* is the first pause, in seconds, give or take a
+  fifth; pauses are at most five minutes long. Only the API's own 404 or 410 (a JSON body) that
+  lasts for a minute means that the prediction is gone. Every other error is waited out for ten
+  minutes. The exception then quotes the last response, nothing is canceled, and a retry resumes the
+  prediction. The run operator cancels it only if no retry can resume it: before Airflow 3.3, or
+  with `durable=False`.
+- **First poll**: what ends a sensor's wait at once, without a retry, as long as no poll of it has
+  had a good response: the key, the account or its permissions are wrong. "the same" stands for what
+  the columns under *Poll* say.
 - **Retry**: whether Airflow tries the task again after that, and after how many seconds with
   `QuickRouterRetryPolicy()`; without it the task's `retry_delay` holds.
 
-| Answer | Create: exception | Sent again | Retry | Question: exception | Asked again | Retry |
-|---|---|---|---|---|---|---|
-"""
+| Response | Create: exception | Sent again | Retry | Poll: exception | Polled again | Retry | First poll |
+|---|---|---|---|---|---|---|---|
+"""  # noqa: E501  # the row of a table
 
 
 def error_of(row: Row, name: str) -> APIError:
@@ -49,21 +55,22 @@ def sent_again(error: APIError) -> str:
     return "no" if pause is None else f"{pause:.0f}"
 
 
-def asked_again(error: APIError) -> str:
+def polled_again(error: APIError) -> str:
     step = Watch("p", started_at=0, jitter=lambda: 0.5).failed(error, 0)
     return f"{step.after:.0f}" if isinstance(step, Again) else "no"
 
 
 def line(row: Row) -> str:
-    create, question = error_of(row, row.create), error_of(row, row.wait)
+    create, poll = error_of(row, row.create), error_of(row, row.wait)
     cells = (
         f"{row.says}",
         f"`{row.create}`",
         sent_again(create),
         retry(create),
         f"`{row.wait}`",
-        asked_again(question),
-        retry(question),
+        polled_again(poll),
+        retry(poll),
+        f"`{row.first}`" if row.first else "the same",
     )
     return f"| {' | '.join(cells)} |\n"
 

@@ -57,6 +57,10 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
 
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        mine = (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcoms.get(key) if mine else None
+
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
 

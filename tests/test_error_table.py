@@ -1,7 +1,8 @@
-"""Every bad answer of the API: which error it is, and whether Airflow tries again.
+"""Every bad response of the API: which error it is, and whether Airflow tries again.
 
-``CREATE``: the answer to a create (submit and run). ``WAIT``: the answer to each question about a
-prediction (run, sensor). There ``retries`` means that it was waited out for ten minutes before.
+``create``: the response to a create request (submit and run). ``wait``: the response to each poll
+of a prediction that is known to exist (run). ``first``: the response to each poll of a sensor,
+which has not seen its prediction yet.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.api.polling import NOT_FOUND_GRACE, PATIENCE, RESEND_LIMIT
+from airflow_provider_quickrouter.api.polling import GONE_AFTER, PATIENCE, RESEND_LIMIT
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
@@ -37,7 +38,11 @@ def replicate(status: int, title: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. ``asked``: seconds that a 429 asks for."""
+    """One row of the table.
+
+    :ivar asked: seconds that a 429 asks for.
+    :ivar first: the error that ends a sensor's wait at once; "" where it is waited out as ``wait``.
+    """
 
     says: str
     answer: Answer | Network
@@ -46,10 +51,22 @@ class Row:
     wait: str
     wait_retries: bool
     asked: float | None = None
+    first: str = ""
 
 
 def fails(says: str, answer: Answer, error: str) -> Row:
-    return Row(says, answer, error, False, error, False)
+    """Fail after a create request; wait out after a poll, as it says nothing of a prediction."""
+    return Row(says, answer, error, False, "UpstreamError", True)
+
+
+def refused(says: str, answer: Answer, error: str) -> Row:
+    """Fail also at a sensor's first poll: key, account or permissions are wrong."""
+    return Row(says, answer, error, False, "UpstreamError", True, first=error)
+
+
+def gone(says: str, answer: Answer) -> Row:
+    """Fail also after a poll, if that lasts for a minute: the API does not know the prediction."""
+    return Row(says, answer, "NotFoundError", False, "NotFoundError", False)
 
 
 def unsure(says: str, answer: Answer | Network, wait: str = "UpstreamError") -> Row:
@@ -74,20 +91,27 @@ TABLE = [
         Answer(422, replicate(422, "Input validation failed", invalid_fields=INVALID)),
         "InvalidRequestError",
     ),
-    fails("401", Answer(401, gateway("无效的令牌")), "AuthenticationError"),
-    fails("402", Answer(402, replicate(402, "Insufficient credit")), "QuotaError"),
-    fails("403, no money", Answer(403, gateway("-", "insufficient_user_quota")), "QuotaError"),
-    fails(
+    refused("401", Answer(401, gateway("无效的令牌")), "AuthenticationError"),
+    refused("401, page", Answer(401, PAGE), "AuthenticationError"),
+    refused("402", Answer(402, replicate(402, "Insufficient credit")), "QuotaError"),
+    refused("403, no money", Answer(403, gateway("-", "insufficient_user_quota")), "QuotaError"),
+    refused(
         "403, key's quota",
         Answer(403, gateway("-", "pre_consume_token_quota_failed")),
         "QuotaError",
     ),
-    fails("403, local quota", Answer(403, gateway("-", "local:insufficient_quota")), "QuotaError"),
-    fails("403, 余额", Answer(403, gateway("用户余额不足")), "QuotaError"),
-    fails("403", Answer(403, gateway("This token has no access")), "PermissionDeniedError"),
+    refused(
+        "403, local quota", Answer(403, gateway("-", "local:insufficient_quota")), "QuotaError"
+    ),
+    refused("403, 余额", Answer(403, gateway("用户余额不足")), "QuotaError"),
+    refused("403", Answer(403, gateway("This token has no access")), "PermissionDeniedError"),
     fails("403, page", Answer(403, PAGE), "PermissionDeniedError"),
-    fails("404", Answer(404, replicate(404, "Not found")), "NotFoundError"),
-    fails("404, route", Answer(404, gateway("Invalid URL (POST /x)")), "NotFoundError"),
+    gone("404", Answer(404, replicate(404, "Not found"))),
+    gone("404, route", Answer(404, gateway("Invalid URL (POST /x)"))),
+    gone("410", Answer(410, replicate(410, "Gone"))),
+    gone("400, unknown task", Answer(400, gateway("task not exist", "task_not_exist"))),
+    fails("404, page", Answer(404, PAGE), "NotFoundError"),
+    fails("405, page", Answer(405, PAGE), "InvalidRequestError"),
     fails("302", Answer(302, "", {"Location": "https://elsewhere/"}), "RedirectError"),
     unsure("408", Answer(408, gateway("timeout"))),
     unsure("500", Answer(500, gateway("do request failed", "do_request_failed"))),
@@ -95,6 +119,7 @@ TABLE = [
     unsure("503", Answer(503, "")),
     unsure("504, page", Answer(504, PAGE)),
     unsure("524", Answer(524, PAGE)),
+    Row("521", Answer(521, PAGE), "NotConnectedError", True, "NotConnectedError", True),
     limit("429, header", Answer(429, replicate(429, SLOW), {"Retry-After": "7"}), 7),
     limit("429, body", Answer(429, replicate(429, SLOW, retry_after=8)), 8),
     limit("429, text", Answer(429, gateway(f"{SLOW} Your rate limit resets in ~30s.")), 30),
@@ -105,8 +130,10 @@ TABLE = [
     fails("503, no channel", Answer(503, gateway(NEVER_SERVED)), "NoChannelError"),
     unsure("200, no success", Answer(200, {"success": False, "message": "upstream error"})),
     unsure("200, code 500", Answer(200, {"code": 500, "message": "error", "data": None})),
-    fails("200, code 401", Answer(200, {"code": 401, "message": "no"}), "AuthenticationError"),
-    fails("200, code 403", Answer(200, {"code": "403", "message": "no"}), "PermissionDeniedError"),
+    refused("200, code 401", Answer(200, {"code": 401, "message": "no"}), "AuthenticationError"),
+    refused(
+        "200, code 403", Answer(200, {"code": "403", "message": "no"}), "PermissionDeniedError"
+    ),
     limit("200, code 429", Answer(200, {"code": 429, "message": "slow"}), None),
     fails(
         "200, no channel",
@@ -186,14 +213,31 @@ def test_the_answers_to_a_waiting_task(
         connect(monkeypatch, host=url)
         with pytest.raises(AirflowException) as failed:
             run(make, TaskInstance(Store(), 1, 2))
-    check(failed.value, row.wait, row.wait_retries, row.asked)
     waited = clock.now - began
+    if row.first and not creates:
+        check(failed.value, row.first, False, row.asked)
+        assert methods == ["GET"]
+        return
+    check(failed.value, row.wait, row.wait_retries, row.asked)
     if row.wait_retries:
         assert PATIENCE <= waited < PATIENCE + 310
         assert all(pause >= min(row.asked or 0, 300) for pause in clock.pauses[creates or 1 :])
-    elif row.wait == "NotFoundError":
-        assert NOT_FOUND_GRACE <= waited < 3 * NOT_FOUND_GRACE
     else:
-        # Who made the prediction gives it up, and looks once more how that ended.
-        assert methods.count("GET") == (2 if creates else 1)
+        assert GONE_AFTER <= waited < 3 * GONE_AFTER
+    assert methods.count("POST") == creates  # nothing is canceled: a later attempt resumes it
     assert len(methods) < 60
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.first], ids=lambda row: row.says)
+@pytest.mark.parametrize("make", [poke, deferred])
+def test_what_ends_a_first_poll_is_waited_out_once_there_was_a_good_response(
+    row: Row, make: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = clock.now
+    with answering(row.answer, good=1) as (url, methods):
+        connect(monkeypatch, host=url)
+        with pytest.raises(AirflowException) as failed:
+            run(make, TaskInstance(Store(), 1, 2))
+    check(failed.value, row.wait, row.wait_retries, row.asked)
+    assert clock.now - began >= PATIENCE
+    assert set(methods) == {"GET"}

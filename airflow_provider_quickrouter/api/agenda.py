@@ -39,6 +39,9 @@ brought up to date only by questions for the one."""
 DOUBTS = 1 / 4
 """Share of the rate that may go into such doubts: with very many waits they come later."""
 
+HANGING_AT_ONCE = 4
+"""Polls on their way for predictions whose last poll hung: they must not hold up the others."""
+
 SET_BACK = 1.0
 """Seconds by which a clock that goes back was set by somebody."""
 
@@ -55,6 +58,7 @@ class Agenda:
         self.sweeps = Sweeps()
         self._waits: dict[str, list[Wait]] = {}
         self._young, self._old, self._unlisted = Lane(), Lane(), Lane()
+        self._hanging, self._hanging_polls = Lane(), set[Wait]()
         self._over: deque[Wait] = deque()
         self._paged = False
         self._look_at = -math.inf
@@ -78,6 +82,7 @@ class Agenda:
     def leave(self, wait: Wait) -> None:
         """Forget a wait, settled or not."""
         wait.due = math.inf
+        self._hanging_polls.discard(wait)
         same = self._waits.get(wait.watch.prediction_id, [])
         if wait in same:
             same.remove(wait)
@@ -117,8 +122,7 @@ class Agenda:
             wait.settle(step)
             return
         self._plan(wait, step.after, now)
-        if step.line:
-            self._tell(wait, step.line)
+        self._log(wait, step)
 
     def read(self, page: Iterable[Prediction], cursor: str | None, now: float) -> None:
         """Take in a page of the current sweep, and the cursor of the next one."""
@@ -175,9 +179,12 @@ class Agenda:
         if sweep and not sweep.asking:
             sweep.asking = True
             return sweep
-        if sweep and now - sweep.asked_at < PATIENCE:
-            return self._first([self._young, self._unlisted], now)
-        return self._first([self._young, self._old, self._unlisted], now)
+        lanes = [self._young, self._unlisted]
+        if not sweep or now - sweep.asked_at >= PATIENCE:
+            lanes.append(self._old)
+        if len(self._hanging_polls) < HANGING_AT_ONCE:
+            lanes.append(self._hanging)
+        return self._first(lanes, now)
 
     def _next_itself(self) -> Wait | None:
         while self._over:
@@ -189,6 +196,8 @@ class Agenda:
         """Return a due wait of the lane that was served longest ago, or the pause until one is."""
         for lane in sorted(lanes, key=lambda lane: lane.served):
             if wait := lane.pop(now):
+                if lane is self._hanging:
+                    self._hanging_polls.add(wait)
                 return wait
         return min(LOOK_AGAIN, *(lane.next_due - now for lane in lanes))
 
@@ -202,6 +211,10 @@ class Agenda:
 
     def _plan(self, wait: Wait, after: float, now: float) -> None:
         wait.due = now + after
+        self._hanging_polls.discard(wait)
+        if wait.hangs:
+            self._hanging.push(wait)
+            return
         listed_lane = self._young if wait.young(now) else self._old
         (listed_lane if wait.listed else self._unlisted).push(wait)
 
@@ -216,11 +229,12 @@ class Agenda:
                 self._plan(wait, wait.due - self._now, self._now - seconds)
 
     @staticmethod
-    def _tell(wait: Wait, line: str) -> None:
-        """Say a line; what goes wrong there is no business of other waits."""
+    def _log(wait: Wait, step: Again) -> None:
+        """Log a line; a failing logger must not affect other waits."""
         try:
-            wait.tell(line)
-        except Exception as error:  # noqa: BLE001  # whatever it is: who waits is told
+            if step.line:
+                wait.log(step)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the wait gets it
             wait.settle(error)
 
     def _here(self, wait: Wait) -> bool:

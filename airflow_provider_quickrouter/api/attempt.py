@@ -108,10 +108,16 @@ def fingerprint(request: Request) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def still_good(prediction: Prediction, now: float) -> bool:
-    """Whether an earlier prediction runs, or has succeeded and its output is still there."""
+def still_good(prediction: Prediction, now: float, *, cleared: bool = False) -> bool:
+    """Whether an earlier prediction runs, or has succeeded and its output is still there.
+
+    :param cleared: a person has cleared the task since, and wants no prediction without an output.
+        For a retry such a one is good: its output may come a moment after the status.
+    """
     over = Outcome.of(prediction, now)
-    return over is None or over.reason is Reason.SUCCEEDED
+    if over is None or over.reason is Reason.SUCCEEDED:
+        return True
+    return over.reason is Reason.EMPTY and not cleared
 
 
 def lost_by_an_earlier_try(request: Request, begun_at: float, now: float) -> UncertainCreateError:

@@ -43,12 +43,14 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any, ClassVar, Self
 
+from airflow_provider_quickrouter.api.storable import storable_text
+
 SHORTEST_SECRET = 8
 """Characters; a shorter one is no real key, and taking it out would make holes in any text."""
 
 
 class QuickRouterError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package. The message can be stored, whatever it quotes."""
 
     transient: bool = False
     """Whether doing the same again later can succeed."""
@@ -58,6 +60,9 @@ class QuickRouterError(Exception):
 
     retry_after: float | None = None
     """Seconds the server asked to wait, or None if it named none."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(storable_text(message))
 
     def for_good(self) -> Self:
         """Return this error, after which nothing is tried again."""
@@ -84,6 +89,8 @@ class APIError(QuickRouterError):
     :ivar message: what the API said, readable, without the key.
     :ivar status: HTTP status, or None if there was no answer.
     :ivar request_id: the gateway's id of the request (``X-Oneapi-Request-Id``), or "".
+    :ivar from_api: the body was a JSON object, as the API's own responses are. A page of a proxy, a
+        firewall or a load balancer on the way says nothing about a prediction.
     """
 
     remedy: str = ""
@@ -97,12 +104,14 @@ class APIError(QuickRouterError):
         status: int | None = None,
         request_id: str = "",
         retry_after: float | None = None,
+        from_api: bool = False,
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = storable_text(message)
         self.status = status
-        self.request_id = request_id
+        self.request_id = storable_text(request_id)
         self.retry_after = retry_after
+        self.from_api = from_api
 
     def __str__(self) -> str:
         """Status, message, remedy and request id in one line."""
@@ -135,19 +144,19 @@ class APIError(QuickRouterError):
 class AuthenticationError(APIError):
     """The key is missing, wrong or expired. A retry does not help."""
 
-    remedy = "Check the API key in the connection's password; a retry does not help."
+    remedy = "Check the API key in the connection's password."
 
 
 class QuotaError(APIError):
     """There is no money left. A retry helps only after someone has paid."""
 
-    remedy = "Top up the account or raise the key's quota; a retry does not help before."
+    remedy = "Top up the account or raise the key's quota."
 
 
 class PermissionDeniedError(APIError):
     """Address, group or model are not allowed for this key. A retry does not help."""
 
-    remedy = "This key may not do that (address, group or model); a retry does not help."
+    remedy = "This key may not do that (address, group or model)."
 
 
 class NotFoundError(APIError):
@@ -159,7 +168,7 @@ class NotFoundError(APIError):
 class InvalidRequestError(APIError):
     """The API refused body or input. A retry sends the same and does not help."""
 
-    remedy = "Correct the input; a retry does not help."
+    remedy = "Correct the input."
 
 
 class RedirectError(APIError):

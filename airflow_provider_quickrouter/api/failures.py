@@ -18,6 +18,7 @@ from airflow_provider_quickrouter.api.errors import (
     AuthenticationError,
     InvalidRequestError,
     NoChannelError,
+    NotConnectedError,
     NotFoundError,
     PermissionDeniedError,
     QuotaError,
@@ -25,10 +26,14 @@ from airflow_provider_quickrouter.api.errors import (
     RedirectError,
     UpstreamError,
 )
-from airflow_provider_quickrouter.api.small import storable
+from airflow_provider_quickrouter.api.prediction import reason_in
+from airflow_provider_quickrouter.api.storable import storable_text
 
 MAX_MESSAGE = 1_000
 """Characters of the API's text that an error carries."""
+
+MAX_CODE = 100
+"""Characters of a machine code that are looked at."""
 
 MAX_PAGE = 4_096
 """Bytes of a body that is no JSON which are looked at."""
@@ -36,9 +41,24 @@ MAX_PAGE = 4_096
 MAX_RETRY_AFTER = 86_400.0
 """Seconds; a server that asks for more than a day is taken to mean a day."""
 
-_QUOTA_CODE = r"insufficient.?(user.?)?quota|pre_consume_token_quota"
-_QUOTA_TEXT = r"(?i)insufficient.{0,20}(quota|balance|credit)|额度|余额"
-_NO_CHANNEL = r"(?i)model_not_found|no (available )?channel|无可用渠道"
+_QUOTA_CODE = r"insufficient.?(user.?)?quota|pre_consume_token_quota|quota_not_enough"
+_QUOTA_TEXT = (
+    r"(?i)insufficient.{0,20}(quota|balance|credit)|(quota|balance|credits?) (is|are) not enough|"
+    r"not enough (quota|balance|credit)|额度|余额"
+)
+_NO_CHANNEL = (
+    r"(?i)model_not_found|get_channel_failed|model_price_error|no (available )?channel|"
+    r"无可用渠道|可用渠道不存在"
+)
+_UNKNOWN_TASK = r"\btask_not_exist\b"
+"""How a gateway says "unknown id" with 400."""
+
+_NOT_REACHED = (521, 523, 525, 526, 530)
+"""Cloudflare's statuses for a gateway that it could not reach: it is down, has no route, or its
+certificate is not accepted. Nothing was accepted. After 520, 522 and 524 that is uncertain."""
+_SAID = ("title", "detail", "message", "description", "msg", "fail_reason", "errors")
+"""Fields of an error body that may hold the reason, in the order in which they are shown."""
+
 _TITLE = r"(?i)<(?:title|h1)[^<>]*>([^<]*)"
 _WAIT_TEXT = (
     r"(?i)(?:resets? in|available in|retry (?:after|in)|try again in) ?~? ?"
@@ -53,7 +73,9 @@ _BY_STATUS: Mapping[int, type[APIError]] = {
     410: NotFoundError,
     425: UpstreamError,
     429: RateLimitError,
+    **dict.fromkeys(_NOT_REACHED, NotConnectedError),
 }
+_BY_HUNDREDS: Mapping[int, type[APIError]] = {3: RedirectError, 4: InvalidRequestError}
 
 
 @dataclass(frozen=True)
@@ -77,6 +99,7 @@ def failure(status: int, headers: Mapping[str, str], raw: bytes, body: Any, now:
         status=status,
         request_id=headers.get("x-oneapi-request-id", headers.get("x-request-id", "")),
         retry_after=retry_after(headers, body, complaint.message, now),
+        from_api=isinstance(body, dict),
     )
 
 
@@ -98,13 +121,13 @@ def _kind(status: int, complaint: Complaint) -> type[APIError]:
         return QuotaError
     if status == HTTPStatus.FORBIDDEN and re.search(_QUOTA_TEXT, complaint.message):
         return QuotaError
-    if status in (200, 201, 202, 503) and re.search(
+    if status in (200, 201, 202, 500, 503) and re.search(
         _NO_CHANNEL, complaint.code + complaint.message
     ):
         return NoChannelError
-    if 300 <= status < 400:
-        return RedirectError
-    fallback = InvalidRequestError if 400 <= status < 500 else UpstreamError
+    if status == HTTPStatus.BAD_REQUEST and re.search(_UNKNOWN_TASK, complaint.code):
+        return NotFoundError
+    fallback = _BY_HUNDREDS.get(status // 100, UpstreamError)
     return _BY_STATUS.get(status, fallback)
 
 
@@ -121,16 +144,17 @@ def _complaint(raw: bytes, body: Any) -> Complaint:
         return _from_object(error if isinstance(error, dict) else body, error)
     if isinstance(body, str) and body:
         return Complaint(body[:MAX_MESSAGE])
-    return Complaint(_from_text(raw[:MAX_PAGE].decode("utf-8", "replace").strip()))
+    return Complaint(_from_text(storable_text(raw[:MAX_PAGE].decode("utf-8", "replace").strip())))
 
 
 def _from_object(source: Mapping[str, Any], error: Any) -> Complaint:
-    texts = [error if isinstance(error, str) else "", source.get("title"), source.get("detail")]
-    texts += [source.get("message"), _fields(source.get("invalid_fields"))]
-    message = ": ".join(dict.fromkeys(str(text)[:MAX_MESSAGE] for text in texts if text))
-    code = f"{source.get('code') or ''} {source.get('type') or ''}".strip().casefold()[:200]
+    said = [error if isinstance(error, str | list) else "", *map(source.get, _SAID)]
+    texts = [*map(reason_in, said), _fields(source.get("invalid_fields"))]
+    message = ": ".join(dict.fromkeys(text[:MAX_MESSAGE] for text in texts if text))
+    codes = (str(source.get(name) or "")[:MAX_CODE] for name in ("code", "type"))
+    code = " ".join(codes).strip().casefold()
     message = message or f"no reason given (code {code or 'absent'})"
-    return Complaint(storable(message[:MAX_MESSAGE]), code)
+    return Complaint(message[:MAX_MESSAGE], code)
 
 
 def _fields(invalid: Any) -> str:

@@ -1,15 +1,17 @@
-"""What of an output is stored already: the small record beside the files, for a retry.
+"""Which files of an output are stored already: the record beside the files, for a retry.
 
-It is data from outside like any other: whoever can write to the storage can write to it.
+The record comes from outside: whoever can write to the storage can write to it. It holds no
+addresses, only digests of them, so an output cannot be restored from it.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_quickrouter.api.files import MAX_FILES, Source, StoredFile
+from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
 
 FOLDER = ".quickrouter"
 """Where the records lie, below the path that files are stored under."""
@@ -18,6 +20,8 @@ MAX_BYTES = 16 * 2**20
 """Bytes of a record that are read at most."""
 
 _VERSION = 1
+_MAX_NUMBER = 2**53
+"""A size or a number of pixels beyond it was not written by this package."""
 
 
 @dataclass
@@ -42,12 +46,14 @@ class Inventory:
 
     def whole(self) -> list[tuple[int, StoredFile]]:
         """Return all files of the output, in order, if all are stored; else nothing."""
-        found = sorted(self.files.values(), key=lambda entry: entry[0])
-        numbers = [n for n, _ in found]
-        return found if self.total and numbers == [*range(self.total)] else []
+        # One file may stand here twice, under the addresses of two attempts: the later one counts.
+        latest = dict(self.files.values())
+        numbers = sorted(latest)
+        whole = self.total == len(numbers) and numbers == [*range(len(numbers))]
+        return [(n, latest[n]) for n in numbers] if whole else []
 
     def to_bytes(self) -> bytes:
-        """JSON from which :meth:`read` makes an equal one."""
+        """Return JSON from which :meth:`read` makes an equal one."""
         files = {key: {"n": n, **file.to_json()} for key, (n, file) in self.files.items()}
         return json.dumps({"version": _VERSION, "total": self.total, "files": files}).encode()
 
@@ -55,7 +61,7 @@ class Inventory:
     def read(cls, data: bytes) -> Inventory:
         """Read what :meth:`to_bytes` made.
 
-        :raises ValueError: it is something else.
+        :raises ValueError: it is something else. The message may quote the data.
         """
         try:
             given = json.loads(data)
@@ -64,8 +70,12 @@ class Inventory:
             files = {str(key): _entry(entry) for key, entry in given["files"].items()}
             return cls(int(given["total"]), files)
         except (AttributeError, KeyError, TypeError, RecursionError, OverflowError) as error:
-            raise ValueError(f"no record of stored files ({type(error).__name__})") from None
+            raise ValueError(f"it is not a record of files ({type(error).__name__})") from None
 
 
 def _entry(given: Any) -> tuple[int, StoredFile]:
-    return int(given["n"]), StoredFile.from_json(given)
+    file = StoredFile.from_json(given)
+    if max(file.size, file.width or 0, file.height or 0) > _MAX_NUMBER:
+        raise ValueError("a number is too large")
+    content_type = storable_text(file.content_type, LONGEST_HEADER)
+    return int(given["n"]), replace(file, content_type=content_type)

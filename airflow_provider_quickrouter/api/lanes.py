@@ -9,7 +9,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from airflow_provider_quickrouter.api.outcome import Outcome
-from airflow_provider_quickrouter.api.polling import Watch
+from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.protocol import Request, get
 
 YOUNG = 60.0
@@ -23,19 +23,21 @@ SPARE = 1_000
 class Wait:
     """One registered wait.
 
-    :ivar tell: called with each line for the log.
+    :ivar log: called with each step that has a line for the log.
     :ivar settle: called with the outcome, or with what went wrong in this program.
     :ivar due: when to ask; infinite while it is being asked.
     :ivar asked_at: when it was last asked for by itself, or else entered.
     :ivar listed: it may be on the API's list.
+    :ivar hangs: its last poll ended without a response, after a while.
     """
 
     watch: Watch
-    tell: Callable[[str], None]
+    log: Callable[[Again], None]
     settle: Callable[[Outcome | BaseException], None]
     due: float = math.inf
     asked_at: float = -math.inf
     listed: bool = True
+    hangs: bool = False
     request: Request = field(init=False)
 
     def __post_init__(self) -> None:

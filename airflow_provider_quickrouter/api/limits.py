@@ -12,8 +12,9 @@ LONGEST = 1e9
 FRAMEWORK_MARGIN = 60.0
 """Seconds by which Airflow's own limit on a deferral lies behind the trigger's deadline."""
 
-SERVER_MARGIN = 60.0
-"""Seconds by which the server's own limit, ``Cancel-After``, lies behind the task's."""
+SERVER_MARGIN = 300.0
+"""Seconds by which the server's own limit, ``Cancel-After``, lies behind the task's. Airflow's own
+comes well before it: so the task cancels its prediction itself, and reports the timeout."""
 
 
 @dataclass(frozen=True)

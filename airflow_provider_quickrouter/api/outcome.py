@@ -61,12 +61,20 @@ class Reason(StrEnum):
 
 _TIMEOUTS = (Reason.TIMEOUT, Reason.START_TIMEOUT)
 _STOPPED = (Reason.CANCELED, Reason.ABORTED)
-_MODERATED = r"(?i)\bNSFW\b|flagged as sensitive|\bE005\b"
-_PASSING = (
-    r"(?i)interrupted; please retry|\(code: PA\)|Director: unexpected error|"
-    r"\b(?:E9828|E6716|E9243|E8765)\b"
+_MODERATED = (
+    r"(?i)\bNSFW\b|flagged (as sensitive|by)|\bE005\b|\b(request|content|input|output) moderated\b|"
+    r"\bsafety (system|filter|checker)\b|(prohibited|banned|sensitive) (word|prompt|content)|"
+    r"banned prompt|input was rejected|敏感|违规|违禁"
 )
-"""Texts of ``error`` after which the same input may well succeed, from users' reports."""
+"""What filters write into ``error``: Replicate's own, those of models behind it, and gateways'."""
+
+_TRANSIENT = (
+    r"(?i)interrupted; please retry|\(code: PA\)|Director: unexpected error|"
+    r"high demand|temporarily unavailable|try again later|"
+    r"\b(?:E003|E004|E1000|E6716|E8367|E8765|E9243|E9825|E9828)\b"
+)
+"""What models write into ``error`` when the same input may well succeed later: Replicate's page of
+error codes, and users' reports."""
 
 _EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
     Reason.FAILED: (PredictionFailed, "failed"),
@@ -226,7 +234,7 @@ def _failure(prediction: Prediction) -> Reason:
     error = prediction.error[:_LOOKED_AT]
     if re.search(_MODERATED, error or f"{prediction.raw_status} {prediction.logs[-_LOOKED_AT:]}"):
         return Reason.MODERATED
-    return Reason.INTERRUPTED if not error or re.search(_PASSING, error) else Reason.FAILED
+    return Reason.INTERRUPTED if not error or re.search(_TRANSIENT, error) else Reason.FAILED
 
 
 def _message(outcome: Outcome, ending: str) -> str:

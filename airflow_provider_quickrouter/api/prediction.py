@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -22,15 +22,27 @@ from airflow_provider_quickrouter.api.small import (
     many,
     note,
     small,
-    storable,
 )
+from airflow_provider_quickrouter.api.storable import storable_text
 
 RETENTION = timedelta(hours=1)
 """How long the API keeps input, output, logs and files after a prediction has ended."""
 
-_PRINTED_SEED = re.compile(r"(?i)\bseed\b[^\d\n-]{0,12}(-?\d{1,19})\b")
-_LOOKED_AT = 4_096
-"""Characters of a log's beginning in which a model says with which seed it works."""
+_PRINTED_SEED = re.compile(r"(?i)\bseed\b[^\d\n-]{0,12}(-?\d{1,18})\b")
+LONGEST_WORD = 200
+"""Characters of a status, model or version that are kept."""
+
+_END_OF_LOG = slice(-65_536, None)
+"""What is kept of a log: it may have megabytes, and is searched later."""
+
+_BEGINNING = slice(4_096)
+"""What is kept of an error, and of a log for its seed: models log it first."""
+
+_DEEPEST_REASON = 5
+_MOST_REASONS = 20
+
+_REASONS = ("message", "detail", "description", "msg", "fail_reason", "errors")
+"""Fields in which APIs put the reason of an error, the most telling first."""
 
 
 class PredictionStatus(StrEnum):
@@ -47,7 +59,7 @@ class PredictionStatus(StrEnum):
     @classmethod
     def of(cls, word: object) -> PredictionStatus:
         """Read a state in any spelling: ``SUCCESS``, ``Cancelled``, ``in-progress``..."""
-        plain = re.sub(r"[\s-]+", "_", str(word or "").strip().casefold())
+        plain = re.sub(r"[\s-]+", "_", str(word or "")[:LONGEST_WORD].strip().casefold())
         return _SPELLINGS.get(plain, cls.UNKNOWN)
 
     @property
@@ -69,9 +81,14 @@ _SPELLINGS = {
     for status, words in {
         PredictionStatus.STARTING: "starting pending queued in_queue submitted created not_start",
         PredictionStatus.PROCESSING: "processing in_progress running",
-        PredictionStatus.SUCCEEDED: "succeeded success successful completed complete finished",
-        PredictionStatus.FAILED: "failed failure fail error timeout timed_out nsfw",
-        PredictionStatus.CANCELED: "canceled cancelled",
+        PredictionStatus.SUCCEEDED: (
+            "succeeded succeed success successful completed complete finished done ready"
+        ),
+        PredictionStatus.FAILED: (
+            "failed failure fail error timeout timed_out expired nsfw moderated content_moderated "
+            "request_moderated"
+        ),
+        PredictionStatus.CANCELED: "canceled cancelled cancel",
         PredictionStatus.ABORTED: "aborted",
     }.items()
     for word in words.split()
@@ -113,12 +130,12 @@ class Prediction:
         return cls(
             id=str(body["id"]),
             status=PredictionStatus.of(body.get("status")),
-            raw_status=str(body.get("status") or ""),
+            raw_status=storable_text(str(body.get("status") or ""), LONGEST_WORD),
             output=body.get("output"),
-            error=_text(body.get("error")),
+            error=reason_in(body.get("error") or body.get("fail_reason")),
             model=_word(body.get("model")),
             version=_word(body.get("version")),
-            logs=_text(body.get("logs")),
+            logs=_text(body.get("logs"), _END_OF_LOG),
             created_at=_time(body.get("created_at")),
             started_at=_time(body.get("started_at")),
             completed_at=_time(body.get("completed_at")),
@@ -198,25 +215,43 @@ class Prediction:
         return metrics if length <= MAX_JSON else {"note": note(f"metrics of {length}")}
 
 
-def _text(value: object) -> str:
-    """Text of a field that should be text; an object speaks through its ``message``."""
-    if isinstance(value, dict):
-        value = value.get("message") or value.get("detail") or value
+def reason_in(error: object, depth: int = 0) -> str:
+    """Return the readable reason that an ``error`` of any shape holds; "" if there is none.
+
+    A list is joined; of an object the first of ``_REASONS`` that is not empty counts.
+    """
+    if isinstance(error, dict) and depth < _DEEPEST_REASON:
+        named = next(filter(None, (error.get(name) for name in _REASONS)), None)
+        return _text(error) if named is None else reason_in(named, depth + 1)
+    if isinstance(error, list) and error and depth < _DEEPEST_REASON:
+        reasons = (reason_in(item, depth + 1) for item in error[:_MOST_REASONS])
+        return ", ".join(filter(None, reasons))[_BEGINNING]
+    return _text(error)
+
+
+def _text(value: object, kept: slice = _BEGINNING) -> str:
+    """Return a string, or any other JSON as text; "" for null.
+
+    :param kept: which characters are kept: cut before anything searches in it.
+    """
     if value is None or isinstance(value, str):
-        return storable(value or "")
-    return json.dumps(value, ensure_ascii=False, default=str)
+        return storable_text((value or "")[kept])
+    try:
+        return storable_text(json.dumps(value, ensure_ascii=False, default=str)[kept])
+    except RecursionError:
+        return "(nested too deeply to be shown)"
 
 
 def _word(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return storable_text(value, LONGEST_WORD) if isinstance(value, str) and value else None
 
 
 def _seed(body: Mapping[str, Any]) -> int | None:
     given = body.get("input")
     seed = body.get("seed", given.get("seed") if isinstance(given, dict) else None)
     if isinstance(seed, int) and not isinstance(seed, bool):
-        return seed if abs(seed) < 2**64 else None
-    printed = _PRINTED_SEED.search(_text(body.get("logs"))[:_LOOKED_AT])
+        return seed if abs(seed) < 2**63 else None
+    printed = _PRINTED_SEED.search(_text(body.get("logs")))
     return int(printed[1]) if printed else None
 
 
@@ -226,7 +261,7 @@ def _time(value: object) -> datetime | None:
         time = datetime.fromisoformat(str(value))
     except ValueError:
         return None
-    if time.year == MAXYEAR:  # no hour can be added to its end
+    if time.year in (MINYEAR, MAXYEAR):  # Go's "no time"; and no hour can be added to the last year
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 

@@ -6,7 +6,6 @@ Every path is built here from checked, quoted parts; URLs in answers are never f
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.failures import dressed_status, failure
 from airflow_provider_quickrouter.api.inputs import check_input
 from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.storable import parse_json
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _MODEL = rf"{_NAME}/{_NAME}"
@@ -173,7 +173,7 @@ def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
     :raises APIError: one of the typed errors. Where the request was a create that may have
         been accepted, it is :class:`UncertainCreateError`.
     """
-    body = _json(answer.body)
+    body = parse_json(answer.body)
     try:
         if not (_accepted(answer, body) and body.get("id")):
             raise failure(answer.status, answer.headers, answer.body, body, now)
@@ -211,7 +211,7 @@ def read_page(answer: Answer, now: float) -> tuple[list[Prediction], str | None]
 
 def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str | None]:
     """Do what :func:`read_page` does, but return what stands there, each input included."""
-    body = _json(answer.body)
+    body = parse_json(answer.body)
     if not _accepted(answer, body):
         raise failure(answer.status, answer.headers, answer.body, body, now)
     results = body.get("results")
@@ -223,7 +223,7 @@ def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str 
 
 def read_probe(answer: Answer, now: float) -> None:
     """Return if the answer to :func:`probe` shows a good key; else raise the typed error."""
-    body = _json(answer.body)
+    body = parse_json(answer.body)
     if not _accepted(answer, body):
         raise failure(answer.status, answer.headers, answer.body, body, now)
 
@@ -264,22 +264,6 @@ def _cursor(url: Any) -> str | None:
     try:
         return parse_qs(urlsplit(url).query)["cursor"][0] if isinstance(url, str) else None
     except (KeyError, ValueError):
-        return None
-
-
-def _finite(number: str) -> float | None:
-    value = float(number)
-    return value if math.isfinite(value) else None
-
-
-_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite)
-
-
-def _json(body: bytes) -> Any:
-    """Parse JSON; NaN and numbers beyond a float's range, which XCom cannot hold, become null."""
-    try:
-        return _DECODER.decode(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
         return None
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_quickrouter.api.storable import storable_text
+
 LEFT_OUT = "[left out of XCom: "
 """How a note begins that stands for what is too large for XCom."""
 
@@ -51,14 +53,9 @@ def small(value: Any, depth: int = 0) -> Any:
 def _small_text(text: str) -> str:
     if text[:40].lstrip().casefold().startswith("data:"):
         return note(f"data: URI of {len(text)}")
-    return storable(text) if len(text) <= MAX_TEXT else note(f"text of {len(text)}")
+    return storable_text(text) if len(text) <= MAX_TEXT else note(f"text of {len(text)}")
 
 
 def note(what: str) -> str:
     """Say what is left out, and how many characters it has."""
     return f"{LEFT_OUT}{what} characters]"
-
-
-def storable(text: str) -> str:
-    """Return text without halves of surrogate pairs, which JSON may hold but no log or database."""
-    return text.encode("utf-8", "replace").decode()

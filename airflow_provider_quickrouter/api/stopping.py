@@ -19,11 +19,12 @@ WORKER_QUESTION = 1.5
 TRIGGERER_BUDGET = 5.0
 """Seconds that a trigger may take to cancel."""
 
-TRIGGERER_LIMIT = 20.0
+TRIGGERER_LIMIT = 18.0
 """Seconds that a trigger may take to cancel many; Airflow ends its ``on_kill`` after thirty."""
 
-TRIGGERER_QUESTION = 4.0
-"""Seconds before them in which Airflow may answer what becomes of the task."""
+TRIGGERER_QUESTION = 9.0
+"""Seconds before them in which Airflow may answer what becomes of the task: with many triggers that
+are killed at once, its API server takes a while."""
 
 CANCEL_PAUSES = (0.0, 1.0, 2.0)
 """Seconds before each attempt to cancel; only after passing trouble is there another one."""
@@ -32,18 +33,23 @@ CANCELED = "It was canceled."
 NOT_CANCELED = "It could not be canceled"
 
 _ENDS = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
+_CLEARED = frozenset({None, "restarting", "up_for_retry"})
+"""States after which another attempt begins. None of them belongs to an attempt that still waits,
+as "deferred", "scheduled", "queued" and "running" may."""
 _NO_ROUTE = (404, 405, 501)
 _STOPPED = (PredictionStatus.CANCELED, PredictionStatus.ABORTED)
 
 
-def goes_on(state: str | None) -> bool:
-    """Whether a task instance in this state is going to run (again), or still runs.
+def is_over(state: str | None, *, resumable: bool) -> bool:
+    """Whether nobody waits for the prediction of a task instance in this state any more.
 
-    A person who marks a task as failed or as a success puts it into a final state before the
-    task is killed. After a clear it is in none, or restarting; when only its worker goes down
-    it is still running.
+    A person who marks a task as failed or as a success puts it into a final state before the task
+    is killed. After a clear it has no state, or is restarting; when only its worker or triggerer
+    stops, or another triggerer has taken over its trigger, it is running or deferred.
+
+    :param resumable: the next attempt resumes the prediction.
     """
-    return state not in _ENDS
+    return state in _ENDS or (not resumable and state in _CLEARED)
 
 
 def canceled(prediction: Prediction) -> str:
@@ -51,6 +57,11 @@ def canceled(prediction: Prediction) -> str:
     if prediction.status.terminal and prediction.status not in _STOPPED:
         return f"It was already over: {prediction.status_word}."
     return CANCELED
+
+
+def has_nothing_to_cancel(error: QuickRouterError) -> bool:
+    """Whether a cancel was refused because the API does not know the id, or has no such route."""
+    return isinstance(error, APIError) and error.from_api and error.status in (*_NO_ROUTE, 410)
 
 
 def not_canceled(error: QuickRouterError) -> str:

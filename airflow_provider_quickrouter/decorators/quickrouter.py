@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_quickrouter.api.attachments import location_of
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict
+from airflow_provider_quickrouter.api.storable import storable
 from airflow_provider_quickrouter.decorators.keywords import determine_kwargs
 from airflow_provider_quickrouter.decorators.mapping import MappedFunction
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
@@ -99,7 +100,7 @@ class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
         """Defer, and keep what Airflow's page shows as the input for the process after it."""
         from airflow.providers.common.compat.sdk import redact
 
-        kept = {**(kwargs or {}), "given": redact(_shortened(self.input))}
+        kept = {**(kwargs or {}), "given": storable(redact(_shortened(self.input)))}
         super().defer(kwargs=kept, **trigger)
 
     def execute_complete(

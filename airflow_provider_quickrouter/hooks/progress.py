@@ -97,16 +97,15 @@ def _note(*, sent: bool, answered: bool = False) -> None:
         progress.sent, progress.answered = sent, answered
 
 
-def watched(session: requests.Session, url: str, proxy: str | None) -> Progress:
-    """Return what the session's next request to an address notes its progress on."""
+def watched(session: requests.Session, url: str, proxy: str | None, progress: Progress) -> None:
+    """Let the session's next request to an address, in this thread, note its progress here."""
     adapter: Any = session.get_adapter(url)
     # The key must be what requests makes of it, else the proxy would get another pool.
     as_requests: Any = prepend_scheme_if_needed
     proxy = proxy and as_requests(proxy, "http")
     manager = adapter.proxy_manager_for(proxy) if proxy else adapter.poolmanager
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-    _progress.set(progress := Progress())
-    return progress
+    _progress.set(progress)
 
 
 def tracing() -> aiohttp.TraceConfig:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,6 +26,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.protocol import Answer, Request
+from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
 from airflow_provider_quickrouter.hooks.connecting import Way, failure, proxy_refused
 from airflow_provider_quickrouter.hooks.progress import Progress, tracing, watched
 from airflow_provider_quickrouter.hooks.settings import Settings
@@ -31,9 +34,10 @@ from airflow_provider_quickrouter.hooks.settings import Settings
 MAX_BODY = 32 * 2**20
 """Bytes of an answer. A prediction with pictures as ``data:`` URIs has some; more is no answer."""
 
-MAX_CONNECTIONS = 12
-"""Connections that an async session keeps at most; more requests than that wait for one."""
+LAST_BYTES = 0.5
+"""Seconds that a body may take longer than its timeouts, so that its own limit ends it first."""
 
+_Exchanged = TypeVar("_Exchanged")
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
 
@@ -77,16 +81,44 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     way = Way(settings.base_url, _proxy(url, options["proxies"]))
     options["proxies"] = {"all": way.proxy} if way.proxy else {}
     progress = Progress()
-    try:
-        progress = watched(session, url, way.proxy)
+    total = settings.total_timeout(request)
+    until = time.monotonic() + total
+
+    def exchange() -> tuple[requests.Response, bytes]:
+        watched(session, url, way.proxy, progress)
         prepared = session.prepare_request(plain)
         with session.send(prepared, timeout=limits, **options) as response:
             if response.status_code < requests.codes.ok:
                 raise HTTPError("no answer")  # which the next request would get
-            body = _read(response, time.monotonic() + sum(limits))
+            return response, _read(response, until)
+
+    try:
+        response, body = _within(total + LAST_BYTES, exchange, progress)
     except (OSError, ValueError, HTTPError) as error:
         raise failure(error, way, progress) from None
     return _answer(response.status_code, response.headers, body, way)
+
+
+def _within(seconds: float, exchange: Callable[[], _Exchanged], progress: Progress) -> _Exchanged:
+    """Return what ``exchange`` returns, or raise TimeoutError if it takes longer.
+
+    The read timeout of ``requests`` starts again with each byte, so a server that drips its headers
+    would hold the task for ever. A thread that is given up ends with its connection; since it may
+    still send the request, the request counts as sent.
+    """
+    future: Future[_Exchanged] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(exchange())
+        except BaseException as error:  # noqa: BLE001  # it is raised below
+            future.set_exception(error)
+
+    Thread(target=run, name="quickrouter-request", daemon=True).start()
+    if not wait([future], seconds).done:
+        progress.sent = True
+        raise TimeoutError
+    return future.result()
 
 
 def _read(response: requests.Response, until: float) -> bytes:
@@ -116,19 +148,17 @@ class AsyncSender:
             headers=headers,
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            # Callers limit what they send at once: a cancel must not queue behind polls that hang.
+            connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_timeout(*settings.timeout),
             trace_configs=[tracing()],
         )
 
     async def send(self, request: Request) -> Answer:
         """Send one request; the errors are those of :func:`send`."""
         url, progress = self._settings.url(request), Progress()
-        options = self._options | {"trace_request_ctx": progress}
-        if request.hold:
-            connect, read = self._settings.timeout[0], self._settings.read_timeout(request)
-            options = options | {"timeout": _timeout(connect, read)}
+        timeout = _timeout(self._settings, request)
+        options = self._options | {"trace_request_ctx": progress, "timeout": timeout}
         try:
             async with self._session.request(
                 request.method, url, headers=request.headers, json=request.body, **options
@@ -153,8 +183,12 @@ def _cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=connect + read, sock_connect=connect, sock_read=read)
+def _timeout(settings: Settings, request: Request) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=settings.total_timeout(request),
+        sock_connect=settings.timeout[0],
+        sock_read=settings.read_timeout(request),
+    )
 
 
 async def _aread(response: aiohttp.ClientResponse) -> bytes:
@@ -260,4 +294,5 @@ def _show(context: ssl.SSLContext, *files: str) -> None:
 def _answer(status: int, headers: Mapping[str, str], body: bytes, way: Way) -> Answer:
     if way.refuses(status):
         raise proxy_refused(way)
-    return Answer(status, {name.lower(): value for name, value in headers.items()}, body)
+    kept = {name.lower(): storable_text(value, LONGEST_HEADER) for name, value in headers.items()}
+    return Answer(status, kept, body)

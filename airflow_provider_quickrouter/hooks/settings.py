@@ -26,6 +26,9 @@ DEFAULT_TIMEOUT = (10.0, 60.0)
 """Seconds: to connect, and between two bytes of an answer. A create that times out while
 reading is uncertain and may be paid for, so the second is generous."""
 
+POLL_TIMEOUT = 15.0
+"""Seconds between two bytes of the response to a poll, at most: shorter than for a create."""
+
 EXTRAS = frozenset(get_provider_info()["connection-types"][0]["conn-fields"])
 _HOST = (
     "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without user, "
@@ -98,8 +101,16 @@ class Settings:
         return self.url(get(prediction_id))
 
     def read_timeout(self, request: Request) -> float:
-        """Seconds between two bytes, with the time that the server was asked to hold its answer."""
-        return self.timeout[1] + request.hold
+        """Seconds between two bytes, with the time that the server was asked to hold its answer.
+
+        A poll that hangs is given up sooner than a create: another one is sent a while later.
+        """
+        read = min(self.timeout[1], POLL_TIMEOUT) if request.method == "GET" else self.timeout[1]
+        return read + request.hold
+
+    def total_timeout(self, request: Request) -> float:
+        """Seconds that a request may take in all, however steadily bytes come."""
+        return sum(self.timeout) + request.hold
 
 
 def _check_names(extra: Mapping[str, Any]) -> None:

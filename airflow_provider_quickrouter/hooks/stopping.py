@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
@@ -21,7 +22,7 @@ from airflow_provider_quickrouter.api.stopping import (
     WORKER_BUDGET,
     WORKER_QUESTION,
     canceled,
-    goes_on,
+    is_over,
     may_run_on,
     not_canceled,
     tell,
@@ -29,9 +30,11 @@ from airflow_provider_quickrouter.api.stopping import (
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 LATE = "Prediction %s could not be canceled in time and may run on"
-LEFT = "Prediction %s is left running: this task goes on, and takes it up then"
-ALL_LEFT = "%d predictions are left running: this task goes on, and takes them up then"
-UNKNOWN = "Airflow does not say what becomes of this task: it is taken to be over"
+LEFT = "Leaving prediction %s running: its task is not over, or Airflow does not say so"
+ALL_LEFT = "Leaving %d predictions running: their task is not over, or Airflow does not say so"
+UNKNOWN = "Airflow did not report the state of this task"
+
+CANCELS_AT_ONCE = 8
 
 TO_TELL = 0.2
 """Seconds of a killed task's time that are kept for saying what was not done."""
@@ -65,33 +68,54 @@ async def astop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
     return told
 
 
-def stop(make_hook: Callable[[], QuickRouterHook], prediction_id: str, ti: Any, log: Any) -> None:
-    """Cancel on a worker, unless the task instance goes on and takes the prediction up.
+@dataclass(frozen=True)
+class Owner:
+    """The task instance that a prediction belongs to.
+
+    :ivar ti: the task instance.
+    :ivar resumable: its next attempt resumes the prediction.
+    :ivar over: it is known to be over, as at its ``execution_timeout``.
+    """
+
+    ti: Any
+    resumable: bool = True
+    over: bool = False
+
+    def is_over(self) -> bool:
+        """Whether Airflow says that nobody waits for the prediction any more. Blocks.
+
+        Whatever it raises means that Airflow does not say.
+        """
+        return self.over or is_over(_state_of(self.ti), resumable=self.resumable)
+
+
+def stop(
+    make_hook: Callable[[], QuickRouterHook], prediction_id: str, owner: Owner, log: Any
+) -> None:
+    """Cancel on a worker, but only if Airflow says that the task is over.
 
     Takes 4 s at most. In a thread of its own, since a signal handler calls this, and what it
     interrupted may hold any lock.
-
-    :param ti: the task instance; None cancels in any case, as where no later try would take up.
     """
 
     def work() -> bool:
-        if _taken_up(ti, log):
-            log.info(LEFT, prediction_id)
-        else:
+        if _is_over(owner, log):
             tell(log, prediction_id, stop_prediction(make_hook(), prediction_id))
+        else:
+            log.info(LEFT, prediction_id)
         return True
 
     _within(WORKER_BUDGET, work, log, LATE, prediction_id)
 
 
-async def astop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) -> None:
-    """Do what :func:`stop` does in the triggerer, in 9 s at most, however often it is cancelled."""
-    await _to_its_end(_stop(hook, prediction_id, ti, log))
+async def astop(hook: QuickRouterHook, prediction_id: str, owner: Owner, log: Any) -> None:
+    """Do what :func:`stop` does in the triggerer: in 14 s, however often it is cancelled."""
+    await _to_its_end(_stop(hook, prediction_id, owner, log))
 
 
-async def _stop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) -> None:
+async def _stop(hook: QuickRouterHook, prediction_id: str, owner: Owner, log: Any) -> None:
     try:
-        if ti is not None and await _agoes_on(ti, log):
+        if not await _ais_over(owner, log):
             log.info(LEFT, prediction_id)
             return
         async with asyncio.timeout(TRIGGERER_BUDGET), hook:
@@ -101,32 +125,35 @@ async def _stop(hook: QuickRouterHook, prediction_id: str, ti: Any, log: Any) ->
 
 
 def stop_many(
-    make_hook: Callable[[], QuickRouterHook], prediction_ids: Sequence[str], ti: Any, log: Any
+    make_hook: Callable[[], QuickRouterHook],
+    prediction_ids: Sequence[str],
+    owner: Owner,
+    log: Any,
 ) -> None:
-    """Do what :func:`stop` does for many predictions at once; tell how many may run on."""
+    """Do what :func:`stop` does for many predictions at once; log how many may run on."""
     until = time.monotonic() + WORKER_BUDGET - TO_TELL
 
     def work() -> bool:
-        if _taken_up(ti, log):
-            log.info(ALL_LEFT, len(prediction_ids))
-        else:
+        if _is_over(owner, log):
             left = until - time.monotonic()
             asyncio.run(_stop_many(make_hook(), prediction_ids, left, log))
+        else:
+            log.info(ALL_LEFT, len(prediction_ids))
         return True
 
     _within(WORKER_BUDGET, work, log, "The predictions could not all be canceled in time")
 
 
 async def astop_many(
-    hook: QuickRouterHook, prediction_ids: Sequence[str], ti: Any, log: Any
+    hook: QuickRouterHook, prediction_ids: Sequence[str], owner: Owner, log: Any
 ) -> None:
     """Do what :func:`stop_many` does in the triggerer, however often it is cancelled."""
 
     async def work() -> None:
-        if await _agoes_on(ti, log):
-            log.info(ALL_LEFT, len(prediction_ids))
-        else:
+        if await _ais_over(owner, log):
             await _stop_many(hook, prediction_ids, TRIGGERER_LIMIT, log)
+        else:
+            log.info(ALL_LEFT, len(prediction_ids))
 
     await _to_its_end(work())
 
@@ -134,12 +161,14 @@ async def astop_many(
 async def _stop_many(
     hook: QuickRouterHook, prediction_ids: Sequence[str], seconds: float, log: Any
 ) -> None:
-    """Cancel as many as there is time for; connections of the session limit the rest."""
-    stopped = 0
+    """Cancel as many as there is time for."""
+    stopped, slots = 0, asyncio.Semaphore(CANCELS_AT_ONCE)
 
     async def stop_one(prediction_id: str) -> None:
         nonlocal stopped
-        stopped += not may_run_on(await astop_prediction(hook, prediction_id))
+        async with slots:
+            told = await astop_prediction(hook, prediction_id)
+        stopped += not may_run_on(told)  # only now: others counted while this one waited
 
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds), hook:
@@ -164,32 +193,31 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
             await asyncio.shield(task)
 
 
-def _taken_up(ti: Any, log: Any) -> bool:
-    """Whether a later try goes on with what this task instance has made."""
-    return ti is not None and _within(WORKER_QUESTION, lambda: _goes_on(ti), log, UNKNOWN)
+def _is_over(owner: Owner, log: Any) -> bool:
+    return owner.over or _within(WORKER_QUESTION, owner.is_over, log, UNKNOWN)
 
 
-async def _agoes_on(ti: Any, log: Any) -> bool:
+async def _ais_over(owner: Owner, log: Any) -> bool:
     try:
         async with asyncio.timeout(TRIGGERER_QUESTION):
-            return await asyncio.to_thread(_goes_on, ti)
+            return await asyncio.to_thread(owner.is_over)
     except Exception:
         log.warning(UNKNOWN, exc_info=True)
         return False
 
 
-def _goes_on(ti: Any) -> bool:
-    """Ask Airflow's server. Before Airflow 3 there is none to ask: killed means over."""
+def _state_of(ti: Any) -> Any:
+    """Return the state that Airflow has for a task instance now; None for none. Blocks."""
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-    except ImportError:
-        return False
+    except ImportError:  # Airflow 2: workers read the database
+        return ti.current_state()
     index = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None
     found = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, map_index=index, task_ids=[ti.task_id], run_ids=[ti.run_id]
     )
     (state,) = found[ti.run_id].values()
-    return goes_on(state)
+    return state
 
 
 def _within(seconds: float, work: Callable[[], bool], log: Any, *complaint: str) -> bool:

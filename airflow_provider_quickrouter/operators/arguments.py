@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel
-
 from airflow_provider_quickrouter.api.attachments import (
     Read,
     is_template,
@@ -42,19 +40,17 @@ def check_create(
         check_input(input, reference, templates, files)
 
 
-def check_creates(inputs: Any, version: Any, model: Any) -> Any:
-    """Check the inputs of a batch, each like :func:`check_create`; return them as plain dicts.
+def check_creates(inputs: Any, version: Any, model: Any) -> None:
+    """Check the inputs of a batch, each like :func:`check_create`.
 
     :raises InvalidInputError: names the index, the field and the remedy.
     """
     if not isinstance(inputs, list | tuple):
-        return inputs
-    plain = [as_dict(given) if isinstance(given, BaseModel) else given for given in inputs]
-    for index, given in enumerate(plain):
+        return
+    for index, given in enumerate(inputs):
         if not is_template(given) or isinstance(given, dict):
             with naming(index):
                 check_create(as_dict(given), version, model, None, refuse)
-    return plain
 
 
 def checked_list(inputs: Any, version: Any, model: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, 
 
 from airflow_provider_quickrouter.api.attempt import fingerprint
 from airflow_provider_quickrouter.api.batch import FailOn, check_fail_on
-from airflow_provider_quickrouter.api.errors import from_payload
+from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.limits import SERVER_MARGIN, Limits, airflows_limit
 from airflow_provider_quickrouter.api.lines import PRINT, Lines, State
 from airflow_provider_quickrouter.api.protocol import Request, create
@@ -105,7 +105,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
             self.max_in_flight = int(positive("max_in_flight", max_in_flight))
             self.creates_per_minute = positive("creates_per_minute", creates_per_minute)
-            self.inputs = check_creates(inputs, version, model)
+            check_creates(inputs, version, model)
+        self.inputs = inputs  # the very object, see QuickRouterSubmitPredictionOperator
         self.output_path = output_path
         self.version = version
         self.model = model
@@ -135,10 +136,18 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         """Go on after the trigger's event; how each prediction has ended is in the record."""
         with airflow_errors(anew=True):
             record, lines = self._opened(context)
-            error = (event or {}).get("error")
-            if error or lines.count(State.RUNNING):
-                raise from_payload(error or {"message": "the triggerer's event was lost"})
-            return self._store(context, record, lines)
+            if error := (event or {}).get("error"):
+                raise from_payload(error)
+            if not lines.count(State.RUNNING):
+                return self._store(context, record, lines)
+            if time.time() < self._limits().deadline(lines.began_at, time.time()):
+                raise UpstreamError("the triggerer's event was lost")
+            return self._cancel_rest(context, record, lines)
+
+    def resume_after_deadline(self, context: Context) -> Any:
+        """Cancel the rest on this worker, and store the results."""
+        with airflow_errors(anew=True):
+            return self._cancel_rest(context, *self._opened(context))
 
     def on_kill(self) -> None:
         """Cancel what runs, within 4 s, if ``cancel_on_kill``; never raises."""
@@ -148,9 +157,15 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         from airflow_provider_quickrouter.hooks import stopping
 
         ids = [str(self._batch.ids[index]) for index in self._batch.those(State.RUNNING)]
-        ti = None if stopping.at_execution_timeout() else self._ti
+        owner = stopping.Owner(self._ti, over=stopping.at_execution_timeout())
         if ids:
-            stopping.stop_many(self.hook.sibling, ids, ti, self.log)
+            stopping.stop_many(self.hook.sibling, ids, owner, self.log)
+
+    def _cancel_rest(self, context: Context, record: Record, lines: Lines) -> dict[str, Any]:
+        """Poll what still runs after the deadline once more; cancel what is not over by now."""
+        self.deferrable, self._batch, self._ti = False, lines, context["ti"]
+        asyncio.run(self._work(record, lines, self._limits().deadline(lines.began_at, time.time())))
+        return self._store(context, record, lines)
 
     def _check_wanted(self) -> None:
         if not self.still_wanted():
@@ -204,9 +219,9 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         try:
             async with (
                 shared_poller(self.quickrouter_conn_id) as poller,
-                poller.hook.sibling() as hook,
+                (await poller.connected()).sibling() as hook,
             ):
-                self.hook.settings = poller.hook.settings  # a kill has no time to look them up
+                self.hook.settings = hook.settings  # a kill has no time to look them up
                 gathering = Gathering(journal, poller, deadline, self.log)
                 async with gathering.telling():
                     submitting = Submitting(plan, gathering, hook)

@@ -1,28 +1,34 @@
-"""Creates without an answer: wait until the API's list must show them, then look."""
+"""Create requests without a response: wait until the API's list must show them, then read it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import APIError
+from airflow_provider_quickrouter.api.lines import Lines
 from airflow_provider_quickrouter.api.protocol import page, read_entries
-from airflow_provider_quickrouter.api.search import LAG, Doubt, Search
+from airflow_provider_quickrouter.api.search import (
+    LAG,
+    Page,
+    Search,
+    UncertainCreate,
+    seconds_ahead,
+)
 
-LOOKS = 4
-"""How often a page is asked for while the answer is passing trouble."""
+ATTEMPTS = 4
+"""How often a page is requested while the errors are transient."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the list tells.
+class Result:
+    """What the list shows.
 
-    :ivar found: id by line, of what was accepted.
-    :ivar lost: lines of which nothing was accepted.
-    :ivar unsure: lines of which the list does not tell.
+    :ivar found: id by item, of what was accepted.
+    :ivar lost: items of which nothing was accepted.
+    :ivar unsure: items of which the list shows neither.
     """
 
     found: dict[int, str]
@@ -30,65 +36,75 @@ class Verdict:
     unsure: set[int]
 
 
-class Doubts:
-    """The doubts of one try.
+class UncertainCreates:
+    """The create requests without a response of one attempt.
 
     :param hook: an open hook.
-    :param known: ids that belong to lines; it grows.
+    :param lines: what is known of each item.
     """
 
-    def __init__(self, hook: Any, reference: str, known: Collection[str]) -> None:
-        self._hook, self._reference, self._known = hook, reference, known
-        self._ripe: dict[int, tuple[Doubt, float]] = {}
-        self._news = asyncio.Event()
+    def __init__(self, hook: Any, reference: str, lines: Lines) -> None:
+        self._hook, self._reference, self._lines = hook, reference, lines
+        self._due: dict[int, tuple[UncertainCreate, float]] = {}
+        self._added = asyncio.Event()
 
     def __bool__(self) -> bool:
         """Whether there are any."""
-        return bool(self._ripe)
+        return bool(self._due)
 
-    def add(self, doubt: Doubt) -> None:
-        """Take up a create whose answer is lost."""
-        self._ripe[doubt.index] = doubt, time.time() + LAG
-        self._news.set()
+    def add(self, create: UncertainCreate) -> None:
+        """Add a create request whose response is lost."""
+        self._due[create.index] = create, time.time() + LAG
+        self._added.set()
 
-    def forget(self, verdict: Verdict) -> None:
-        """Take out what has been acted upon."""
-        for index in (*verdict.found, *verdict.lost, *verdict.unsure):
-            self._ripe.pop(index, None)
+    def remove(self, result: Result) -> None:
+        """Remove what is reconciled."""
+        for index in (*result.found, *result.lost, *result.unsure):
+            self._due.pop(index, None)
 
     async def search(self) -> Search:
-        """Wait until there are doubts that the list may settle; read it for them."""
-        while not self._ripe:
-            self._news.clear()
-            await self._news.wait()
-        await asyncio.sleep(max(0.0, min(at for _, at in self._ripe.values()) - time.time()))
-        ripe = [doubt for doubt, at in self._ripe.values() if at <= time.time()]
-        search = Search(ripe, self._reference, self._known)
+        """Wait until the list must show some of them; read it for these."""
+        while not self._due:
+            self._added.clear()
+            await self._added.wait()
+        await asyncio.sleep(max(0.0, min(at for _, at in self._due.values()) - time.time()))
+        due = [create for create, at in self._due.values() if at <= time.time()]
+        search = Search(due, self._reference, self._lines.known(), self._begun())
         cursor: str | None = None
         while True:
             try:
-                entries, cursor = await self._read(cursor)
+                found = await self._read(cursor)
             except APIError:
                 return search
-            if not search.read(entries, cursor):
+            if not search.read(found):
                 return search
+            cursor = found.cursor
 
-    async def _read(self, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
-        for look in range(1, LOOKS):
+    def _begun(self) -> dict[str, float]:
+        """Return when the intent of each known prediction was stored."""
+        return {id: self._lines.begun[index] for index, id in enumerate(self._lines.ids) if id}
+
+    async def _read(self, cursor: str | None) -> Page:
+        for attempt in range(1, ATTEMPTS):
             try:
                 return await self._read_once(cursor)
             except APIError as error:
                 if not error.transient:
                     raise
-                await asyncio.sleep(max(2.0**look, min(error.retry_after or 0.0, 60.0)))
+                await asyncio.sleep(max(2.0**attempt, min(error.retry_after or 0.0, 60.0)))
         return await self._read_once(cursor)
 
-    async def _read_once(self, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
-        return read_entries(await self._hook.asend(page(cursor)), time.time())
+    async def _read_once(self, cursor: str | None) -> Page:
+        requested_at = time.time()
+        response = await self._hook.asend(page(cursor))
+        received_at = time.time()
+        entries, older = read_entries(response, received_at)
+        ahead = seconds_ahead(response.headers, requested_at)
+        return Page(entries, older, received_at, ahead)
 
 
-def judge(search: Search) -> Verdict:
-    """Say what came of a search; ask once all other creates of that time are answered."""
+def reconcile(search: Search) -> Result:
+    """Return what a search has shown. Call it once all other create requests have a response."""
     found, lost = search.found(), search.lost()
-    unsure = {doubt.index for doubt in search.doubts} - found.keys() - lost
-    return Verdict(found, lost, unsure)
+    unsure = {create.index for create in search.creates} - found.keys() - lost
+    return Result(found, lost, unsure)

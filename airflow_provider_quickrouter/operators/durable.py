@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +25,10 @@ from airflow_provider_quickrouter.api.errors import (
     UncertainCreateError,
 )
 from airflow_provider_quickrouter.api.harmless import harmless
-from airflow_provider_quickrouter.api.polling import RESEND_LIMIT, Again, Watch
-from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason
+from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.protocol import Request, cut_off
+from airflow_provider_quickrouter.api.stopping import has_nothing_to_cancel
 from airflow_provider_quickrouter.hooks.exceptions import tries_left
 
 if TYPE_CHECKING:
@@ -64,21 +67,42 @@ class Durable:
         """Whether a later try will find what this one did."""
         return self._store is not None
 
-    def obtain(self, request: Request, *, cancel_other: bool) -> tuple[Prediction, float]:
+    def obtain(
+        self,
+        request: Request,
+        *,
+        cancel_other: bool,
+        limit: float = math.inf,
+        is_stored: Callable[[Prediction], bool] = lambda prediction: False,
+    ) -> tuple[Prediction, float]:
         """Return the task's prediction, and since when its time counts (epoch seconds).
 
         :param cancel_other: stop an earlier prediction that has another input and is not wanted.
+        :param limit: seconds that the task gives its prediction, from the create on.
+        :param is_stored: whether all files of an earlier prediction lie where they belong, so that
+            nothing is missing although the API has deleted its output.
         :raises UncertainCreateError: this create, or that of an earlier try, may be billed.
-        :raises QuickRouterError: nothing was accepted; or the earlier one cannot be asked for.
+        :raises PredictionTimeout: the time of the earlier prediction is over, and it has not
+            succeeded: another one would be paid for by a task whose time is over as well.
+        :raises QuickRouterError: nothing was accepted; or the earlier one could not be polled.
         """
-        old, now = self._load(), fingerprint(request)
+        old, now = self.record(), fingerprint(request)
         step = old.next_step(now, self._max_tries) if old else Step.SUBMIT
         if old and step is Step.REPORT and not self._resubmit:
             self._save(replace(old, reported=True, max_tries=self._max_tries))
             raise lost_by_an_earlier_try(request, old.begun_at, time.time())
         if old and old.prediction_id and step is Step.TAKE_UP:
-            if found := self._find(old.prediction_id, old.begun_at):
-                return found, time.time() if old.cleared(self._max_tries) else old.begun_at
+            cleared = old.cleared(self._max_tries)
+            found = self._find(old.prediction_id, request, old)
+            if found and (still_good(found, time.time(), cleared=cleared) or is_stored(found)):
+                self.log.info("Resuming prediction %s: %s", found.id, found.status_word)
+                self.prediction_id = found.id
+                return found, time.time() if cleared else old.begun_at
+            self._task.owns(None)
+            state = found.status_word if found else "unknown to the API"
+            if not cleared and time.time() >= old.begun_at + limit:
+                raise _too_late(old.prediction_id, found, state)
+            self.log.info("Prediction %s is %s: creating a new one", old.prediction_id, state)
         elif old and old.prediction_id and old.fingerprint != now and cancel_other:
             self._drop(old.prediction_id)
         return self._submit(request, now)
@@ -97,23 +121,18 @@ class Durable:
             raise self._uncertain(lost, attempt)
         if self.prediction_id is None:
             if tries_left(self._ti):
-                self._task.owns(None, None)  # what an earlier try made is left to the next one
+                self._task.owns(None)  # what an earlier try made is left to the next one
             raise late
-        self._keep()
+        self.keep()
 
-    def retried_after(self, error: QuickRouterError | None) -> bool:
-        """Whether a retry after this error comes, and takes the prediction up."""
-        return bool(error and error.transient and self.remembers and tries_left(self._ti))
-
-    def known_id(self) -> str | None:
-        """Return the id of the task's prediction, if it is remembered."""
-        old = self._load()
-        return old.prediction_id if old else None
+    def record(self) -> Attempt | None:
+        """Return what is remembered of the task's create, if anything is."""
+        return Attempt.from_json(self._store.get(STORE_KEY)) if self._store is not None else None
 
     def succeeded(self) -> None:
         """Remember that the task is about to succeed: a person who clears it wants a new one."""
         with harmless(self.log, "Of what is paid for, its success was not stored"):
-            if old := self._load():
+            if old := self.record():
                 self._save(replace(old, done=True, max_tries=self._max_tries))
 
     def _submit(self, request: Request, now: str) -> tuple[Prediction, float]:
@@ -131,17 +150,18 @@ class Durable:
             self._close(None)
             raise
         self.prediction_id = prediction.id
-        self._keep()
+        self.keep()
         self._own(prediction.id)
         metrics.submitted(request.reference)
         self.log.info("Submitted prediction %s", prediction.id)
         return prediction, attempt.begun_at
 
-    def _keep(self) -> None:
-        if self._sent:
+    def keep(self) -> None:
+        """Store the id of what was accepted, if that failed before: Airflow may be away."""
+        if self._sent and self.prediction_id:
             with harmless(self.log, "Of what is paid for, its id was not stored"):
                 self._save(replace(self._sent[1], prediction_id=self.prediction_id))
-            self._sent = None
+                self._sent = None
 
     def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
         self._sent = None
@@ -152,47 +172,45 @@ class Durable:
         return error
 
     def _own(self, prediction_id: str) -> None:
-        self._task.owns(prediction_id, self._ti if self.remembers else None)
+        self._task.owns(prediction_id, self._ti, resumable=self.remembers)
 
-    def _find(self, prediction_id: str, begun_at: float) -> Prediction | None:
-        """Return the prediction of an earlier try if it is still of use; waits out trouble."""
+    def _find(self, prediction_id: str, request: Request, old: Attempt) -> Prediction | None:
+        """Poll the prediction of an earlier attempt; None if the API does not find it any more.
+
+        It waits out an outage for ten minutes; then the next attempt, or a clear, resumes it.
+        """
         self._own(prediction_id)
-        self.log.info("Looking for prediction %s of an earlier try", prediction_id)
+        self.log.info("Polling prediction %s of an earlier attempt", prediction_id)
         try:
-            prediction = self._look_for(prediction_id, begun_at)
-        except QuickRouterError as error:
-            if not self.retried_after(error):
-                self._task.stop_now(prediction_id)
-            raise
-        state = prediction.status_word if prediction else "unknown to the API"
-        if prediction and still_good(prediction, time.time()):
-            self.log.info("Taking up prediction %s: %s", prediction_id, state)
-            self.prediction_id = prediction_id
-            return prediction
-        self.log.info("Prediction %s is %s: submitting anew", prediction_id, state)
-        self._task.owns(None, None)
-        return None
+            return self._task.look_up(prediction_id, confirmed=True)
+        except NotFoundError:
+            return self._cancel_missing(prediction_id, request, old)
 
-    def _look_for(self, prediction_id: str, begun_at: float) -> Prediction | None:
-        watch = Watch(prediction_id, begun_at, deadline=time.time() + RESEND_LIMIT)
-        while True:
-            try:
-                return self._task.hook.get_prediction(prediction_id)
-            except QuickRouterError as error:
-                step = watch.failed(error, time.time())
-                if not isinstance(step, Again):
-                    if isinstance(error, NotFoundError):
-                        return None
-                    raise
-                self.log.info(step.line)
-            time.sleep(step.after)
+    def _cancel_missing(
+        self, prediction_id: str, request: Request, old: Attempt
+    ) -> Prediction | None:
+        """Cancel a prediction that the API does not find any more, before another is created.
+
+        :raises UncertainCreateError: the cancel was refused, but not because there is nothing to
+            cancel: the prediction may run on, and another one would be paid for beside it.
+        """
+        self.log.warning("Prediction %s is unknown to the API: canceling it", prediction_id)
+        try:
+            seen = self._task.hook.cancel_prediction(prediction_id)
+            return seen if seen.status is PredictionStatus.SUCCEEDED else None
+        except QuickRouterError as error:
+            if has_nothing_to_cancel(error) or self._resubmit:
+                return None
+            self._save(replace(old, prediction_id=None, reported=True, max_tries=self._max_tries))
+            lost = UncertainCreateError(
+                f"prediction {prediction_id} of an earlier attempt is not found, and could not be "
+                f"canceled ({error})"
+            )
+            raise dated(lost, request, old.begun_at, time.time()) from None
 
     def _drop(self, prediction_id: str) -> None:
         self.log.info("Prediction %s has another input than this try", prediction_id)
         self._task.stop_now(prediction_id)
-
-    def _load(self) -> Attempt | None:
-        return Attempt.from_json(self._store.get(STORE_KEY)) if self._store is not None else None
 
     def _save(self, attempt: Attempt) -> None:
         if self._store is not None:
@@ -205,3 +223,11 @@ class Durable:
                 self._save(attempt)
             elif self._store is not None:
                 self._store.delete(STORE_KEY)
+
+
+def _too_late(prediction_id: str, seen: Prediction | None, state: str) -> Exception:
+    """Make the error of an earlier prediction whose time is over."""
+    outcome = Outcome(
+        reason=Reason.TIMEOUT, prediction_id=prediction_id, prediction=seen, last_state=state
+    )
+    return outcome.exception() or RuntimeError("a timeout is not a success")

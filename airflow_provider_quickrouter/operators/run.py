@@ -8,7 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    conf,
+)
 
 from airflow_provider_quickrouter.api.errors import PredictionModerated
 from airflow_provider_quickrouter.api.limits import Limits
@@ -16,6 +21,7 @@ from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
 from airflow_provider_quickrouter.api.stopping import CLEAR, MARK, TIMEOUT, may_run_on
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.links import published_id
 from airflow_provider_quickrouter.operators.arguments import check_choice, seconds
 from airflow_provider_quickrouter.operators.durable import Durable
 from airflow_provider_quickrouter.operators.submit import QuickRouterSubmitPredictionOperator
@@ -117,9 +123,11 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         self._watching = watch = self._watch(prediction.id, since, began)
         step = self._tell(watch.saw(prediction, time.time()))
         if isinstance(step, Again) and self.deferrable:
+            memory.keep()
             self._hand_over(watch, self.execute_complete.__name__, self._cancel_on(memory))
         while isinstance(step, Again):
             time.sleep(step.after)
+            memory.keep()
             step = self._ask(context, watch)
         return step
 
@@ -137,9 +145,12 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def _finish(self, context: Context, memory: Durable, outcome: Outcome) -> list[Any]:
         if outcome.prediction_id == UNKNOWN_ID:
-            outcome = replace(outcome, prediction_id=memory.known_id() or UNKNOWN_ID)
+            record = memory.record()
+            outcome = replace(
+                outcome, prediction_id=(record and record.prediction_id) or UNKNOWN_ID
+            )
         unknown = outcome.prediction_id == UNKNOWN_ID
-        if self._given_up(memory, outcome) and not unknown:
+        if self._is_given_up(memory, outcome) and not unknown:
             outcome = self._stopped(outcome)
         # A retry that finds nothing remembered would pay for another beside it.
         for_good = not memory.remembers and (unknown or may_run_on(outcome.stopped))
@@ -150,13 +161,28 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
                 raise AirflowSkipException(str(error)) from None
             raise
         memory.succeeded()
-        self.owns(None, None)
+        self.owns(None)
         return output
 
-    def _given_up(self, memory: Durable, outcome: Outcome) -> bool:
-        """Whether the prediction may still run, and neither the trigger nor a retry cares."""
-        failed = outcome.reason is Reason.API_ERROR and not memory.retried_after(outcome.error)
-        return not outcome.stopped and (outcome.timed_out or failed)
+    def _is_given_up(self, memory: Durable, outcome: Outcome) -> bool:
+        """Whether the prediction may still run, although no later attempt can resume it.
+
+        What the trigger tried to cancel at a deadline, without success, is tried again here.
+        """
+        lost = outcome.reason is Reason.API_ERROR and not memory.remembers
+        is_canceled = outcome.stopped and not may_run_on(outcome.stopped)
+        return not is_canceled and (outcome.timed_out or lost)
+
+    def resume_after_deadline(self, context: Context) -> list[Any]:
+        """Cancel the prediction, and fail permanently: a retry would pay for another one."""
+        memory = self._remembered(context)
+        record = memory.record()
+        if record and time.time() < record.begun_at + self._own_limit():
+            raise AirflowException("Airflow ended the deferral before the prediction's deadline")
+        known = record.prediction_id if record else published_id(context)
+        with airflow_errors(anew=True):
+            late = Outcome(reason=Reason.TIMEOUT, prediction_id=known or UNKNOWN_ID)
+            return self._finish(context, memory, late)
 
     def _watch(self, prediction_id: str, since: float, began: float) -> Watch:
         limits = self._limits()
@@ -175,6 +201,9 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         if not self.cancel_on_kill:
             return [TIMEOUT]
         return [TIMEOUT, MARK] if memory.remembers else [TIMEOUT, MARK, CLEAR]
+
+    def _own_limit(self) -> float:
+        return self._limits().own
 
     def _server_limit(self) -> Any:
         return self._limits().servers if self.cancel_after == "deadline" else self.cancel_after

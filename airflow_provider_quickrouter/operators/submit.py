@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
-from airflow_provider_quickrouter.api.attachments import is_template, with_texts
+from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.harmless import harmless
 from airflow_provider_quickrouter.api.inputs import as_dict
+from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
@@ -74,9 +77,12 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
-            self.input = with_texts(input) if is_template(input) else as_dict(input)
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
-            check_create(self.input, version, model, cancel_after)
+            given = input if is_template(input) else as_dict(input)
+            check_create(given, version, model, cancel_after)
+        # The very object: Airflow recognizes by identity what came from XCom and must not be
+        # rendered. Rendered, a prompt "{{ conn.x.password }}" from a table would send the key.
+        self.input = input
         self.version = version
         self.model = model
         self.cancel_after: Any = cancel_after
@@ -100,7 +106,12 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
 
     def _obtain(self, context: Context, memory: Durable) -> tuple[Prediction, float]:
         """Return the task's prediction and since when its time counts; leave its manifest."""
-        prediction, since = memory.obtain(self._request(), cancel_other=self.cancel_on_kill)
+        prediction, since = memory.obtain(
+            self._request(),
+            cancel_other=self.cancel_on_kill,
+            limit=self._own_limit(),
+            is_stored=self._is_stored,
+        )
         with harmless(self.log, f"The manifest of prediction {prediction.id} was not stored"):
             self._publish(context, prediction)
         return prediction, since
@@ -115,5 +126,13 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         given = read_files(self.input, version=self.version, model=self.model)
         return create(given, version=self.version, model=self.model, cancel_after=limit)
 
+    def _is_stored(self, prediction: Prediction) -> bool:
+        over = Outcome.of(prediction, time.time())
+        return over is not None and bool(self.stored_before(over))
+
     def _server_limit(self) -> Any:
         return self.cancel_after
+
+    def _own_limit(self) -> float:
+        """Seconds that the task gives its prediction: no limit, since it does not wait."""
+        return math.inf

@@ -1,7 +1,8 @@
 """Submitting the predictions of a batch on a worker, at the pace that the limits allow.
 
-Each create has its intent stored before, and its id after it. A create whose answer is lost, in
-this process or in one that was killed, is looked for in the API's list, see ``api.search``.
+The intent of each create request is stored before it is sent, and the id after the response. If
+the response is lost, in this process or in one that was killed, the prediction is looked for in the
+API's list, see ``api.search``.
 """
 
 from __future__ import annotations
@@ -30,28 +31,28 @@ from airflow_provider_quickrouter.api.lines import PRINT, State
 from airflow_provider_quickrouter.api.polling import resend_after
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request
-from airflow_provider_quickrouter.api.search import Doubt
-from airflow_provider_quickrouter.operators.doubts import Doubts, judge
+from airflow_provider_quickrouter.api.search import UncertainCreate
+from airflow_provider_quickrouter.operators.doubts import UncertainCreates, reconcile
 from airflow_provider_quickrouter.triggers.gathering import Gathering, crew
 
 AT_ONCE = 12
-"""Creates on their way at the same time; as many as the session has connections."""
+"""Create requests on their way at the same time."""
 
 SLACK = 0.5
-"""Seconds by which a late create is made up for; limits allow a burst of about a second."""
+"""Seconds of delay that later create requests catch up; limits allow a burst of about a second."""
 
 TRIES = 3
-"""How often the answer to a line's create may be lost before nothing more is submitted."""
+"""How often the response to an item's create request may be lost before the batch stops."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be submitted, and how.
+    """What to submit, and how.
 
-    :param request: makes the create of a line.
+    :param request: makes the create request of an item.
     :param reference: the batch's version or model.
     :param wanted: False as soon as Airflow has killed the task.
-    :param resubmit: what stays uncertain is submitted again.
+    :param resubmit: submit again what stays uncertain.
     """
 
     request: Callable[[int], Request]
@@ -63,7 +64,7 @@ class Plan:
 
 
 class Submitting:
-    """The creates of one try.
+    """The create requests of one attempt.
 
     :param gathering: waits for what was accepted.
     :param hook: an open hook of its own.
@@ -77,7 +78,7 @@ class Submitting:
         self._sends = asyncio.Semaphore(AT_ONCE)
         self._news = asyncio.Event()
         self._again: deque[int] = deque()
-        self._doubts = Doubts(hook, plan.reference, self._lines.known())
+        self._uncertain = UncertainCreates(hook, plan.reference, self._lines)
         self._lost: Counter[int] = Counter()
         self._submits: set[asyncio.Task[None]] = set()
         self._waits: set[asyncio.Task[None]] = set()
@@ -85,21 +86,21 @@ class Submitting:
 
     @property
     def _intents(self) -> int:
-        """How many intents may stand before their creates are sent: as few as the storage lets."""
+        """How many intents may be stored ahead of their requests: as few as the storage allows."""
         per_second = self._plan.creates_per_minute / 60.0
         return 1 + int(2 * self._journal.record.pause * per_second)
 
     async def run(self, *, then_wait: bool) -> None:
-        """Submit all that is missing; ``then_wait`` also waits until all are over."""
+        """Submit all missing items; with ``then_wait``, wait until all are over."""
         async with crew() as group:
             for index in list(self._lines.those(State.RUNNING)):
                 self._wait(group, index)
             for index in list(self._lines.those(State.SENDING)):
-                self._doubt(index)
-            settling = group.create_task(self._settle_doubts(group))
+                self._add_uncertain(index)
+            reconciling = group.create_task(self._reconcile_all(group))
             await self._submit_all(group)
             left = () if then_wait and self._plan.wanted() else self._waits
-            for done in (settling, *left):
+            for done in (reconciling, *left):
                 done.cancel()
 
     async def _submit_all(self, group: asyncio.TaskGroup) -> None:
@@ -110,7 +111,7 @@ class Submitting:
             elif (index := self._next(missing)) is not None:
                 submit = group.create_task(self._submit(group, index))
                 self._keep(submit, self._submits)
-            elif self._submits or self._doubts:
+            elif self._submits or self._uncertain:
                 await self._change()
             else:
                 return
@@ -122,7 +123,7 @@ class Submitting:
 
     @property
     def _full(self) -> bool:
-        """Whether there is no room for another line now."""
+        """Whether there is no room for another item now."""
         submits = len(self._submits)
         busy = submits >= AT_ONCE + self._intents
         return busy or self._lines.count(State.RUNNING) + submits >= self._plan.max_in_flight
@@ -147,7 +148,7 @@ class Submitting:
             await self._accept(index)
         except UncertainCreateError:
             self._lost[index] += 1
-            self._doubt(index)
+            self._add_uncertain(index)
         except InvalidRequestError as error:
             await self._gathering.ended(index, End.without(index, REFUSED, str(error)))
         except QuickRouterError as error:
@@ -157,7 +158,7 @@ class Submitting:
                 self._wait(group, index)
 
     async def _accept(self, index: int) -> None:
-        """Send a line's create, with its intent before and its id after it."""
+        """Store an item's intent, send its create request, and store its id."""
         async with self._ahead:
             request = self._plan.request(index)
             intent = {"i": index, "f": fingerprint(request)[:PRINT], "at": time.time()}
@@ -196,7 +197,7 @@ class Submitting:
             self._budget.spend(time.time())
 
     async def _stop(self, error: QuickRouterError, index: int) -> None:
-        """Submit no more: what was said to this line would be said to the next one as well."""
+        """Stop submitting: this error applies to every item."""
         self.stopped = self.stopped or error
         await self._journal.put({"i": index, "no": True}, {"stop": self.stopped.to_payload()})
 
@@ -211,29 +212,31 @@ class Submitting:
         tasks.add(task)
         task.add_done_callback(ended)
 
-    def _doubt(self, index: int) -> None:
+    def _add_uncertain(self, index: int) -> None:
         given = (self._plan.request(index).body or {})["input"]
-        self._doubts.add(Doubt(index, given, self._lines.begun[index]))
+        self._uncertain.add(UncertainCreate(index, given, self._lines.begun[index]))
 
-    async def _settle_doubts(self, group: asyncio.TaskGroup) -> None:
+    async def _reconcile_all(self, group: asyncio.TaskGroup) -> None:
         while True:
-            search = await self._doubts.search()
-            if self._submits:  # what they are answered with is no lost one
+            search = await self._uncertain.search()
+            # The list may show predictions whose responses are still on their way.
+            if self._submits:
                 await asyncio.wait(set(self._submits))
-            verdict = judge(search)
-            for index, prediction_id in verdict.found.items():
+            result = reconcile(search)
+            for index, prediction_id in result.found.items():
                 await self._journal.put({"i": index, "id": prediction_id})
                 self._wait(group, index)
-            for index in verdict.lost:
+            for index in result.lost:
                 await self._submit_again(index)
-            for index in verdict.unsure:
+            for index in result.unsure:
                 await self._leave_uncertain(index)
-            self._doubts.forget(verdict)
+            self._uncertain.remove(result)
             self._news.set()
 
     async def _submit_again(self, index: int) -> None:
         if self._lost[index] >= TRIES:
-            await self._stop(UpstreamError(f"{TRIES} creates were lost, none accepted"), index)
+            lost = f"the responses to {TRIES} create requests were lost, and none was accepted"
+            await self._stop(UpstreamError(lost), index)
             return
         await self._journal.put({"i": index, "no": True})
         self._again.append(index)

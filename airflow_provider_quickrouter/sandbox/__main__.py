@@ -79,8 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     wording = "let something go wrong; repeatable"
     add("--fault", action="append", default=[], metavar="NAME=VALUE", help=wording)
     wording = (
-        "let 14 of 100 requests go wrong, and of 100 predictions 3 fail and 10 start slowly, "
-        "by a plan that the seed fixes"
+        "let 14 of 100 requests go wrong, and of 100 predictions 3 fail, 10 start slowly, 20 have "
+        "odd responses for seconds, 5 have held responses and 9 have poison in them, by a plan "
+        "that the seed fixes"
     )
     add("--chaos", type=int, metavar="SEED", help=wording)
     wording = "keep predictions, cancels and counts in this file, also when the process is killed"

@@ -5,6 +5,7 @@ Each function makes one answer; which one is due is decided elsewhere.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from email.utils import formatdate
@@ -13,7 +14,13 @@ from html import escape
 from http import HTTPStatus
 from typing import Any
 
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 
 
 class Dialect(Enum):
@@ -21,6 +28,21 @@ class Dialect(Enum):
 
     GATEWAY = "gateway"
     REPLICATE = "replicate"
+
+
+class LenientJSONResponse(JSONResponse):
+    """JSON that may hold half a surrogate pair, as an escape, and NaN."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes of the body."""
+        try:
+            return _compact(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return _compact(content, ensure_ascii=True).encode()
+
+
+def _compact(content: Any, *, ensure_ascii: bool) -> str:
+    return json.dumps(content, ensure_ascii=ensure_ascii, separators=(",", ":"))
 
 
 def gateway_error(status: int, message: str, code: str = "") -> Response:
@@ -68,6 +90,20 @@ def html_page(status: int) -> Response:
     return HTMLResponse(
         f"{page}<body><center><h1>{status} {phrase}</h1></center></body></html>\n", status
     )
+
+
+def challenge_page() -> Response:
+    """Answer 403 with a firewall's page that checks the browser."""
+    return HTMLResponse(
+        "<!DOCTYPE html><html><head><title>Just a moment...</title></head>"
+        "<body>Checking your browser before you continue.</body></html>\n",
+        403,
+    )
+
+
+def odd_response(name: str, dialect: Dialect) -> Response:
+    """Return a response that says nothing about a prediction; ``name`` is one of the faults'."""
+    return ODD_RESPONSES[name](dialect)
 
 
 def no_quota() -> Response:
@@ -140,4 +176,15 @@ RATE_LIMIT_FORMS: dict[str, Callable[[float, float], Response]] = {
     "body": _by_body,
     "text": _by_text,
     "bare": _bare,
+}
+
+ODD_RESPONSES: dict[str, Callable[[Dialect], Response]] = {
+    "unauthorized": unauthorised,
+    "forbidden": lambda dialect: error(dialect, 403, "Forbidden", "You have no access to this"),
+    "challenge_page": lambda dialect: challenge_page(),
+    "not_found": not_found,
+    "not_found_page": lambda dialect: html_page(404),
+    "not_found_text": lambda dialect: PlainTextResponse("404 page not found\n", 404),
+    "not_allowed_page": lambda dialect: html_page(405),
+    "moved": lambda dialect: RedirectResponse("/login", 302),
 }

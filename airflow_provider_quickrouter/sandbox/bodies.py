@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_quickrouter.sandbox.faults import UNSET, Faults
+from airflow_provider_quickrouter.sandbox.poison import poisoned
 from airflow_provider_quickrouter.sandbox.predictions import Phase, Record, Status, phase_at
 from airflow_provider_quickrouter.sandbox.progress import logs_of, steps_of
 
@@ -16,10 +17,13 @@ ONE_FILE = ("black-forest-labs/flux", "flux-kontext-apps/")
 """Models, by how their names begin, whose output is one URL and not a list."""
 
 
-def body_of(record: Record, now: float, base_url: str) -> dict[str, Any]:
-    """Return the prediction as an answer shows it at ``now``; files lie under ``base_url``."""
+def body_of(record: Record, now: float, base_url: str, skew: float = 0.0) -> dict[str, Any]:
+    """Return the prediction as an answer shows it at ``now``; files lie under ``base_url``.
+
+    The times in it are later by ``skew`` seconds than the true ones.
+    """
     phase = phase_at(record, now)
-    return {
+    body = {
         "id": record.id,
         "model": record.model,
         "version": record.version,
@@ -28,20 +32,22 @@ def body_of(record: Record, now: float, base_url: str) -> dict[str, Any]:
         "output": _output(record, phase, base_url),
         "error": record.faults.fail if phase.status is Status.FAILED else None,
         "status": _status_word(record.faults, phase.status),
-        "created_at": timestamp(record.created_at),
-        "started_at": timestamp(phase.started_at),
-        "completed_at": timestamp(phase.completed_at),
-        "deadline": timestamp(record.deadline),
+        "created_at": timestamp(record.created_at, skew),
+        "started_at": timestamp(phase.started_at, skew),
+        "completed_at": timestamp(phase.completed_at, skew),
+        "deadline": timestamp(record.deadline, skew),
         "data_removed": phase.expired,
         "metrics": _metrics(record, phase),
         "source": "api",
         "urls": _urls(record),
     }
+    return poisoned(body, record.faults.poison)
 
 
 def ledger_entry(record: Record, now: float, base_url: str) -> dict[str, Any]:
     """Return the prediction for the ledger: its input for ever, and what came to cancel it.
 
+    Its times are the true ones, whatever clock the API shows.
     ``canceled`` says whether a cancel took effect, ``cancels`` how many were carried out.
     """
     told = {"canceled": record.canceled_at is not None, "cancels": record.cancels}
@@ -72,11 +78,11 @@ def prompt_of(record: Record) -> str:
     return prompt if isinstance(prompt, str) else ""
 
 
-def timestamp(instant: float | None) -> str | None:
-    """Return an instant as RFC 3339 with microseconds, in UTC."""
+def timestamp(instant: float | None, skew: float = 0.0) -> str | None:
+    """Return an instant, later by ``skew`` seconds, as RFC 3339 with microseconds, in UTC."""
     if instant is None:
         return None
-    moment = datetime.fromtimestamp(instant, UTC).replace(tzinfo=None)
+    moment = datetime.fromtimestamp(instant + skew, UTC).replace(tzinfo=None)
     return f"{moment.isoformat(timespec='microseconds')}Z"
 
 

@@ -16,7 +16,7 @@ GATEWAY_PREFIX = "/replicate/v1/"
 REPLICATE_PREFIX = "/v1/"
 MODELS_OF_GATEWAY = "/v1/models"
 HIDDEN_KEY = "Bearer ***"
-CREATE, LIST, OTHER = "create", "list", "other"
+CREATE, GET, CANCEL, LIST, OTHER = "create", "get", "cancel", "list", "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class Call:
             case ("POST", "predictions") | ("POST", "models", _, _, "predictions"):
                 return CREATE
             case ("GET", "predictions", _):
-                return "get"
+                return GET
             case ("GET", "predictions"):
                 return LIST
             case ("POST", "predictions", _, "cancel"):
-                return "cancel"
+                return CANCEL
         return OTHER
 
 

@@ -14,6 +14,12 @@ Of a hundred predictions, 10 are ``starting`` for 3 to 10 s and, independently, 
 reason that passes, half for one that stays. That depends on the seed, on the subject and on how
 many predictions of this subject were accepted before, in all starts: so a prediction that is
 submitted again has another fate.
+
+Also of a hundred predictions, 20 have an episode of 2 to 8 s in which every GET gets an odd
+response. Some episodes begin with the first GET, others with the first one after a good GET: then
+the prediction runs longer, so that there is such a GET. Odd responses that refuse the key come only
+after a good GET, since a client may give up when its very first GET gets one. Another 5 have their
+first GETs held for 30 s. 8 of those that succeed, and half of those that fail, hold poison.
 """
 
 from __future__ import annotations
@@ -24,7 +30,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from airflow_provider_quickrouter.sandbox.faults import NONE, RATE_LIMITS, Faults
+from airflow_provider_quickrouter.sandbox.faults import (
+    NONE,
+    ODD_RESPONSES,
+    RATE_LIMITS,
+    Faults,
+)
 
 SERVER_ERRORS = (500, 502, 503, 504)
 RETRY_AFTER = 1.0
@@ -36,6 +47,19 @@ PASSING_REASONS = (
     "Director: unexpected error handling prediction (E9828)",
 )
 LASTING_REASONS = ("NSFW content detected", "Prediction input failed validation")
+ODD = 0.20
+ODD_SECONDS = (2.0, 8.0)
+"""A JSON 404 that lasts for a minute would mean that the prediction is gone."""
+
+KEY_REFUSED = ("unauthorized", "forbidden")
+LONG_SECONDS = (15.0, 30.0)
+HUNG = 0.05
+HUNG_SECONDS = 30.0
+HUNG_TIMES = (1, 3)
+POISONED = 0.08
+POISONED_FAILURES = 0.5
+POISONS = ("output", "logs", "metrics", "header", "everywhere")
+POISONS_OF_FAILURES = ("error", "everywhere")
 
 
 class Chaos:
@@ -78,7 +102,10 @@ def of_request(seed: int, start: int, kind: str, subject: str, nth: int) -> Faul
 def of_prediction(seed: int, subject: str, nth: int) -> Faults:
     """Return what goes wrong with a prediction after its acceptance; ``nth`` counts from 0."""
     dice = _dice(seed, "prediction", subject, nth)
-    return _slow_start(dice) | _failure(dice)
+    fate = _slow_start(dice) | _failure(dice)
+    gets = _faults_of_gets(_dice(seed, "gets", subject, nth))
+    poison = _poison(_dice(seed, "poison", subject, nth), failing=fate.fail is not None)
+    return fate | gets | poison
 
 
 def subject_of(given: object) -> str | None:
@@ -124,6 +151,29 @@ def _failure(dice: Random) -> Faults:
     if dice.random() >= FAILING:
         return NONE
     return Faults(fail=dice.choice(dice.choice((PASSING_REASONS, LASTING_REASONS))))
+
+
+def _faults_of_gets(dice: Random) -> Faults:
+    draw = dice.random()
+    if draw < ODD:
+        return _odd_gets(dice)
+    if draw < ODD + HUNG:
+        return Faults(hung_gets={"times": dice.randint(*HUNG_TIMES), "seconds": HUNG_SECONDS})
+    return NONE
+
+
+def _odd_gets(dice: Random) -> Faults:
+    response, seconds = dice.choice(ODD_RESPONSES), round(dice.uniform(*ODD_SECONDS), 3)
+    late, longer = dice.random() < 0.5, round(dice.uniform(*LONG_SECONDS), 3)
+    if late or response in KEY_REFUSED:
+        odd = {"response": response, "seconds": seconds, "after": 1}
+        return Faults(odd_gets=odd, processing=longer)
+    return Faults(odd_gets={"response": response, "seconds": seconds})
+
+
+def _poison(dice: Random, *, failing: bool) -> Faults:
+    share, places = (POISONED_FAILURES, POISONS_OF_FAILURES) if failing else (POISONED, POISONS)
+    return Faults(poison=dice.choice(places)) if dice.random() < share else NONE
 
 
 REQUEST_FAULTS: tuple[tuple[float, Callable[[Random, str], Faults]], ...] = (

@@ -17,6 +17,17 @@ HTTP_STATUSES = range(200, 600)
 DROPS = ("before", "after")
 RATE_LIMITS = ("header", "date", "body", "text", "bare")
 BODIES = ("html", "cut", "empty", "sparse")
+ODD_RESPONSES = (
+    "unauthorized",
+    "forbidden",
+    "challenge_page",
+    "not_found",
+    "not_found_page",
+    "not_found_text",
+    "not_allowed_page",
+    "moved",
+)
+POISONED = ("output", "error", "logs", "metrics", "header", "everywhere")
 
 
 class FaultError(ValueError):
@@ -54,6 +65,29 @@ def _is_words(value: Any) -> bool:
     )
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_odd_gets(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and {"response", "seconds"} <= set(value) <= {"response", "seconds", "after"}
+        and value["response"] in ODD_RESPONSES
+        and SECONDS.good(value["seconds"])
+        and _is_count(value.get("after", 0))
+    )
+
+
+def _is_hung_gets(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {"times", "seconds"}
+        and _is_count(value["times"])
+        and SECONDS.good(value["seconds"])
+    )
+
+
 def _one_of(words: tuple[str, ...]) -> Kind:
     return Kind(f"one of {', '.join(words)}", lambda value: value in words)
 
@@ -64,6 +98,13 @@ FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("a text", lambda value: isinstance(value, str) and value != "")
 WORDS = Kind('a text, or an object such as {"processing": "IN_PROGRESS"}', _is_words)
 JSON = Kind("any JSON", lambda value: True)
+OFFSET = Kind("a number of seconds, also below 0", _is_number)
+ODD_GETS = Kind(
+    'an object such as {"response": "forbidden", "seconds": 5, "after": 1}, with a response of '
+    f"{', '.join(ODD_RESPONSES)}",
+    _is_odd_gets,
+)
+HUNG_GETS = Kind('an object such as {"times": 2, "seconds": 30}', _is_hung_gets)
 
 
 def _fault(kind: Kind, default: Any = None) -> Any:
@@ -88,6 +129,12 @@ class Faults:
     * ``dressed``: HTTP 200 with ``{"success": false}``; nothing is accepted.
     * ``body``: a good answer's body is an ``"html"`` page, JSON ``"cut"`` in half, ``"empty"``, or
       ``"sparse"``: only ``id``, ``status`` and ``output``.
+    * ``odd_response``: a response that says nothing about a prediction; nothing is handled.
+      ``"unauthorized"`` is 401 and ``"forbidden"`` 403 as JSON, ``"challenge_page"`` a firewall's
+      403 page, ``"not_found"`` 404 as JSON, ``"not_found_page"`` and ``"not_found_text"`` 404 as
+      HTML and as text, ``"not_allowed_page"`` a 405 page, ``"moved"`` a 302 to ``/login``.
+    * ``clock_skew``: the server's clock differs by this from the true time. It applies to all times
+      in a response, its headers included; ``GET /sandbox/...`` reports true times.
     * ``redirect``: answer 302 to this URL. ``no_cancel``, ``no_list``: answer the cancel route, the
       list of predictions, by this status.
 
@@ -98,6 +145,15 @@ class Faults:
     * ``output``: it succeeds with this JSON instead of pictures.
     * ``status_word``: the word shown for ``succeeded``, or an object of state to word.
     * ``not_found_for``: a GET answers 404 for so long after the create.
+    * ``odd_gets``: its GETs get an ``odd_response`` for some seconds: ``{"response": "forbidden",
+      "seconds": 5, "after": 1}``. They begin with the first GET after so many good ones (default:
+      0), and end with a restart of the sandbox.
+    * ``hung_gets``: the responses to its first GETs are held: ``{"times": 2, "seconds": 30}``, or
+      until the client closes the connection. A restart of the sandbox ends this, too.
+    * ``poison``: a part of it holds NUL and half a surrogate pair: its ``"output"`` (next to the
+      pictures), its ``"error"``, its ``"logs"``, its ``"metrics"`` (these have NaN and an integer
+      beyond 64 bits as well), or ``"everywhere"``, which includes ``"header"``: bytes that are not
+      UTF-8 in the header ``X-Oneapi-Request-Id``.
     * ``evil_urls``: the host (or base URL) that ``urls.*`` name.
     * ``expire_after``: output, logs and files are gone so long after completion (default: 1 h).
 
@@ -115,6 +171,8 @@ class Faults:
     no_channel: bool = _fault(FLAG, False)
     dressed: bool = _fault(FLAG, False)
     body: str | None = _fault(_one_of(BODIES))
+    odd_response: str | None = _fault(_one_of(ODD_RESPONSES))
+    clock_skew: float | None = _fault(OFFSET)
     redirect: str | None = _fault(TEXT)
     no_cancel: int | None = _fault(STATUS)
     no_list: int | None = _fault(STATUS)
@@ -125,6 +183,9 @@ class Faults:
     output: Any = field(default=UNSET, metadata={"kind": JSON})
     status_word: str | Mapping[str, str] | None = _fault(WORDS)
     not_found_for: float | None = _fault(SECONDS)
+    odd_gets: Mapping[str, Any] | None = _fault(ODD_GETS)
+    hung_gets: Mapping[str, Any] | None = _fault(HUNG_GETS)
+    poison: str | None = _fault(_one_of(POISONED))
     evil_urls: str | None = _fault(TEXT)
     expire_after: float | None = _fault(SECONDS)
 
@@ -165,6 +226,9 @@ LASTING = frozenset(
         "output",
         "status_word",
         "not_found_for",
+        "odd_gets",
+        "hung_gets",
+        "poison",
         "evil_urls",
         "expire_after",
     }

@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow_provider_quickrouter.sandbox.chaos import Chaos, subject_of
 from airflow_provider_quickrouter.sandbox.faults import LASTING, OWN, Faults, own_faults
+from airflow_provider_quickrouter.sandbox.gets import Gets
 from airflow_provider_quickrouter.sandbox.journal import Journal
 from airflow_provider_quickrouter.sandbox.limits import Limits
 from airflow_provider_quickrouter.sandbox.predictions import Record, phase_at
@@ -47,14 +48,17 @@ NAMELESS = "sandbox/model"
 class Gateway:
     """One sandbox's state. Predictions are kept, oldest first, until :meth:`clear`.
 
-    ``starts`` is how often the sandbox was started since then. ``paging`` is held while a page of
-    the list is made.
+    ``starts`` is how often the sandbox was started since then. ``cancel_requests`` are all that
+    arrived, also the refused and dropped ones: ``id`` and ``at`` (epoch seconds) of each.
+    ``paging`` is held while a page of the list is made.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.predictions = Shelf()
         self.schedule = FaultSchedule()
+        self.gets = Gets()
+        self.cancel_requests: list[dict[str, Any]] = []
         self.journal = Journal()
         self.limits = Limits(settings.creates_per_minute, settings.calls_per_minute)
         self.chaos = None if settings.chaos is None else Chaos(settings.chaos)
@@ -93,6 +97,7 @@ class Gateway:
     async def clear_requests(self) -> None:
         """Forget the requests, and count from 0 again."""
         self.journal.clear()
+        self.cancel_requests.clear()
         await self._write({"event": "clear_requests"})
 
     def count(self, kind: str, now: float) -> None:
@@ -127,6 +132,12 @@ class Gateway:
         await self._write({"event": "create", "record": record_as_json(record)})
         self._add(record)
         return record
+
+    async def note_cancel_request(self, prediction_id: str | None, now: float) -> None:
+        """Note that a request to cancel a prediction arrived, whatever becomes of it."""
+        request = {"id": prediction_id, "at": now}
+        await self._write({"event": "cancel_request", **request})
+        self.cancel_requests.append(request)
 
     async def cancel(self, record: Record, now: float) -> Record:
         """Cancel a prediction and return it; one that is over stays as it is."""
@@ -172,6 +183,8 @@ class Gateway:
     def _forget(self) -> None:
         self.predictions.clear()
         self.schedule.clear()
+        self.gets.clear()
+        self.cancel_requests.clear()
         self.journal.clear()
         self.limits.fill()
         self.starts = 0
@@ -190,15 +203,19 @@ class Gateway:
                 self._take_up(record_of_json(event["record"]))
             case "cancel":
                 self._note_cancel(event["id"], event["at"])
+            case "cancel_request":
+                self.cancel_requests.append({"id": event["id"], "at": event["at"]})
             case "counts":
                 self.journal.take_up(event["requests"], event.get("peak_per_minute", 0))
             case "clear_requests":
                 self.journal.clear()
+                self.cancel_requests.clear()
             case unknown:
                 raise ValueError(f"unknown event {unknown!r}")
 
     def _take_up(self, record: Record) -> None:
         self._add(record)
+        self.gets.end(record.id)
         subject = subject_of(record.input)
         if self.chaos is not None and subject is not None:
             self.chaos.for_prediction(subject)

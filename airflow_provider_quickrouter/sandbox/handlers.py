@@ -89,7 +89,7 @@ async def create(gateway: Gateway, call: Call, faults: Faults, model: str | None
     wait = parse_wait(call.headers.get("prefer"))
     if wait is not None:
         record, now = await _held(gateway, record, now + wait)
-    return JSONResponse(body_of(record, now, call.base_url), 201), record.id
+    return _shown_as(record, now, call, faults, 201), record.id
 
 
 def show(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Response:
@@ -100,7 +100,7 @@ def show(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Re
     record = _shown(record, faults)
     if now < record.created_at + (record.faults.not_found_for or 0):
         return answers.not_found(call.dialect)
-    return JSONResponse(body_of(record, now, call.base_url))
+    return _shown_as(record, now, call, faults)
 
 
 async def cancel(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Response:
@@ -111,7 +111,7 @@ async def cancel(gateway: Gateway, call: Call, faults: Faults, prediction_id: st
     if record is None:
         return answers.not_found(call.dialect)
     record = await gateway.cancel(record, now)
-    return JSONResponse(body_of(_shown(record, faults), now, call.base_url))
+    return _shown_as(_shown(record, faults), now, call, faults)
 
 
 async def list_page(gateway: Gateway, call: Call, faults: Faults) -> Response:
@@ -122,16 +122,17 @@ async def list_page(gateway: Gateway, call: Call, faults: Faults) -> Response:
     if cursor is not None and not cursor.isdecimal():
         return answers.replicate_error(400, "Bad request", "The cursor is not one of this API's")
     async with gateway.paging:
-        answer = _page(gateway, call, None if cursor is None else int(cursor))
+        answer = _page(gateway, call, faults, None if cursor is None else int(cursor))
         await asyncio.sleep(0)  # a page costs as much as twenty status requests: these go between
     return answer
 
 
-def _page(gateway: Gateway, call: Call, end: int | None) -> Response:
+def _page(gateway: Gateway, call: Call, faults: Faults, end: int | None) -> Response:
     records, older, newer = gateway.predictions.page(end)
     now, url = time.time(), f"{call.base_url}{call.path}"
-    results = [body_of(record, now, call.base_url) for record in records]
-    return JSONResponse(
+    skew = faults.clock_skew or 0.0
+    results = [body_of(record, now, call.base_url, skew) for record in records]
+    return answers.LenientJSONResponse(
         {"previous": _page_url(url, newer), "next": _page_url(url, older), "results": results}
     )
 
@@ -142,6 +143,13 @@ async def _held(gateway: Gateway, record: Record, until: float) -> tuple[Record,
         await asyncio.sleep(min(TICK, max(0.001, min(until, record.ends_at) - now)))
         record = gateway.predictions.get(record.id) or record
     return record, now
+
+
+def _shown_as(
+    record: Record, now: float, call: Call, faults: Faults, status: int = 200
+) -> Response:
+    body = body_of(record, now, call.base_url, faults.clock_skew or 0.0)
+    return answers.LenientJSONResponse(body, status)
 
 
 def _shown(record: Record, faults: Faults) -> Record:

@@ -98,6 +98,11 @@ async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> 
     return _in_pieces("", records, lambda record: ledger_entry(record, now, f"http://{host}"), "")
 
 
+async def list_cancels(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """List the requests to cancel a prediction, oldest first: the id and when it arrived."""
+    return JSONResponse(list(gateway.cancel_requests))
+
+
 async def show_counts(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     """Tell how many starts, creates and requests there were, and the requests' peak."""
     return JSONResponse(gateway.counted())
@@ -142,6 +147,7 @@ EXACT: dict[tuple[str, str], Page] = {
     ("DELETE", "/sandbox/requests"): clear_requests,
     ("GET", "/sandbox/counts"): show_counts,
     ("GET", "/sandbox/predictions"): list_predictions,
+    ("GET", "/sandbox/cancels"): list_cancels,
     ("POST", "/sandbox/faults"): schedule_faults,
     ("DELETE", "/sandbox/faults"): clear_faults,
 }

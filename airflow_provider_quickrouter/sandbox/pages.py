@@ -139,4 +139,5 @@ def _layout(title: str, content: str, phases: Iterable[Phase]) -> str:
     """Return the whole page; it loads itself again while anything on it is unfinished."""
     running = any(phase.completed_at is None for phase in phases)
     refresh = '<meta http-equiv="refresh" content="2">' if running else ""
-    return LAYOUT.substitute(title=escape(title), refresh=refresh, style=STYLE, content=content)
+    page = LAYOUT.substitute(title=escape(title), refresh=refresh, style=STYLE, content=content)
+    return page.encode(errors="replace").decode()  # half a surrogate pair cannot be sent

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from airflow_provider_quickrouter.sandbox import answers
-from airflow_provider_quickrouter.sandbox.calls import LIST, OTHER, Call, parse_json
+from airflow_provider_quickrouter.sandbox.answers import Dialect
+from airflow_provider_quickrouter.sandbox.calls import GET, LIST, OTHER, Call, parse_json
 from airflow_provider_quickrouter.sandbox.chaos import subject_of
 from airflow_provider_quickrouter.sandbox.faults import (
     ABOUT_ANSWERS,
@@ -33,13 +34,18 @@ def faults_for(gateway: Gateway, call: Call, now: float) -> Faults:
 
     :raises FaultError: when the header or the input asks for faults that do not exist.
     """
-    asked = gateway.schedule.take(call.method, now) | _of_prediction(gateway, call)
+    asked = gateway.schedule.take(call.method, now) | _of_prediction(gateway, call, now)
     asked |= _of_header(call)
     return gateway.settings.faults | _of_chaos(gateway, call, asked) | asked
 
 
-def refusal(faults: Faults, now: float) -> Response | None:
-    """Return the answer that is given instead of handling the call, if there is one."""
+def refusal(faults: Faults, dialect: Dialect, now: float) -> Response | None:  # noqa: PLR0911
+    """Return the answer that is given instead of handling the call, if there is one.
+
+    ``now`` is what the server's clock shows.
+    """
+    if faults.odd_response is not None:
+        return answers.odd_response(faults.odd_response, dialect)
     if faults.redirect is not None:
         return RedirectResponse(faults.redirect, 302)
     if faults.status is not None:
@@ -73,7 +79,8 @@ def _with_body(answer: Response, form: str) -> Response:
         return HTMLResponse(answers.html_page(200).body, status)
     if form == "sparse":
         whole = json.loads(body)
-        return JSONResponse({name: whole[name] for name in SPARSE if name in whole}, status)
+        sparse = {name: whole[name] for name in SPARSE if name in whole}
+        return answers.LenientJSONResponse(sparse, status)
     return _json(body[: len(body) // 2] if form == "cut" else b"", status)
 
 
@@ -81,10 +88,12 @@ def _json(body: bytes | memoryview, status: int) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def _of_prediction(gateway: Gateway, call: Call) -> Faults:
+def _of_prediction(gateway: Gateway, call: Call, now: float) -> Faults:
     if call.prediction_id is not None:
         record = gateway.predictions.get(call.prediction_id)
-        return NONE if record is None else record.faults
+        if record is None:
+            return NONE
+        return record.faults | (gateway.gets.faults_of(record, now) if call.kind == GET else NONE)
     return own_faults(call.body.get("input")) if isinstance(call.body, dict) else NONE
 
 

@@ -111,6 +111,14 @@ class Sandbox:
         now, records = time.time(), self._gateway.predictions.all()
         return [ledger_entry(record, now, self.url) for record in records]
 
+    @property
+    def cancel_requests(self) -> list[dict[str, Any]]:
+        """The requests to cancel that arrived, oldest first: ``id``, and ``at`` (epoch seconds).
+
+        The refused and the dropped ones are among them.
+        """
+        return list(self._gateway.cancel_requests)
+
     def set_faults(
         self,
         faults: Faults | None,
@@ -182,6 +190,7 @@ def _config(gateway: Gateway) -> uvicorn.Config:
     return uvicorn.Config(
         App(gateway),
         access_log=False,
+        date_header=False,  # the app sends one, which a fault may shift
         lifespan="off",
         log_config=None,
         log_level="critical",

@@ -19,14 +19,15 @@ from airflow.utils.state import TaskInstanceState
 
 from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.limits import Limits
-from airflow_provider_quickrouter.api.outcome import Outcome
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import (
     DEFAULT_POLL_INTERVAL,
     SHORTEST_PAUSE,
+    Again,
     Watch,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT
+from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT, may_run_on
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors, tries_left
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.sensors.starting import (
@@ -134,7 +135,12 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         """Ask once."""
         self._pause = self.poke_interval  # also if an error ends this poke and silent_fail goes on
         with self._failing():
-            step = self._ask(context, self._watch(context))
+            watch = self._watch(context)
+            step = self._ask(context, watch)
+            while isinstance(step, Again) and watch.awaits_output:
+                # Not left to the next poke: another process would not know when that began.
+                time.sleep(step.after)
+                step = self._ask(context, watch)
             if isinstance(step, Outcome):
                 return PokeReturnValue(is_done=True, xcom_value=self._finish(context, step))
         self._pause = step.after
@@ -152,6 +158,12 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             if not outcome.prediction and isinstance(outcome.error, APIError):
                 self._publish(context, Prediction.unseen(self.prediction_id))
         return self.execute_complete(context, event)
+
+    def resume_after_deadline(self, context: Context) -> list[Any]:
+        """Poll once more; what is not over by now is a timeout."""
+        with self._failing():
+            late = Outcome(reason=Reason.TIMEOUT, prediction_id=self.prediction_id)
+            return self._finish(context, self._with_log(late))
 
     def make_start_args(self) -> StartTriggerArgs | None:
         """Say how the scheduler defers this task; None: it goes to a worker, and defers there."""
@@ -205,7 +217,8 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         return max(SHORTEST_PAUSE, min(self._pause, self.timeout - run_duration()))
 
     def _finish(self, context: Context, outcome: Outcome) -> list[Any]:
-        if self.cancel_on_kill and outcome.timed_out and not outcome.stopped:
+        is_canceled = outcome.stopped and not may_run_on(outcome.stopped)
+        if self.cancel_on_kill and outcome.timed_out and not is_canceled:
             outcome = self._stopped(outcome)
         try:
             return self._end(context, outcome)
@@ -221,17 +234,30 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             started_at = self._started_at(context)
             limits = Limits(self.timeout, self.execution_timeout)
             deadline = started_at + limits.own if self.deferrable else None
-            self._waiting = Watch(self.prediction_id, started_at, deadline, self.poke_interval)
+            self._waiting = Watch(
+                self.prediction_id,
+                started_at,
+                deadline,
+                self.poke_interval,
+                confirmed=self._is_later_poke(context),
+            )
         return self._waiting
 
     def _started_at(self, context: Context) -> float:
         """When the first poke was, also for a poke in a later process.
 
-        Airflow 2.11 does not tell: there an unknown id is asked for until ``timeout``.
+        Airflow 2.11 does not report it: there an unknown id is polled until ``timeout``.
         """
-        ask_airflow = getattr(context["ti"], "get_first_reschedule_date", None)
-        first = ask_airflow(context) if self.reschedule and ask_airflow else None
+        first = self._first_poke(context)
         return first.timestamp() if first else time.time()
+
+    def _is_later_poke(self, context: Context) -> bool:
+        """Whether an earlier process has poked: a wrong key would have failed that one."""
+        return self._first_poke(context) is not None
+
+    def _first_poke(self, context: Context) -> Any:
+        get_date = getattr(context["ti"], "get_first_reschedule_date", None)
+        return get_date(context) if self.reschedule and get_date else None
 
     @contextmanager
     def _failing(self) -> Iterator[None]:

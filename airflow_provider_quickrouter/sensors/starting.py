@@ -75,7 +75,7 @@ def start_args(
     limits = Limits(min(task.timeout, LONGEST), task.execution_timeout)
     net = airflows_limit(limits.own, 0.0)
     airflows = min(net, task.execution_timeout or net).total_seconds()
-    durations = {"timeout": limits.own, "airflows_timeout": airflows}
+    durations = {"timeout": limits.own, "airflows_timeout": airflows, "confirmed": False}
     path = f"{QuickRouterStartTrigger.__module__}.{QuickRouterStartTrigger.__qualname__}"
     return StartTriggerArgs(path, method, found | arguments | durations, timeout=net)
 

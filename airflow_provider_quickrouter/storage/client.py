@@ -70,6 +70,7 @@ class Client:
 
     def __init__(self, hook: QuickRouterHook, max_bytes: int, connections: int) -> None:
         self._settings = hook.settings
+        self._until_headers = sum(hook.settings.timeout)
         self._requests = hook.get_conn()
         self._requests.cert = None  # it tells who we are, and is for the gateway only
         self._connections = connections
@@ -97,7 +98,7 @@ class Client:
         """
         url, hops = read_url(address), 0
         while True:
-            response = await self._ask(url)
+            response = await self._request(url)
             target = response.headers.get("Location")
             if not (is_redirect(response.status) and target):
                 break
@@ -106,12 +107,14 @@ class Client:
         async with response:
             yield response
 
-    async def _ask(self, url: URL) -> aiohttp.ClientResponse:
+    async def _request(self, url: URL) -> aiohttp.ClientResponse:
         check_url(str(url), url.raw_host, private=self._settings.allow_private_addresses)
         proxy, tls = await self._route(url)
         session, way = self._sessions[proxy is not None], Way(str(url.origin()), proxy)
         try:
-            response = await session.get(url, proxy=proxy, ssl=tls, allow_redirects=False)
+            # A server that drips header bytes stays within the read timeout for ever.
+            async with asyncio.timeout(self._until_headers):
+                response = await session.get(url, proxy=proxy, ssl=tls, allow_redirects=False)
         except aiohttp.ClientConnectorDNSError as error:
             if isinstance(error.os_error, NotPublicError):
                 raise not_public(str(url.host)) from None

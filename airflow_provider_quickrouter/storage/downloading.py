@@ -7,6 +7,7 @@ import hashlib
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable
 from airflow_provider_quickrouter.api.fetching import Owner, Trouble, pause_before, read_status
 from airflow_provider_quickrouter.api.files import Source, decode, too_large
 from airflow_provider_quickrouter.api.media import HEAD, Kind, kind_of
+from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
 from airflow_provider_quickrouter.api.wholeness import TAIL, ends_too_early
 from airflow_provider_quickrouter.storage.client import Client
+from airflow_provider_quickrouter.storage.target import reason_of
 
 _CHUNK = 2**20
 _WRONG = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
@@ -67,7 +70,8 @@ class Sink:
             with self._lock:
                 self._write(chunk)
         except OSError as error:
-            raise FileUnavailable(f"this machine's disk does not take it ({error})") from error
+            reason = reason_of(error)
+            raise FileUnavailable(f"this machine's disk does not take it ({reason})") from None
 
     def close(self) -> None:
         """Close the file; what comes later is dropped."""
@@ -129,9 +133,9 @@ class Downloader:
     async def _try(self, source: Source, local: Path) -> Fetched | Trouble:
         try:
             async with self._client.get(source.url) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
+                headers = _headers(response)
                 trouble = read_status(response.status, headers, time.time())
-                return trouble or await self._receive(response, local)
+                return trouble or await self._receive(response, headers, local)
         except _WRONG:
             raise FileRefused("its address cannot be read") from None
         except aiohttp.ClientConnectorCertificateError:
@@ -140,7 +144,9 @@ class Downloader:
             # By its class only: a text may hold a signed address, or a proxy's password.
             return Trouble(f"the download broke off ({type(error).__name__})")
 
-    async def _receive(self, response: aiohttp.ClientResponse, local: Path) -> Fetched | Trouble:
+    async def _receive(
+        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], local: Path
+    ) -> Fetched | Trouble:
         if (response.content_length or 0) > self._max_bytes:
             raise too_large(response.content_length or 0, self._max_bytes)
         sink = Sink(local, self._max_bytes)
@@ -152,8 +158,8 @@ class Downloader:
             await asyncio.to_thread(sink.close)
         if not sink.size:
             return Trouble("the server sends an empty file")
-        fetched = sink.fetched(response.headers.get("Content-Type", ""))
-        if not _says_its_length(response) and sink.ends_too_early(fetched):
+        fetched = sink.fetched(headers.get("content-type", ""))
+        if not _says_its_length(headers) and sink.ends_too_early(fetched):
             return Trouble("the download broke off: the file ends too early")
         return fetched
 
@@ -166,11 +172,18 @@ class Downloader:
         return sink.fetched(declared)
 
 
-def _says_its_length(response: aiohttp.ClientResponse) -> bool:
-    """Whether half a body would be noticed; of a compressed one it would not, which breaks off."""
-    headers = response.headers
-    return "Content-Encoding" not in headers and (
-        "Content-Length" in headers or "Transfer-Encoding" in headers
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Return the headers with names in lower case; aiohttp decodes odd bytes to surrogates."""
+    return {
+        name.lower(): storable_text(value, LONGEST_HEADER)
+        for name, value in response.headers.items()
+    }
+
+
+def _says_its_length(headers: Mapping[str, str]) -> bool:
+    """Whether half a body would be noticed; half of a compressed one would not."""
+    return "content-encoding" not in headers and (
+        "content-length" in headers or "transfer-encoding" in headers
     )
 
 

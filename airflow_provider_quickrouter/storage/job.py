@@ -11,8 +11,10 @@ from typing import Any
 
 from airflow_provider_quickrouter.api.addresses import shown
 from airflow_provider_quickrouter.api.errors import QuickRouterError
+from airflow_provider_quickrouter.api.failures import MAX_MESSAGE
 from airflow_provider_quickrouter.api.fetching import Owner, about
 from airflow_provider_quickrouter.api.files import Source, StoredFile, readable
+from airflow_provider_quickrouter.api.storable import storable_text
 from airflow_provider_quickrouter.storage.client import Client
 from airflow_provider_quickrouter.storage.downloading import Downloader
 from airflow_provider_quickrouter.storage.keeping import Keeper
@@ -73,10 +75,10 @@ class Job:
         self._raise(error for error in found if isinstance(error, BaseException))
 
     def _raise(self, errors: Iterable[BaseException]) -> None:
-        """Raise the error that says most: what no retry helps against."""
+        """Raise the most important error, one against which no retry helps; log the others."""
         told = sorted(errors, key=lambda error: getattr(error, "transient", True))
         for error in told[1:]:
-            self._log.warning("%s", error)
+            self._log.warning("%s", storable_text(str(error), MAX_MESSAGE))
         if told:
             raise told[0]
 

@@ -1,4 +1,4 @@
-"""What is stored of one output, and what is known of it: files, and the record beside them.
+"""Storing the files of one output, and the record beside them that a retry reads.
 
 All of this blocks, and several threads do it at once.
 """
@@ -15,7 +15,7 @@ from airflow_provider_quickrouter.api.inventory import FOLDER, MAX_BYTES, Invent
 from airflow_provider_quickrouter.api.media import ext_of
 from airflow_provider_quickrouter.api.names import file_name, safe_name
 from airflow_provider_quickrouter.storage.downloading import Fetched
-from airflow_provider_quickrouter.storage.target import Target
+from airflow_provider_quickrouter.storage.target import Target, reason_of
 
 WRITE_EVERY = 1.0
 """Seconds between two writes of the record, so that many small files do not wait for it."""
@@ -25,17 +25,26 @@ class Keeper:
     """Stores the fetched files of one output under their names.
 
     :param total: files of the output; 0 if that is not known.
+    :param needs_record: fail if the storage cannot be read. Else the files are fetched again.
+    :raises FileUnavailable: the storage cannot be read, and ``needs_record``.
     """
 
     def __init__(
-        self, target: Target, prediction_id: str, template: str, total: int, log: Any
+        self,
+        target: Target,
+        prediction_id: str,
+        template: str,
+        total: int,
+        log: Any,
+        *,
+        needs_record: bool = False,
     ) -> None:
         self._target, self._log = target, log
         self._prediction_id, self._template = prediction_id, template
         self._record = f"{FOLDER}/{safe_name(prediction_id)}.json"
         self._lock = threading.Lock()
         self._written_at = 0.0
-        self._inventory = self._read()
+        self._inventory = self._read(needs_record)
         self._inventory.total = total or self._inventory.total
 
     def kept(self, source: Source) -> StoredFile | None:
@@ -63,7 +72,7 @@ class Keeper:
         return file
 
     def all_there(self) -> list[StoredFile]:
-        """Return all files if all were stored and lie there as they were, else nothing."""
+        """Return all files if all were stored and are still there unchanged, else nothing."""
         found = self._inventory.whole()
         return [file for _, file in found] if all(self._lies_there(*one) for one in found) else []
 
@@ -98,17 +107,19 @@ class Keeper:
                 self._write()
 
     def _write(self) -> None:
-        """Write the record; without it a retry fetches again, which is no reason to fail."""
+        """Write the record. Without it a retry fetches the files again, so no error is raised."""
         try:
             self._target.write(self._record, self._inventory.to_bytes())
         except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes
-            self._log.warning("The record of what is stored was not written: %s", error)
+            self._log.warning("The record of what is stored was not written: %s", reason_of(error))
         self._written_at = time.monotonic()
 
-    def _read(self) -> Inventory:
+    def _read(self, needs_record: bool) -> Inventory:
         try:
             data = self._target.read(self._record, MAX_BYTES)
             return Inventory.read(data) if data else Inventory()
         except (ValueError, FileUnavailable) as error:
-            self._log.warning("The record of what is stored is not used: %s", error)
+            if needs_record and isinstance(error, FileUnavailable):
+                raise
+            self._log.warning("The record of what is stored is not used: %s", reason_of(error))
             return Inventory()

@@ -16,9 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_quickrouter.api.errors import (
-    FileUnavailable,
-)
+from airflow_provider_quickrouter.api.errors import FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.fetching import Owner, expired
 from airflow_provider_quickrouter.api.files import (
     DEFAULT_MAX_BYTES,
@@ -33,7 +31,7 @@ from airflow_provider_quickrouter.api.small import LEFT_OUT
 from airflow_provider_quickrouter.storage.client import Client
 from airflow_provider_quickrouter.storage.job import AT_ONCE, Job
 from airflow_provider_quickrouter.storage.keeping import Keeper
-from airflow_provider_quickrouter.storage.target import Target
+from airflow_provider_quickrouter.storage.target import Target, reason_of
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
@@ -73,7 +71,7 @@ class Storing:
         :raises QuickRouterError: it did not succeed.
         """
         if LEFT_OUT in str(prediction.output):
-            prediction = self._hook.get_prediction(prediction.id)
+            prediction = self._whole(prediction.id)
         over = Outcome.of(prediction, time.time())
         if over is None:
             raise FileUnavailable(
@@ -82,7 +80,9 @@ class Storing:
             )
         owner = Owner(prediction.id, prediction.expires_at)
         if over.reason is Reason.EXPIRED:
-            return self._all_there(owner)
+            if found := self.stored_before(prediction.id):
+                return found
+            raise expired(owner)
         if error := over.exception():
             raise error
         return self.store(prediction.output, owner)
@@ -114,21 +114,56 @@ class Storing:
             client = Client(self._hook, self._max_bytes, AT_ONCE)
             return self._run(job.run(client, owner, self._max_bytes, Path(folder)))
 
+    def stored_before(self, prediction_id: str) -> list[StoredFile]:
+        """Return the files of a prediction if an earlier attempt has stored all of them. Blocks.
+
+        They must still be there unchanged, for which they are read. Else, and if their record is
+        missing or damaged, the list is empty. The API and the files' servers are not requested.
+
+        :raises InvalidInputError: path or name will not do.
+        :raises FileUnavailable: the storage cannot be read now.
+        """
+        try:
+            owner = Owner(prediction_id)
+            found = self._keeper(owner, 0, needs_record=True).all_there()
+        except QuickRouterError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes
+            reason = f"{type(error).__name__}: {reason_of(error)}"
+            raise FileUnavailable(f"{self._path} could not be read ({reason}).") from None
+        if found:
+            count = "1 file" if len(found) == 1 else f"{len(found)} files"
+            self._log.info("An earlier attempt has stored the output of %s: %s", owner, count)
+        return found
+
+    def _whole(self, prediction_id: str) -> Prediction:
+        """Poll a prediction whose output was too large for XCom.
+
+        :raises FileUnavailable: there was no good response, which says nothing about the output.
+        """
+        try:
+            return self._hook.get_prediction(prediction_id)
+        except QuickRouterError as error:
+            raise FileUnavailable(
+                f"The output of prediction {prediction_id} was too large for XCom, and could not "
+                f"be read again: {error}"
+            ) from None
+
     def stop(self) -> None:
         """Stop, from a signal's handler: nothing half written stays. Never raises."""
         self._stopped = True
         if self._worker:
             self._worker.stop()
 
-    def _keeper(self, owner: Owner, total: int) -> Keeper:
-        return Keeper(Target(self._path), owner.prediction_id, self._name, total, self._log)
-
-    def _all_there(self, owner: Owner) -> list[StoredFile]:
-        """Return what an earlier try stored, now that the API has nothing any more."""
-        if found := self._keeper(owner, 0).all_there():
-            self._log.info("All %d files of %s were stored before", len(found), owner)
-            return found
-        raise expired(owner)
+    def _keeper(self, owner: Owner, total: int, *, needs_record: bool = False) -> Keeper:
+        return Keeper(
+            Target(self._path),
+            owner.prediction_id,
+            self._name,
+            total,
+            self._log,
+            needs_record=needs_record,
+        )
 
     def _run(self, work: Coroutine[Any, Any, list[StoredFile]]) -> list[StoredFile]:
         self._worker = worker = _Worker(work)

@@ -19,10 +19,14 @@ from typing import Any
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
 from airflow_provider_quickrouter.api.folders import check_folder, protocols
+from airflow_provider_quickrouter.api.storable import storable_text
 from airflow_provider_quickrouter.hooks.inputs import missing_connection
 
 ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 """Protocols of the storages that show a file only when it is whole."""
+
+MAX_REASON = 300
+"""Characters of a foreign error that are quoted."""
 
 _CHUNK = 2**20
 
@@ -49,7 +53,9 @@ class Target:
             self._root = ObjectStoragePath(text)
             self._fs: Any = self._root.fs
         except (ValueError, ImportError, AirflowNotFoundException) as error:
-            raise InvalidInputError(f"{argument}: {text!r} reaches no storage: {error}") from error
+            raise InvalidInputError(
+                f"{argument}: {text!r} reaches no storage: {reason_of(error)}"
+            ) from error
         self._fs.invalidate_cache()  # another process may have stored since
         self._direct = bool(ATOMIC & set(protocols(self._fs)))
 
@@ -58,12 +64,12 @@ class Target:
         return str(self._root / name)
 
     def holds(self, name: str, size: int, sha256: str) -> bool | None:
-        """Whether a file has just these bytes, for which it is read; None if there is none.
+        """Read a file and return whether it has just these bytes; None if there is none.
 
-        Nor is there one for a connection that may only write.
+        For a connection that may only write there is none.
         """
         place = self._place(name)
-        with _telling(self.path_of(name)):
+        with _storage_errors(self.path_of(name)):
             try:
                 if self._fs.size(place) != size:
                     return False
@@ -76,12 +82,15 @@ class Target:
         self._store(name, lambda place: self._fs.put_file(str(local), place))
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return at most ``limit`` bytes of a file; None if there is none."""
-        with _telling(self.path_of(name)):
+        """Return at most ``limit`` bytes of a file; None if there is none.
+
+        For a connection that may only write there is none.
+        """
+        with _storage_errors(self.path_of(name)):
             try:
                 with self._fs.open(self._place(name), "rb") as file:
                     return bytes(file.read(limit))
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionError):
                 return None
 
     def write(self, name: str, data: bytes) -> None:
@@ -90,7 +99,7 @@ class Target:
 
     def _store(self, name: str, write: Callable[[str], None]) -> None:
         place = self._place(name)
-        with _telling(self.path_of(name)):
+        with _storage_errors(self.path_of(name)):
             if self._direct:
                 write(place)
             else:
@@ -122,12 +131,20 @@ class Target:
 
 
 @contextmanager
-def _telling(path: str) -> Iterator[None]:
-    """Name the path in an error of the storage."""
+def _storage_errors(path: str) -> Iterator[None]:
+    """Raise an error of the storage as one that names the path.
+
+    It is raised without its cause: Airflow's log cannot take every string that a server sends.
+    """
     try:
         yield
     except OSError as error:
         raise FileUnavailable(
-            f"{path} could not be read or written ({type(error).__name__}: {error!s:.300}). "
-            "Check the connection and its rights; a retry goes on with what is missing."
-        ) from error
+            f"{path} could not be read or written ({type(error).__name__}: {reason_of(error)}). "
+            "Check the connection and its permissions. A retry continues with what is missing."
+        ) from None
+
+
+def reason_of(error: Exception) -> str:
+    """Return the message of a foreign error: bounded, and without what a log cannot take."""
+    return storable_text(str(error), MAX_REASON)

@@ -107,7 +107,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         if self.prediction_id is None:
             output = _plain(self.given_output)
             return None, storing.store(output, Owner(digest_of(output), known=False))
-        prediction = self.hook.get_prediction(self.prediction_id)
+        prediction = self.look_up(self.prediction_id, confirmed=False)
         self._publish(context, prediction)
         return prediction, storing.store_prediction(prediction)
 

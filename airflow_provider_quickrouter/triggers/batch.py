@@ -84,14 +84,14 @@ class QuickRouterBatchTrigger(BaseTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Cancel what still runs, within 25 s; Airflow calls it when a person acts."""
+        """Cancel what still runs, within 27 s, if Airflow says that the task is over."""
         if not (self.cancel_on_kill and self._lines):
             return
-        from airflow_provider_quickrouter.hooks.stopping import astop_many
+        from airflow_provider_quickrouter.hooks.stopping import Owner, astop_many
 
         ids = [str(self._lines.ids[index]) for index in self._lines.those(State.RUNNING)]
         hook = await spare_hook(self._poller, self.quickrouter_conn_id)
-        await astop_many(hook, ids, self.task_instance, self.log)
+        await astop_many(hook, ids, Owner(self.task_instance), self.log)
 
     async def _gather(self) -> dict[str, int]:
         # In asgiref's thread: the storage's own connection is looked up there.
@@ -100,7 +100,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         try:
             async with shared_poller(self.quickrouter_conn_id) as poller:
                 self._poller = poller
-                gathering = Gathering(journal, poller, self.deadline, self.log)
+                gathering = Gathering(journal, poller, self.deadline, self.log, leaves_rest=True)
                 async with gathering.telling():
                     await gathering.all_running()
         finally:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_quickrouter import metrics
 from airflow_provider_quickrouter.api.batch import End, Pulse, Tally
@@ -19,12 +19,9 @@ from airflow_provider_quickrouter.api.learning import Course
 from airflow_provider_quickrouter.api.lines import Lines, State
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import Watch
-from airflow_provider_quickrouter.api.stopping import not_canceled
+from airflow_provider_quickrouter.api.stopping import may_run_on, not_canceled
 from airflow_provider_quickrouter.triggers.journal import Journal
 from airflow_provider_quickrouter.triggers.poller import HISTORIES, Poller
-
-if TYPE_CHECKING:
-    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 LAST_CANCELS = 45.0
 """Seconds after the deadline in which the rest may be canceled."""
@@ -48,14 +45,18 @@ class Gathering:
 
     :param deadline: of the whole batch, epoch seconds.
     :param log: is told every ten seconds how far it is.
+    :param leaves_rest: what could not be canceled at the deadline counts as running still, so that
+        a worker tries again.
     """
 
     journal: Journal
     poller: Poller
     deadline: float
     log: Any
+    leaves_rest: bool = False
 
     def __post_init__(self) -> None:
+        self._began = time.time()
         self.tally: Tally = self.lines.ended()
         self._pulse = Pulse(time.time(), self.tally.done)
         self._cancels = asyncio.Semaphore(CANCELS_AT_ONCE)
@@ -88,9 +89,11 @@ class Gathering:
 
     async def wait_for(self, index: int) -> None:
         """Wait for one, and store how it ended."""
-        outcome = await self.poller.outcome(self._watch(index), _unsaid)
+        outcome = await self.poller.outcome(self._watch(index))
         if outcome.timed_out:
             outcome = await self._stopped(outcome)
+            if self.leaves_rest and may_run_on(outcome.stopped):
+                return
         await asyncio.to_thread(metrics.ended, outcome, time.time())
         await self.ended(index, End.of(index, outcome))
 
@@ -113,25 +116,17 @@ class Gathering:
 
     async def _stopped(self, outcome: Outcome) -> Outcome:
         """Cancel what did not end in time, and see how it ended: maybe well by now."""
-        told = not_canceled(ConnectionLostError("no answer in time"))
-        try:
-            async with asyncio.timeout(max(0.0, self.deadline + LAST_CANCELS - time.time())):
+        from airflow_provider_quickrouter.hooks.stopping import astop_prediction
+
+        prediction_id = outcome.prediction_id
+        stopped = replace(outcome, stopped=not_canceled(ConnectionLostError("no response in time")))
+        # Where nothing ran this at the deadline, the cancels begin only now.
+        until = max(self.deadline, self._began) + LAST_CANCELS
+        with suppress(TimeoutError, QuickRouterError):
+            async with asyncio.timeout(max(0.0, until - time.time())):
+                hook = await self.poller.connected()
                 async with self._cancels:
-                    return await _stop(self.poller.hook, outcome)
-        except TimeoutError:
-            return replace(outcome, stopped=told)
-
-
-async def _stop(hook: QuickRouterHook, outcome: Outcome) -> Outcome:
-    from airflow_provider_quickrouter.hooks.stopping import astop_prediction
-
-    stopped = replace(outcome, stopped=await astop_prediction(hook, outcome.prediction_id))
-    try:
-        seen = await hook.aget_prediction(outcome.prediction_id)
-    except QuickRouterError:
+                    told = await astop_prediction(hook, prediction_id)
+                stopped = replace(outcome, stopped=told)
+                return stopped.seen_again(await hook.aget_prediction(prediction_id), time.time())
         return stopped
-    return stopped.seen_again(seen, time.time())
-
-
-def _unsaid(line: str) -> None:
-    """Say nothing of a single prediction: there are thousands."""

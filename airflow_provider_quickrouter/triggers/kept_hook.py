@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 
-from airflow_provider_quickrouter.api.errors import UpstreamError
+from airflow_provider_quickrouter.api.errors import QuickRouterError, UpstreamError
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
@@ -37,12 +37,23 @@ class KeptHook:
         self._read_at = -math.inf
         self._hook: QuickRouterHook | None = None
         self._refused: QuickRouterHook | None = None
+        self._unreadable: tuple[QuickRouterError, float] | None = None
 
     @property
-    def hook(self) -> QuickRouterHook:
-        """The hook that is in use."""
+    def hook(self) -> QuickRouterHook | None:
+        """The hook that is in use; None as long as the connection could not be read."""
+        return self._hook
+
+    async def opened(self) -> QuickRouterHook:
+        """Return the hook that is in use; read the connection first if need be.
+
+        :raises QuickRouterError: the connection cannot be read, or cannot be used. Thousands of
+            waits do not read it more often than every five seconds.
+        """
         if self._hook is None:
-            raise RuntimeError("the poller is not ready")
+            await self.refresh(SHORTEST_REFRESH)
+        if self._hook is None:
+            raise RuntimeError("a connection was read, but no session opened")
         return self._hook
 
     async def ready(self) -> None:
@@ -59,20 +70,30 @@ class KeptHook:
     async def replaces(self, refused: QuickRouterHook) -> bool:
         """Whether another hook than the one whose key was refused is in use now."""
         again, self._refused = self._refused is refused, refused
-        if self.hook is refused:
+        if self._hook is refused:
             await self.refresh(SHORTEST_REFRESH if again else 0.0)
-        return self.hook is not refused
+        return self._hook is not refused
 
     async def refresh(self, age: float) -> None:
         """Read the connection again if that is longer ago than ``age`` seconds."""
         async with self._reading:
-            if time.monotonic() - self._read_at <= age:
+            now = time.monotonic()
+            if now - self._read_at <= age:
                 return
-            hook = await sync_to_async(make_hook)(self._conn_id)
-            settings = await hook.aload()
-            if not self._hook or settings != self._hook.settings:
-                await self._use(await hook.__aenter__())
-            self._read_at = time.monotonic()
+            if self._unreadable and now - self._unreadable[1] <= SHORTEST_REFRESH:
+                raise self._unreadable[0]
+            try:
+                await self._read()
+            except QuickRouterError as error:
+                self._unreadable = error, time.monotonic()
+                raise
+            self._read_at, self._unreadable = time.monotonic(), None
+
+    async def _read(self) -> None:
+        hook = await sync_to_async(make_hook)(self._conn_id)
+        settings = await hook.aload()
+        if not self._hook or settings != self._hook.settings:
+            await self._use(await hook.__aenter__())
 
     async def close(self) -> None:
         """Close the session."""

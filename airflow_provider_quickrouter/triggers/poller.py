@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
@@ -29,7 +29,7 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.learning import Histories
 from airflow_provider_quickrouter.api.outcome import Outcome
-from airflow_provider_quickrouter.api.polling import Watch
+from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.progress import percentage
 from airflow_provider_quickrouter.api.protocol import (
@@ -45,7 +45,11 @@ if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 AT_ONCE = 12
-"""Questions on their way at the same time; as many as the session has connections."""
+"""Polls on their way at the same time, apart from those that take long."""
+
+SLOW_AFTER = 1.0
+"""Seconds after which a poll on its way no longer counts among them: a gateway may hold the
+responses for some predictions, and the others must not wait for these."""
 
 SHORTEST_REST = 0.1
 """Seconds: waits that become due within it are asked in a row, at half the CPU time of single
@@ -62,10 +66,7 @@ _POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = Weak
 
 @asynccontextmanager
 async def shared_poller(quickrouter_conn_id: str) -> AsyncIterator[Poller]:
-    """Give the poller of a connection in this event loop; the last one to leave closes it.
-
-    :raises InvalidConnectionError: the connection's settings cannot work.
-    """
+    """Give the poller of a connection in this event loop; the last one to leave closes it."""
     pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(quickrouter_conn_id) or Poller(quickrouter_conn_id)
     pollers[quickrouter_conn_id] = poller
@@ -82,7 +83,7 @@ async def shared_poller(quickrouter_conn_id: str) -> AsyncIterator[Poller]:
 
 async def spare_hook(poller: Poller | None, quickrouter_conn_id: str) -> QuickRouterHook:
     """Make a hook with a session of its own; what the poller has read is not read again."""
-    if poller:
+    if poller and poller.hook:
         return poller.hook.sibling()
     return await sync_to_async(make_hook)(quickrouter_conn_id)
 
@@ -100,29 +101,54 @@ class Poller:
         self._news = asyncio.Event()
         self._resting_until = math.inf
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._questions: set[asyncio.Task[None]] = set()
+        self._questions: dict[asyncio.Task[None], float] = {}
+        self._slow: set[asyncio.Task[None]] = set()
+        self._make_room_at: asyncio.TimerHandle | None = None
         self._loop: asyncio.Task[None] | None = None
 
     @property
-    def hook(self) -> QuickRouterHook:
-        """The hook whose session is used: another one after the connection has changed."""
+    def hook(self) -> QuickRouterHook | None:
+        """The hook whose session is used: another one after the connection has changed.
+
+        None as long as the connection could not be read.
+        """
         return self._kept.hook
 
     async def ready(self) -> None:
-        """Open the session; a while later look whether the connection has changed."""
-        await self._kept.ready()
+        """Open the session; a while later look whether the connection has changed.
+
+        An error is met again by the polls, which know whether it ends their wait.
+        """
+        with suppress(QuickRouterError):
+            await self._kept.ready()
+
+    async def connected(self) -> QuickRouterHook:
+        """Return the open hook.
+
+        :raises QuickRouterError: the connection cannot be read, or cannot be used.
+        """
+        return await self._kept.opened()
+
+    def prediction_url(self, prediction_id: str) -> str:
+        """Where a person looks at a prediction; "" as long as the connection was not read."""
+        return self.hook.prediction_url(prediction_id) if self.hook else ""
 
     def _use_rate_of(self, hook: QuickRouterHook) -> None:
         self.agenda.budget.per_minute = hook.settings.requests_per_minute
 
-    async def outcome(self, watch: Watch, tell: Callable[[str], None]) -> Outcome:
+    async def outcome(self, watch: Watch, log: Any = None) -> Outcome:
         """Wait for the end of what is watched.
 
-        :param tell: takes lines for the log; called in the context of who waits.
+        :param log: takes lines, in the context of who waits; None logs nothing.
         """
         settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         context = copy_context()
-        wait = Wait(watch, lambda line: context.run(tell, line), partial(_settle, settled))
+
+        def log_step(step: Again) -> None:
+            if log is not None:
+                context.run(step.log_to, log)
+
+        wait = Wait(watch, log_step, partial(_settle, settled))
         self.agenda.enter(wait, time.time())
         self._wake()
         try:
@@ -136,6 +162,8 @@ class Poller:
 
     async def close(self) -> None:
         """End the questions that nobody waits for any more, and the session."""
+        if self._make_room_at:
+            self._make_room_at.cancel()
         tasks = [*self._questions, *([self._loop] if self._loop else [])]
         for task in tasks:
             task.cancel()
@@ -170,12 +198,28 @@ class Poller:
     def _begin(self, step: Wait | Sweep) -> None:
         ask = self._ask(step) if isinstance(step, Wait) else self._read(step)
         task = asyncio.create_task(ask)
-        self._questions.add(task)
+        self._questions[task] = time.monotonic()
         task.add_done_callback(partial(self._answered, step))
+        if self._make_room_at is None:
+            loop = asyncio.get_running_loop()
+            self._make_room_at = loop.call_later(SLOW_AFTER / 2, self._make_room)
+
+    def _make_room(self) -> None:
+        """Let no poll that takes long hold a slot; look again while any are on their way."""
+        long_ago = time.monotonic() - SLOW_AFTER
+        for task, sent_at in self._questions.items():
+            if sent_at <= long_ago and task not in self._slow:
+                self._slow.add(task)
+                self._slots.release()
+        again = self._questions and asyncio.get_running_loop()
+        self._make_room_at = again.call_later(SLOW_AFTER / 2, self._make_room) if again else None
 
     def _answered(self, step: Wait | Sweep, task: asyncio.Task[None]) -> None:
-        self._questions.discard(task)
-        self._slots.release()
+        del self._questions[task]
+        if task in self._slow:
+            self._slow.discard(task)
+        else:
+            self._slots.release()
         if isinstance(step, Sweep) or step.due < self._resting_until:
             self._news.set()
         _pass_on(task, [step] if isinstance(step, Wait) else list(self.agenda))
@@ -185,8 +229,9 @@ class Poller:
         _pass_on(task, list(self.agenda))
 
     async def _ask(self, wait: Wait) -> None:
+        sent_at = time.monotonic()
         try:
-            hook = self.hook
+            hook = await self.connected()
             answer, last = await self._send(hook, wait.request), wait.watch.last
             if last and plainly_still(last, answer):
                 self.agenda.still(wait, last, percentage(answer.body), time.time())
@@ -194,12 +239,17 @@ class Poller:
                 self.agenda.saw(wait, await self._seen(hook, wait.request, answer), time.time())
         except QuickRouterError as error:
             now = self._heed(error)
+            hangs = time.monotonic() - sent_at >= SLOW_AFTER
+            wait.hangs = hangs and isinstance(error, ConnectionLostError)
             self.agenda.answered(wait, wait.watch.failed(error, now), now)
+        else:
+            wait.hangs = False
 
     async def _read(self, sweep: Sweep) -> None:
         try:
-            answer = await self._send(self.hook, page(sweep.cursor))
-            found, cursor = await self.hook.aread_page(answer)
+            hook = await self.connected()
+            answer = await self._send(hook, page(sweep.cursor))
+            found, cursor = await hook.aread_page(answer)
         except QuickRouterError as error:
             self.agenda.unread(error, self._heed(error))
         else:
@@ -212,7 +262,8 @@ class Poller:
         except AuthenticationError:
             if not await self._kept.replaces(hook):
                 raise
-            return await self.hook.aread(request, await self._send(self.hook, request))
+            hook = await self.connected()
+            return await hook.aread(request, await self._send(hook, request))
 
     async def _send(self, hook: QuickRouterHook, request: Request) -> Answer:
         answer = await hook.asend(request)

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -35,9 +35,6 @@ from airflow_provider_quickrouter.triggers.poller import (
     spare_hook,
 )
 
-if TYPE_CHECKING:
-    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-
 
 class QuickRouterPredictionTrigger(BaseTrigger):
     """Ask for a prediction until it is over, then fire one event: ``Outcome.to_payload``.
@@ -57,6 +54,8 @@ class QuickRouterPredictionTrigger(BaseTrigger):
     :param model: the prediction's model as the API named it, to learn from; "" if unknown.
     :param end_from_trigger: let a success end the task without a worker. Airflow 2.10 and later.
     :param push_xcom: whether a task that ends so leaves XComs.
+    :param confirmed: the create was accepted, or a GET has succeeded: a wrong key, too, is then an
+        outage that is waited out. Default True, as it was for each trigger of older versions.
     """
 
     def __init__(  # noqa: PLR0913  # what crosses the database, given by name
@@ -71,6 +70,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         model: str = "",
         end_from_trigger: bool = False,
         push_xcom: bool = True,
+        confirmed: bool = True,
         **_ignored: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -84,6 +84,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         self.model = model
         self.end_from_trigger = end_from_trigger
         self.push_xcom = push_xcom
+        self.confirmed = confirmed
         self._poller: Poller | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -101,6 +102,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
                 "model": self.model,
                 "end_from_trigger": self.end_from_trigger,
                 "push_xcom": self.push_xcom,
+                "confirmed": self.confirmed,
             },
         )
 
@@ -109,33 +111,36 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         try:
             async with shared_poller(self.quickrouter_conn_id) as poller:
                 self._poller = poller
-                outcome = await poller.outcome(self._watch(), self.log.info)
-                outcome = await self._stopped(poller.hook, outcome)
-                url = poller.hook.prediction_url(self.prediction_id)
+                outcome = await poller.outcome(self._watch(), self.log)
+                outcome = await self._stopped(poller, outcome)
+                url = poller.prediction_url(self.prediction_id)
         except QuickRouterError as error:
             outcome, url = Outcome.of_error(self.prediction_id, error), ""
         yield await event_of(self, outcome, url)
 
     async def on_kill(self) -> None:
-        """Cancel, within 9 s, if ``cancel_on`` says so; Airflow calls it when a person acts."""
+        """Cancel, within 14 s, if ``cancel_on`` says so and Airflow says that the task is over.
+
+        Airflow calls it when a person marks or clears the task, but also in a triggerer that had
+        stalled, for triggers that another one has taken over: their tasks still wait.
+        """
         if MARK in self.cancel_on:
-            from airflow_provider_quickrouter.hooks.stopping import astop
+            from airflow_provider_quickrouter.hooks.stopping import Owner, astop
 
-            # If a later try takes the prediction up, only the end of the task is a reason.
-            ti = None if CLEAR in self.cancel_on else self.task_instance
+            owner = Owner(self.task_instance, resumable=CLEAR not in self.cancel_on)
             hook = await spare_hook(self._poller, self.quickrouter_conn_id)
-            await astop(hook, self.prediction_id, ti, self.log)
+            await astop(hook, self.prediction_id, owner, self.log)
 
-    async def _stopped(self, hook: QuickRouterHook, outcome: Outcome) -> Outcome:
+    async def _stopped(self, poller: Poller, outcome: Outcome) -> Outcome:
         """Cancel a prediction whose time is up, if that is this task's business."""
         if not (outcome.timed_out and TIMEOUT in self.cancel_on):
             return outcome
         from airflow_provider_quickrouter.hooks.stopping import astop_prediction
 
         told = not_canceled(ConnectionLostError("no answer in time"))
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, QuickRouterError):
             async with asyncio.timeout(TRIGGERER_BUDGET):
-                told = await astop_prediction(hook, self.prediction_id)
+                told = await astop_prediction(await poller.connected(), self.prediction_id)
         return replace(outcome, stopped=told)
 
     def _watch(self) -> Watch:
@@ -145,5 +150,6 @@ class QuickRouterPredictionTrigger(BaseTrigger):
             self.deadline,
             self.poll_interval,
             self.start_deadline,
+            confirmed=self.confirmed,
             course=Course(HISTORIES, self.started_at, self.model),
         )

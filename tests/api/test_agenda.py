@@ -15,7 +15,7 @@ from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import NotFoundError, RateLimitError, UpstreamError
 from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.polling import Watch
+from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.sweep import Sweep
 
@@ -59,7 +59,7 @@ class Simulation:
         watch = Watch(
             prediction_id, self.now - age, poll_interval=interval, jitter=self.random.random
         )
-        wait = Wait(watch, tell=lambda line: None, settle=settle)
+        wait = Wait(watch, log=lambda step: None, settle=settle)
         self.agenda.enter(wait, self.now)
         return wait
 
@@ -160,14 +160,19 @@ def test_of_what_goes_on_no_logs_are_kept() -> None:
     assert wait.watch.last.logs == ""
 
 
-def test_lines_for_the_log_are_told() -> None:
-    lines: list[str] = []
+def test_steps_with_a_line_for_the_log_are_handed_over() -> None:
+    steps: list[Again] = []
     agenda = Agenda(Budget(0))
     watch = Watch("p1", NOW)
-    wait = Wait(watch, tell=lines.append, settle=lambda end: None)
+    wait = Wait(watch, log=steps.append, settle=lambda end: None)
     agenda.enter(wait, NOW)
     agenda.answered(wait, watch.failed(UpstreamError("busy"), NOW), NOW)
-    assert "busy" in lines[0]
+    for second in (1, 2, 3):
+        agenda.saw(wait, prediction("p1", PredictionStatus.PROCESSING), NOW + second)
+    outage, works_again = steps
+    assert (outage.warning, works_again.warning) == (True, True)
+    assert "busy" in str(outage.line)
+    assert str(works_again.line).startswith("Polling works again")
 
 
 def test_without_a_list_the_rate_holds_and_all_are_asked_alike() -> None:

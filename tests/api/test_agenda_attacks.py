@@ -12,7 +12,7 @@ from airflow_provider_quickrouter.api.errors import AuthenticationError
 from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.learning import Course, Histories
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.polling import Watch
+from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.sweep import AFTER_TROUBLE, FRUITLESS, Sweep
 from tests.api.test_agenda import NOW, Simulation, busiest, longest_gap, prediction
@@ -154,7 +154,7 @@ def test_a_line_that_cannot_be_said_ends_the_wait_of_its_teller_only() -> None:
     world, told = Simulation(), list[Outcome | BaseException]()
     world.waits(30, age=600.0, ends=NOW + 20)
 
-    def broken(line: str) -> None:
+    def broken(step: Again) -> None:
         raise OSError("the log's disk is full")
 
     watch = Watch("p3", NOW - 600)

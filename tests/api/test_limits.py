@@ -12,7 +12,7 @@ CREATED, BEGAN = 1_000.0, 1_200.0
 def test_the_timeout_counts_from_the_create() -> None:
     limits = Limits(timeout=3_600)
     assert limits.deadline(CREATED, BEGAN) == CREATED + 3_600
-    assert limits.servers == 3_660
+    assert limits.servers == 3_900
     assert limits.start_deadline(CREATED) is None
 
 

@@ -15,6 +15,11 @@ LASTING = frozenset({"PredictionFailed", "PredictionModerated"})
 TRANSIENT = frozenset(
     {"RateLimitError", "UpstreamError", "NotConnectedError", "ConnectionLostError"}
 )
+KEY_REFUSED = frozenset({"AuthenticationError", "PermissionDeniedError"})
+ODD = KEY_REFUSED | {"NotFoundError", "InvalidRequestError", "RedirectError"}
+"""What responses become that say nothing about a prediction."""
+
+TIMEOUT = "PredictionTimeout"
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,14 @@ class Accepted:
         """Whether it came to a bad end, and that not later than ``before``."""
         over = self.created_at if self.completed_at is None else self.completed_at
         return self.status in BAD and over <= before
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """A request to cancel a prediction that reached the gateway, at an instant in epoch seconds."""
+
+    id: str
+    at: float
 
 
 @dataclass(frozen=True)
@@ -58,16 +71,21 @@ class Failure:
 
 @dataclass(frozen=True)
 class TaskEnd:
-    """The end of a task: ``state`` as Airflow names it, ``held`` the id that its XCom has."""
+    """The end of a task: ``state`` as Airflow names it, ``held`` the id that its XCom has.
+
+    ``tries`` is how many attempts there were, ``ended_at`` the instant in epoch seconds.
+    """
 
     state: str | None
     held: str | None = None
     failures: Sequence[Failure] = ()
     tries_left: int = 0
+    tries: int = 1
+    ended_at: float | None = None
 
     @property
     def failure(self) -> Failure | None:
-        """What it ended with; None when it did not fail, or when nobody said why."""
+        """What it ended with; None when it did not fail, or when no callback reported it."""
         final = [failure for failure in self.failures if failure.final]
         return max(final, key=lambda f: f.at) if final and self.state == "failed" else None
 
@@ -100,7 +118,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Books:
-    """All that a ledger is made of."""
+    """All that a ledger is made of.
+
+    ``deaths`` are triggerers that ended without a strike, as sentences.
+    """
 
     accepted: Sequence[Accepted]
     jobs: Sequence[Job]
+    cancels: Sequence[Cancel] = ()
+    deaths: Sequence[str] = ()

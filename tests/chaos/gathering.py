@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import requests
 
 from dev.airflow_rest import AirflowApiError, Json
 from dev.local_airflow import LocalAirflow
-from tests.chaos.books import Accepted, Failure, Job, TaskEnd
+from tests.chaos.books import Accepted, Cancel, Failure, Job, TaskEnd
 from tests.chaos.suite import Flow
 
 Key = tuple[str, str, int]
@@ -26,6 +27,13 @@ def predictions(url: str) -> list[Accepted]:
     return [accepted(body) for body in answer.json()]
 
 
+def cancels(url: str) -> list[Cancel]:
+    """Return the requests to cancel that the sandbox at ``url`` got, oldest first."""
+    answer = requests.get(f"{url}/sandbox/cancels", timeout=30)
+    answer.raise_for_status()
+    return [Cancel(request["id"], request["at"]) for request in answer.json()]
+
+
 def count_requests(url: str) -> int:
     """Return how many requests to the API the sandbox had.
 
@@ -34,6 +42,17 @@ def count_requests(url: str) -> int:
     answer = requests.get(f"{url}/sandbox/counts", timeout=30)
     answer.raise_for_status()
     return sum(answer.json()["requests"].values())
+
+
+def get_statuses(url: str) -> Counter[str]:
+    """Return how many GETs of predictions had which status since the sandbox was last started.
+
+    A dropped connection has none.
+    """
+    answer = requests.get(f"{url}/sandbox/requests", timeout=60)
+    answer.raise_for_status()
+    gets = [r for r in answer.json()["requests"] if r["method"] == "GET" and r["prediction_id"]]
+    return Counter(str(request["status"] or "none") for request in gets)
 
 
 def accepted(body: Mapping[str, Any]) -> Accepted:
@@ -84,6 +103,8 @@ def end(
         held=held(airflow, flow.dag_id, run_id, task),
         failures=told.get((flow.dag_id, task["task_id"], task["map_index"]), []),
         tries_left=task["max_tries"] + 1 - task["try_number"],
+        tries=task["try_number"],
+        ended_at=epoch(task["end_date"]),
     )
 
 

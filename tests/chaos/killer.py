@@ -1,4 +1,4 @@
-"""SIGKILL: what a plan strikes, and what it finds when its time comes.
+"""SIGKILL and SIGSTOP: what a plan strikes, and what it finds when its time comes.
 
 Which task runs just then is not in the plan, since Airflow runs on a machine.
 """
@@ -18,11 +18,14 @@ import psutil
 
 from dev.airflow_services import TRIGGERER, WORKER, kind_of
 from dev.local_airflow import LocalAirflow
-from tests.chaos.strikes import GATEWAY, PAIRS, Blow, Strike
+from tests.chaos.strikes import GATEWAY, PAIRS, POSTGRES, STOP, Blow, Strike, may_strike
 from tests.chaos.victims import Pair, busy_pairs, pair_of, pairs_of, talks_to
 
 DOWN = (1.0, 4.0)
 """Seconds that a server or a component is away."""
+
+RECOVERY = 60.0
+"""Seconds after PostgreSQL's return in which Airflow's components may still end for its absence."""
 
 PAUSE = (1.0, 3.0)
 """Seconds between two strikes, so that a small run does not meet all of them at once."""
@@ -48,7 +51,9 @@ class Killer:
     ``supervisor`` the executor's process that watches over a task, a ``worker`` both. The
     executor's idle processes are spared: one of them holds the lock of the executor's queue, and
     takes it along. The kernel would rather choose what has much memory, so one at work, too.
-    Every other kind is one of Airflow's components; another of its kind must be there.
+    Every other kind is one of Airflow's components; none of its kind may be down already.
+    A ``triggerer stop`` holds one with all its processes still.
+    ``down``: seconds that something is away, unless its kind is in ``away``.
     ``needs``: the state in which a task must be for a strike of that kind.
     """
 
@@ -59,10 +64,12 @@ class Killer:
     say: Callable[[str], None]
     down: tuple[float, float] = DOWN
     pause: tuple[float, float] = PAUSE
+    away: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
     blows: list[Blow] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
     _quiet_until: float = 0.0
+    _recovering_until: float = 0.0
     _down: dict[str, tuple[float, Callable[[], None]]] = field(default_factory=dict)
 
     def tick(self, done: float, tasks: Mapping[str, int]) -> None:
@@ -79,25 +86,36 @@ class Killer:
             if name:
                 self.strikes.remove(strike)
                 self.blows.append(Blow(strike.kind, name, now - self._began, done, tasks))
-                self.say(f"    killed {name}")
+                self.say(f"    {'stopped' if strike.kind == STOP else 'killed'} {name}")
                 self._quiet_until = now + self.dice.uniform(*self.pause)
                 return
 
     def _due(self, done: float, tasks: Mapping[str, int]) -> list[Strike]:
         idle = {kind for kind, state in self.needs.items() if not tasks.get(state)}
         return [
-            strike for strike in self.strikes if strike.after <= done and strike.kind not in idle
+            strike
+            for strike in self.strikes
+            if strike.after <= done
+            and strike.kind not in idle
+            and may_strike(strike.kind, self._down)
         ]
 
-    def rest(self) -> None:
-        """Start again what is down, and strike no more."""
+    def rest(self) -> bool:
+        """Start again what is down, and strike no more; return whether anything was down."""
+        was_down = bool(self._down)
         self.strikes.clear()
         self._raise(float("inf"))
+        return was_down
 
     @property
-    def all_up(self) -> bool:
-        """Whether nothing is down that was struck."""
-        return not self._down
+    def absent(self) -> frozenset[str]:
+        """The names of what is down because it was struck."""
+        return frozenset(self._down)
+
+    @property
+    def recovering(self) -> bool:
+        """Whether PostgreSQL came back so recently that components may still end for its outage."""
+        return time.monotonic() < self._recovering_until
 
     @property
     def struck(self) -> Counter[str]:
@@ -110,6 +128,8 @@ class Killer:
             return self._strike_pair(kind)
         if kind in self.servers:
             return self._strike_server(kind)
+        if kind == STOP:
+            return self._stop_triggerer()
         return self._strike_component(kind)
 
     def _strike_pair(self, kind: str) -> str:
@@ -145,8 +165,29 @@ class Killer:
                 kill(process)
         else:
             component.kill(signal.SIGKILL)
-        self._later(name, lambda: self.airflow.services.start_again(name, grace=0))
-        return f"{name} and all its processes" if whole else f"{name}, but not its runner"
+        self._later(name, kind, lambda: self.airflow.services.start_again(name, grace=0))
+        what = f"{name} and all its processes" if whole else f"{name}, but not its runner"
+        return f"{what}{self._for(name)}"
+
+    def _stop_triggerer(self) -> str:
+        """Hold one with all its processes still."""
+        names = [name for name in self.airflow.services.components if kind_of(name) == TRIGGERER]
+        if self._down.keys() & names:
+            return ""
+        name = self.dice.choice(names)
+        family = self.airflow.services.components[name].family()
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+        def go_on() -> None:
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+            self.say(f"    {name} goes on")
+
+        self._later(name, STOP, go_on)
+        return f"{name}{self._for(name)}"
 
     def _busy(self, names: list[str]) -> list[str]:
         """Return the workers that run tasks; if there are any, only those within a create."""
@@ -159,17 +200,23 @@ class Killer:
         if kind in self._down:
             return ""
         self.servers[kind].kill()
-        self._later(kind, self.servers[kind].start)
-        return f"the {kind}"
+        self._later(kind, kind, self.servers[kind].start)
+        return f"the {kind}{self._for(kind)}"
 
-    def _later(self, name: str, again: Callable[[], None]) -> None:
-        self._down[name] = (time.monotonic() + self.dice.uniform(*self.down), again)
+    def _later(self, name: str, kind: str, again: Callable[[], None]) -> None:
+        seconds = self.dice.uniform(*self.away.get(kind, self.down))
+        self._down[name] = (time.monotonic() + seconds, again)
+
+    def _for(self, name: str) -> str:
+        return f" for {self._down[name][0] - time.monotonic():.0f} s"
 
     def _raise(self, now: float) -> None:
         for name, (due, again) in list(self._down.items()):
             if due <= now:
                 again()
                 del self._down[name]
+                if name == POSTGRES:
+                    self._recovering_until = time.monotonic() + RECOVERY
 
 
 def kill(process: psutil.Process) -> None:

@@ -1,19 +1,32 @@
 """Who paid for what: every prediction that the gateway accepted is put into one class.
 
 Pure functions: what the gateway accepted and how the tasks ended go in, a :class:`Ledger` comes
-out. A ledger is clean when nothing was paid that no task knows of, nothing was paid twice, and
-every task ended as the fate of its prediction demands.
+out. A ledger is clean when nothing was paid that no task knows of, nothing was paid twice, every
+task ended as the fate of its prediction demands, nothing was canceled that was still wanted, and no
+triggerer ended without a strike.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
-from tests.chaos.books import LASTING, PASSING, TRANSIENT, UNCERTAIN, Accepted, Job, TaskEnd
+from tests.chaos.books import (
+    KEY_REFUSED,
+    LASTING,
+    ODD,
+    PASSING,
+    TRANSIENT,
+    UNCERTAIN,
+    Accepted,
+    Cancel,
+    Job,
+    TaskEnd,
+)
+from tests.chaos.cancels import Cause, canceled
 
 
 class Class(StrEnum):
@@ -32,38 +45,67 @@ class End(StrEnum):
     PREDICTION_FAILED = "failed for its prediction"
     UNCERTAIN = "uncertain"
     GAVE_UP = "gave up"
+    KEY_REFUSED = "refused the key"
     WRONG = "wrong"
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The result. ``duplicates`` and ``wrong_ends`` are sentences, for people."""
+    """The result. ``unaccounted`` and all after it are sentences, for people.
+
+    ``unwanted_cancels``: what was canceled while its task still wanted it. ``other_cancels``: how
+    many predictions were canceled for another cause, by cause. ``deaths``: the triggerers that
+    ended without a strike.
+    """
 
     classes: Mapping[str, Class]
     ends: Mapping[str, End]
     unaccounted: Sequence[str] = ()
     duplicates: Sequence[str] = ()
     wrong_ends: Sequence[str] = ()
+    unwanted_cancels: Sequence[str] = ()
+    deaths: Sequence[str] = ()
+    other_cancels: Mapping[Cause, int] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was lost, nothing paid twice, and every end is right."""
-        return not (self.unaccounted or self.duplicates or self.wrong_ends)
+        """Whether nothing was lost, paid twice or canceled, and every end is right."""
+        return not self.problems
+
+    @property
+    def problems(self) -> list[str]:
+        """Each entry that should not be."""
+        return [
+            *self.unaccounted,
+            *self.duplicates,
+            *self.wrong_ends,
+            *(f"canceled: {cancel}" for cancel in self.unwanted_cancels),
+            *self.deaths,
+        ]
 
     def lines(self) -> list[str]:
         """Return the numbers, and each entry that should not be."""
         classes, ends = Counter(self.classes.values()), Counter(self.ends.values())
+        others = ", ".join(f"{number} {cause}" for cause, number in self.other_cancels.items())
         return [
             f"creates accepted: {len(self.classes)}",
             "predictions: " + ", ".join(f"{classes[kind]} {kind}" for kind in Class),
             "ends: " + ", ".join(f"{ends[kind]} {kind}" for kind in End),
             f"duplicates: {len(self.duplicates)}",
             f"wrong ends: {len(self.wrong_ends)}",
-            *(f"  {line}" for line in (*self.unaccounted, *self.duplicates, *self.wrong_ends)),
+            f"canceled while its task was still wanted: {len(self.unwanted_cancels)}",
+            f"canceled for another cause: {others or 'none'}",
+            f"triggerer deaths beyond the planned ones: {len(self.deaths)}",
+            *(f"  {line}" for line in self.problems),
         ]
 
 
-def balance(accepted: Sequence[Accepted], jobs: Sequence[Job]) -> Ledger:
+def balance(
+    accepted: Sequence[Accepted],
+    jobs: Sequence[Job],
+    cancels: Sequence[Cancel] = (),
+    deaths: Sequence[str] = (),
+) -> Ledger:
     """Put each prediction into its class and each job's end beside the one it should have."""
     by_prompt: dict[str, list[Accepted]] = {}
     for prediction in sorted(accepted, key=lambda p: p.created_at):
@@ -74,6 +116,7 @@ def balance(accepted: Sequence[Accepted], jobs: Sequence[Job]) -> Ledger:
         for prompt, alike in by_prompt.items()
         for prediction in alike
     }
+    causes = canceled(cancels, accepted, jobs)
     judged = {job.prompt: end_of(job, by_prompt.get(job.prompt, [])) for job in jobs}
     return Ledger(
         classes,
@@ -81,6 +124,9 @@ def balance(accepted: Sequence[Accepted], jobs: Sequence[Job]) -> Ledger:
         [told(p) for p in accepted if classes[p.id] is Class.UNACCOUNTED],
         [text for alike in by_prompt.values() for text in duplicates(alike, classes)],
         [f"{prompt}: {why}" for prompt, (end, why) in judged.items() if end is End.WRONG],
+        [text for cause, text in causes if cause is Cause.UNWANTED],
+        deaths,
+        Counter(cause for cause, _ in causes if cause is not Cause.UNWANTED),
     )
 
 
@@ -108,7 +154,7 @@ def duplicates(alike: Sequence[Accepted], classes: Mapping[str, Class]) -> list[
 
 def told(prediction: Accepted) -> str:
     """Return a prediction as a few words."""
-    error = f": {prediction.error}" if prediction.error else ""
+    error = f": {prediction.error!r}" if prediction.error else ""  # it may hold half a character
     return f"{prediction.id} of {prediction.prompt!r} ({prediction.status}{error})"
 
 
@@ -119,8 +165,19 @@ def end_of(job: Job, alike: Sequence[Accepted]) -> tuple[End, str]:
         if wrong:
             return End.WRONG, wrong
         if job.submit.state == "success":
+            if refused_key(job.wait, resumed=max(job.submit.tries, job.wait.tries) > 1):
+                return End.KEY_REFUSED, ""
             return end_of_task(job.wait, alike, may_submit=False)
     return end_of_task(job.submit, alike, may_submit=True)
+
+
+def refused_key(wait: TaskEnd, *, resumed: bool) -> bool:
+    """Whether a sensor failed because its very first GET was refused for the key.
+
+    That is right, since a wait that never had a good response may fail so. The gateway refuses the
+    key only after a good GET, which was that of an earlier attempt then: ``resumed``.
+    """
+    return resumed and wait.failed_with(KEY_REFUSED)
 
 
 def wrong_pair(submit: TaskEnd, wait: TaskEnd) -> str:
@@ -143,8 +200,8 @@ def end_of_task(task: TaskEnd, alike: Sequence[Accepted], *, may_submit: bool) -
         return End.UNCERTAIN, ""
     if task.failed_with(PASSING | LASTING):
         return end_of_prediction(task, alike, may_submit=may_submit)
-    if task.failed_with(TRANSIENT) and not task.tries_left:
-        return End.GAVE_UP, ""
+    if task.failed_with(TRANSIENT | ODD) and not task.tries_left:
+        return End.GAVE_UP, ""  # after ten minutes of such responses in each of its attempts
     return End.WRONG, f"failed with {task.failure.message!r}"
 
 

@@ -25,4 +25,4 @@ def test_nothing_is_lost_paid_twice_or_ended_wrongly_under_faults_and_kills(tmp_
     assert len(result.ledger.ends) == TASKS
     # All uncertain would be clean as well, and show nothing.
     assert list(result.ledger.ends.values()).count(End.SUCCEEDED) >= TASKS // 4
-    assert result.struck.keys() >= {"task", "triggerer", "gateway"}
+    assert result.struck.keys() >= {"task", "triggerer", "gateway", "triggerer stop"}

@@ -5,10 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+import requests
+
+from airflow_provider_quickrouter.sandbox.faults import Faults
+from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.chaos.books import Accepted, TaskEnd
-from tests.chaos.gathering import accepted, failures, job
+from tests.chaos.gathering import (
+    accepted,
+    cancels,
+    count_requests,
+    epoch,
+    failures,
+    get_statuses,
+    job,
+    predictions,
+)
 from tests.chaos.suite import QUICKROUTER
 
+KEY = {"Authorization": "Bearer any-key"}
 BODY = {
     "id": "abc",
     "input": {"prompt": "chaos run 3"},
@@ -32,6 +47,30 @@ LINE = {
 
 def test_a_prediction_is_read_with_its_instants_as_seconds() -> None:
     assert accepted(BODY) == Accepted("abc", "chaos run 3", "succeeded", 100.5)
+
+
+@pytest.mark.enable_socket
+def test_the_bookkeeping_of_a_sandbox_is_read_with_true_times_whatever_its_clock_shows() -> None:
+    with Sandbox(faults=Faults(clock_skew=-86_400)) as sandbox:
+        create = {"version": "a/b", "input": {"prompt": "chaos run 3"}}
+        url = f"{sandbox.url}/v1/predictions"
+        made = requests.post(url, json=create, headers=KEY, timeout=10).json()
+        for _ in range(2):
+            requests.post(f"{url}/{made['id']}/cancel", headers=KEY, timeout=10)
+        requests.get(f"{url}/{made['id']}", headers=KEY, timeout=10)
+        requests.get(f"{url}/unknown", headers=KEY, timeout=10)
+
+        (found,) = predictions(sandbox.url)
+        found_cancels = cancels(sandbox.url)
+        assert get_statuses(sandbox.url) == {"200": 1, "404": 1}
+        assert count_requests(sandbox.url) == 5
+
+    shown = epoch(made["created_at"])
+    assert shown is not None
+    assert found.created_at == pytest.approx(shown + 86_400, abs=0.01)
+    assert [cancel.id for cancel in found_cancels] == [found.id] * 2
+    assert found.completed_at is not None
+    assert found.created_at <= found_cancels[0].at <= found.completed_at
 
 
 def test_failures_are_read_by_task_and_a_line_that_was_cut_is_left_out(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ LASTING = Failure(frozenset({"PredictionFailed"}), "Prediction bad failed: NSFW"
 PASSING = Failure(
     frozenset({"PredictionFailed", "PredictionInterrupted"}), "Prediction bad failed: PA", at=95
 )
+REFUSED = Failure(frozenset({"AuthenticationError"}), "HTTP 401", at=95)
 HOLDS = TaskEnd("success", "good")
 UPSTREAM_FAILED = TaskEnd("upstream_failed")
 
@@ -188,6 +189,54 @@ def test_an_uncertain_create_cannot_end_a_sensor() -> None:
     wait = replace(failed(UNCERTAIN), held="good")
 
     assert settle(GOOD, wait=wait).ends == {PROMPT: End.WRONG}
+
+
+def test_a_triggerer_that_ended_without_a_strike_makes_a_ledger_unclean() -> None:
+    ledger = balance([GOOD], [Job(PROMPT, HOLDS)], deaths=["triggerer ended by itself (1)"])
+
+    assert not ledger.clean
+    assert "triggerer deaths beyond the planned ones: 1" in ledger.lines()
+    assert "  triggerer ended by itself (1)" in ledger.lines()
+
+
+def test_a_task_may_give_up_after_odd_responses_when_its_tries_are_used_up() -> None:
+    for kind in ("AuthenticationError", "NotFoundError", "RedirectError", "InvalidRequestError"):
+        odd = Failure(frozenset({kind}), "HTTP 4xx", at=95)
+
+        assert settle(GOOD, submit=replace(failed(odd, tries_left=0), held="good")).ends == {
+            PROMPT: End.GAVE_UP
+        }
+        assert settle(submit=failed(odd)).ends == {PROMPT: End.WRONG}
+
+
+def test_a_sensor_of_a_later_attempt_may_fail_for_the_key_since_it_never_had_a_good_get() -> None:
+    refused = replace(failed(REFUSED), held="good")
+
+    assert settle(GOOD, wait=replace(refused, tries=2)).ends == {PROMPT: End.KEY_REFUSED}
+    resumed = settle(GOOD, submit=replace(HOLDS, tries=2), wait=refused)
+    assert resumed.ends == {PROMPT: End.KEY_REFUSED}
+    assert resumed.clean
+
+
+def test_a_sensor_of_the_first_attempt_may_not_fail_for_the_key_since_its_first_get_was_good() -> (
+    None
+):
+    wait = replace(failed(REFUSED), held="good")
+
+    assert settle(GOOD, wait=wait).ends == {PROMPT: End.WRONG}
+
+
+def test_a_task_that_has_created_its_prediction_may_not_fail_for_the_key() -> None:
+    submit = replace(failed(REFUSED), held="good", tries=2)
+
+    assert settle(GOOD, submit=submit).ends == {PROMPT: End.WRONG}
+
+
+def test_an_error_with_half_a_character_can_be_printed() -> None:
+    ledger = settle(replace(FAILED, error="NUL \x00 and \ud83d"))
+
+    assert "\n".join(ledger.lines()).encode()
+    assert "\\ud83d" in ledger.unaccounted[0]
 
 
 def test_the_lines_name_what_is_wrong() -> None:

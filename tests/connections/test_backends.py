@@ -17,6 +17,7 @@ from airflow.sdk.configuration import clear_secrets_backends_cache
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_quickrouter.api import errors
+from airflow_provider_quickrouter.api.polling import PATIENCE
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
 from airflow_provider_quickrouter.sandbox.server import Sandbox
@@ -27,7 +28,7 @@ from tests.conftest import KEY
 from tests.connections.company import CompanyStore
 from tests.connections.senders import MODEL, Send, both_creates, both_gets
 from tests.connections.servers import port_of
-from tests.tasks import Store, TaskInstance, context_of, event_of
+from tests.tasks import Clock, Store, TaskInstance, context_of, event_of
 
 ODD = "qr-a+b/c%41d=e@f:g#h?i&j;k'l\"m\\n~{o}"
 """A key with all that a URI or JSON writes in another way."""
@@ -279,11 +280,12 @@ def test_waits_go_on_with_what_they_know_while_the_backend_is_down(
 
 
 def test_a_wait_that_cannot_begin_ends_in_an_error_after_which_a_retry_helps(
-    store: CompanyStore,
+    store: CompanyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prediction_id = created()
+    clock, prediction_id = Clock(monkeypatch), created()
     store.down = True
     payload = event_of(trigger(prediction_id))
+    assert sum(clock.pauses) >= PATIENCE
     assert payload["error"]["type"] == "UpstreamError"
     assert "found no connection 'quickrouter_default'" in payload["error"]["message"]
 

@@ -38,15 +38,17 @@ class Answer:
 
 
 ACCEPTED = Answer(201, {"id": ID, "status": "starting"})
+PROCESSING = Answer(200, {"id": ID, "status": "processing"})
 
 
 @contextmanager
 def answering(
-    answer: Answer | Network, *, accepts: bool = False
+    answer: Answer | Network, *, accepts: bool = False, good: int = 0
 ) -> Iterator[tuple[str, list[str]]]:
     """Serve; give the address, and the methods of the requests that come.
 
     :param accepts: whether a create is accepted.
+    :param good: how many of the first polls show that the prediction is processing.
     """
     methods: list[str] = []
 
@@ -59,12 +61,15 @@ def answering(
                     _reply(connection, methods[-1])
 
     def _reply(connection: socket.socket, method: str) -> None:
+        if method == "POST" and accepts and answer is Network.REFUSED:
+            listener.close()
+        if isinstance(reply := _chosen(method), Answer):
+            connection.sendall(reply.as_bytes())
+
+    def _chosen(method: str) -> Answer | Network:
         if method == "POST" and accepts:
-            if answer is Network.REFUSED:
-                listener.close()
-            connection.sendall(ACCEPTED.as_bytes())
-        elif isinstance(answer, Answer):
-            connection.sendall(answer.as_bytes())
+            return ACCEPTED
+        return PROCESSING if method == "GET" and methods.count("GET") <= good else answer
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

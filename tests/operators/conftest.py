@@ -33,7 +33,12 @@ class Execute(Protocol):
 @pytest.fixture(params=KINDS)
 def execute(request: pytest.FixtureRequest) -> Execute:
     """Run one try in a new operator, until it is done or deferred; return its prediction's id."""
-    kind, defaults = KINDS[request.param]
+    return execute_with(request.param)
+
+
+def execute_with(name: str) -> Execute:
+    """Make what the fixture ``execute`` gives, for one of ``KINDS``."""
+    kind, defaults = KINDS[name]
 
     def execute(
         task_instance: TaskInstance, faults: dict[str, Any] | None = None, **arguments: Any

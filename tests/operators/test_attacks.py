@@ -34,11 +34,17 @@ def deferred(gateway: Sandbox) -> TaskInstance:
     return task_instance
 
 
-def test_an_event_that_cannot_be_understood_stops_what_the_task_remembers(gateway: Sandbox) -> None:
+def test_after_an_event_that_cannot_be_understood_a_clear_resumes_what_the_task_remembers(
+    gateway: Sandbox,
+) -> None:
     task, task_instance = runner(deferrable=True), deferred(gateway)
-    with pytest.raises(AirflowException, match="cannot be understood"):
+    with pytest.raises(AirflowException, match="cannot be understood") as failed:
         task.execute_complete(context_of(task, task_instance), None)
-    assert cancels(gateway) == [gateway.predictions[0]["id"]]
+    assert not isinstance(failed.value, AirflowFailException)
+    with pytest.raises(TaskDeferred) as resumed:
+        task.execute(context_of(task, task_instance.again(cleared=True)))
+    assert resumed.value.trigger.prediction_id == gateway.predictions[0]["id"]
+    assert (gateway.creates, cancels(gateway)) == (1, [])
 
 
 def test_a_sensor_that_skips_when_its_time_is_up_cancels_too(gateway: Sandbox) -> None:
@@ -121,16 +127,37 @@ def test_a_start_timeout_that_cannot_cancel_is_final_without_a_store(gateway: Sa
         task.execute(context_of(task, TaskInstance(None, 1, 2)))
 
 
-def test_a_prediction_that_has_succeeded_when_it_is_given_up_is_returned(gateway: Sandbox) -> None:
-    quick = {"prompt": "x", "sandbox": {"processing": 0.1}}
-    task, task_instance = runner(deferrable=True, input=quick), first_try(retries=0)
+def outage_of(gateway: Sandbox, task: Any, task_instance: TaskInstance) -> dict[str, Any]:
+    """The event of a deferred task whose prediction has succeeded during an outage."""
     with pytest.raises(TaskDeferred):
         task.execute(context_of(task, task_instance))
     prediction_id = gateway.predictions[0]["id"]
-    lost = Outcome.of_error(prediction_id, errors.UpstreamError("ten minutes of trouble"))
+    lost = Outcome.of_error(prediction_id, errors.UpstreamError("ten minutes of errors"))
     time.sleep(0.2)
-    output = task.execute_complete(context_of(task, task_instance), lost.to_payload("https://x"))
-    assert prediction_id in output[0]
+    return lost.to_payload("https://x")
+
+
+def test_a_prediction_that_has_succeeded_when_it_is_given_up_is_returned(gateway: Sandbox) -> None:
+    quick = {"prompt": "x", "sandbox": {"processing": 0.1}}
+    task, task_instance = runner(deferrable=True, input=quick), TaskInstance(None)
+    event = outage_of(gateway, task, task_instance)
+    output = task.execute_complete(context_of(task, task_instance), event)
+    assert gateway.predictions[0]["id"] in output[0]
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_what_is_remembered_is_left_running_after_an_outage_and_resumed_later(
+    gateway: Sandbox, cleared: bool
+) -> None:
+    quick = {"prompt": "x", "sandbox": {"processing": 0.1}}
+    task, task_instance = runner(deferrable=True, input=quick), first_try(retries=0)
+    event = outage_of(gateway, task, task_instance)
+    with pytest.raises(errors.UpstreamError) as failed:
+        task.execute_complete(context_of(task, task_instance), event)
+    assert not isinstance(failed.value, AirflowFailException)
+    output = task.execute(context_of(task, task_instance.again(cleared=cleared)))
+    assert gateway.predictions[0]["id"] in output[0]
+    assert (gateway.creates, cancels(gateway)) == (1, [])
 
 
 def test_an_execution_timeout_in_the_pause_after_a_429_is_no_doubt(gateway: Sandbox) -> None:

@@ -95,7 +95,9 @@ def test_a_gateway_that_loses_every_create_stops_the_batch_and_a_retry_goes_on(
     ti = TaskInstance(max_tries=2)
     batch([{"prompt": "of another task"}], tmp_path / "other")
     gateway.set_faults(Faults(status=502), method="POST")
-    with pytest.raises(errors.BatchFailed, match="3 creates were lost") as failed:
+    with pytest.raises(
+        errors.BatchFailed, match="responses to 3 create requests were lost"
+    ) as failed:
         batch(inputs_of(3), tmp_path / "r", ti)
     assert retried(failed.value)
     gateway.set_faults(None)

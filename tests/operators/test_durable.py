@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
+from airflow_provider_quickrouter.api.polling import LONGEST_PAUSE, PATIENCE
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
@@ -19,7 +20,7 @@ from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.conftest import KEY, connect
 from tests.hooks.test_hook import unused_port
-from tests.operators.conftest import PROMPT, Execute, cancels, first_try, record
+from tests.operators.conftest import PROMPT, Execute, cancels, execute_with, first_try, record
 from tests.tasks import Clock, TaskInstance, context_of
 
 
@@ -68,8 +69,8 @@ def test_a_changed_input_leaves_the_old_one_where_nothing_is_canceled(
 
 @pytest.mark.parametrize(
     "faults",
-    [{"fail": "no"}, {"status_word": "aborted"}, {"expire_after": 0}, {"output": None}],
-    ids=["failed", "aborted", "expired", "empty"],
+    [{"fail": "no"}, {"status_word": "aborted"}, {"expire_after": 0}],
+    ids=["failed", "aborted", "expired"],
 )
 def test_what_ended_badly_is_paid_for_again(
     gateway: Sandbox, execute: Execute, faults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -81,15 +82,15 @@ def test_what_ended_badly_is_paid_for_again(
     assert (gateway.creates, cancels(gateway)) == (2, [])
 
 
-def test_what_the_api_does_not_know_any_more_is_paid_for_again(
-    gateway: Sandbox, execute: Execute, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_success_without_output_is_paid_for_again_only_after_a_clear(
+    gateway: Sandbox, execute: Execute, cleared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost, clock = first_try(), Clock(monkeypatch)
-    execute(lost)
-    gateway.clear()
-    execute(lost.again())
-    assert gateway.creates == 1
-    assert 29 < sum(clock.pauses) < 100
+    clock, lost, faults = Clock(monkeypatch), first_try(), {"output": None, "processing": 5}
+    prediction_id = execute(lost, faults)
+    clock.now += 60
+    assert (execute(lost.again(cleared=cleared), faults) != prediction_id) is cleared
+    assert (gateway.creates, cancels(gateway)) == (1 + cleared, [])
 
 
 def test_what_the_api_does_not_know_yet_is_waited_for(
@@ -223,9 +224,14 @@ def test_trouble_while_asking_for_the_old_one_is_waited_out_and_never_pays(
     ("fault", "kind"),
     [
         (Faults(status=503), errors.UpstreamError),
-        (Faults(status=401), errors.AuthenticationError),
+        (Faults(odd_response="unauthorized"), errors.UpstreamError),
+        (Faults(odd_response="forbidden"), errors.UpstreamError),
+        (Faults(odd_response="challenge_page"), errors.UpstreamError),
+        (Faults(odd_response="not_found_page"), errors.UpstreamError),
+        (Faults(odd_response="moved"), errors.UpstreamError),
         (Faults(rate_limit="header", retry_after=3_000), errors.RateLimitError),
     ],
+    ids=lambda value: value.odd_response or "" if isinstance(value, Faults) else None,
 )
 def test_trouble_that_lasts_while_asking_for_the_old_one_never_pays_either(
     gateway: Sandbox,
@@ -240,10 +246,22 @@ def test_trouble_that_lasts_while_asking_for_the_old_one_never_pays_either(
     with pytest.raises(AirflowException) as failed:
         execute(lost.again())
     assert isinstance(failed.value, kind)
-    assert gateway.creates == 1
-    assert sum(clock.pauses) <= 121
+    assert not isinstance(failed.value, AirflowFailException)
+    assert PATIENCE <= sum(clock.pauses) < PATIENCE + LONGEST_PAUSE
     gateway.set_faults(None)
-    if isinstance(failed.value, AirflowFailException):  # no retry comes: nothing may run on
-        assert cancels(gateway) == [prediction_id]
-    else:
-        assert execute(lost.again()) == prediction_id
+    assert execute(lost.again()) == prediction_id
+    assert (gateway.creates, cancels(gateway)) == (1, [])
+
+
+def test_after_an_outage_a_clear_resumes_the_prediction_too(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    lost, run = first_try(retries=0), execute_with("run")
+    prediction_id = run(lost)
+    gateway.set_faults(Faults(status=503), method="GET")
+    with pytest.raises(errors.UpstreamError):
+        run(lost.again())
+    gateway.set_faults(None)
+    assert run(lost.again().again(cleared=True)) == prediction_id
+    assert (gateway.creates, cancels(gateway)) == (1, [])

@@ -53,16 +53,49 @@ def test_a_path_is_sent_as_its_content_and_shown_as_a_path(
 ) -> None:
     text = f"file://{cat}"
     made = task({"image": ObjectStoragePath(text) if as_object else text, "prompt": text})
+    made.render_template_fields(context_of(made, TaskInstance()))
+    assert serialize_template_field(made.input, "input") == {"image": text, "prompt": text}
     made.execute(context_of(made, TaskInstance()))
     assert sent(gateway) == [{"image": URI, "prompt": text}]
     assert serialize_template_field(made.input, "input") == {"image": text, "prompt": text}
 
 
-def test_a_models_input_takes_a_path(gateway: Sandbox, cat: Path) -> None:
-    path: Any = ObjectStoragePath(f"file://{cat}")
-    made = task(SDImg2ImgInput(image=path))
+def test_a_path_that_was_not_rendered_is_sent_as_its_content(gateway: Sandbox, cat: Path) -> None:
+    made = task({"image": ObjectStoragePath(f"file://{cat}"), "prompt": "a cat"})
     made.execute(context_of(made, TaskInstance()))
-    assert sent(gateway) == [{"image": URI}]
+    assert sent(gateway) == [{"image": URI, "prompt": "a cat"}]
+
+
+@pytest.mark.parametrize("rendered", [False, True])
+def test_a_models_input_takes_a_path(gateway: Sandbox, cat: Path, rendered: bool) -> None:
+    path: Any = ObjectStoragePath(f"file://{cat}")
+    made = task(SDImg2ImgInput(image=path, prompt="{{ folder }}"))
+    if rendered:
+        context: Any = {**context_of(made, TaskInstance()), "folder": "a cat"}
+        made.render_template_fields(context)
+        shown = serialize_template_field(made.input, "input")
+        assert shown == {"image": str(path), "prompt": "a cat"}
+    made.execute(context_of(made, TaskInstance()))
+    assert sent(gateway) == [{"image": URI, "prompt": "a cat" if rendered else "{{ folder }}"}]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"image": "s3://b/c.png", "prompt": "{{ nobody }}"},
+        {"image": ObjectStoragePath("s3://b/c.png")},
+        SDImg2ImgInput(image="https://x.example/c.png", prompt="{{ nobody }}"),
+        "{{ params.input }}",
+    ],
+    ids=["dict", "path", "model", "template"],
+)
+def test_the_task_keeps_the_very_object_and_does_not_render_what_came_from_xcom(given: Any) -> None:
+    made = task(given)
+    assert made.input is given
+    # Airflow renders a mapped task so: what came from XCom is in the set.
+    fields, context = made.template_fields, context_of(made, TaskInstance())
+    made._do_render_template_fields(made, fields, context, made.get_template_env(), {id(given)})
+    assert made.input is given
 
 
 def test_a_path_in_a_field_of_another_name_is_a_file_if_it_is_an_object(
@@ -80,8 +113,16 @@ def test_a_dag_with_paths_in_its_input_can_be_stored(cat: Path) -> None:
     made = task({"image": path, "style": path}, UNKNOWN)
     stored = json.loads(json.dumps(DagSerialization.to_dict(made.dag)))
     kept: Any = DagSerialization.from_dict(stored).get_task("run")
-    assert kept.input["image"] == str(path)
+    assert kept.input["image"]["path"] == str(path)
     assert kept.input["style"]["path"] == str(path)
+
+
+def test_a_dag_with_a_models_input_can_be_stored_and_is_the_same_at_each_parse() -> None:
+    given = SDImg2ImgInput(image="https://x.example/cat.png", prompt="{{ params.prompt }}")
+    first, second = (json.dumps(DagSerialization.to_dict(task(given).dag)) for _ in range(2))
+    assert first == second
+    kept: Any = DagSerialization.from_dict(json.loads(first)).get_task("run")
+    assert "{{ params.prompt }}" in str(kept.input)
 
 
 def test_a_path_may_be_a_template(gateway: Sandbox, cat: Path) -> None:

@@ -96,6 +96,31 @@ def test_a_task_that_goes_on_leaves_its_prediction(
     assert cancels(gateway) == []
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("running", 0), ("deferred", 0), ("queued", 0), (None, 1), ("up_for_retry", 1), ("failed", 1)],
+)
+def test_what_no_later_attempt_resumes_is_canceled_once_another_one_begins(
+    gateway: Sandbox, state: str | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_state(monkeypatch, state)
+    task = sensor(cancel_on_kill=True)
+    task.owns(task.prediction_id, TaskInstance(), resumable=False)
+    task.on_kill()
+    assert len(cancels(gateway)) == expected
+
+
+def test_an_airflow_that_cannot_say_leaves_the_prediction_running(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_state(monkeypatch, ConnectionError("no server"))
+    for resumable in (True, False):
+        task = sensor(cancel_on_kill=True)
+        task.owns(task.prediction_id, TaskInstance(), resumable=resumable)
+        task.on_kill()
+    assert cancels(gateway) == []
+
+
 def test_a_task_that_goes_on_but_remembers_nothing_cancels(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,12 +18,12 @@ from tests.tasks import TaskInstance, context_of
 @pytest.mark.parametrize(
     ("arguments", "header"),
     [
-        ({}, "7260s"),
-        ({"timeout": 100}, "160s"),
-        ({"timeout": timedelta(minutes=5)}, "360s"),
-        ({"execution_timeout": timedelta(seconds=1000)}, "1050s"),
-        ({"execution_timeout": timedelta(seconds=50)}, "105s"),
-        ({"timeout": 100, "execution_timeout": timedelta(hours=1)}, "160s"),
+        ({}, "7500s"),
+        ({"timeout": 100}, "400s"),
+        ({"timeout": timedelta(minutes=5)}, "600s"),
+        ({"execution_timeout": timedelta(seconds=1000)}, "1290s"),
+        ({"execution_timeout": timedelta(seconds=50)}, "345s"),
+        ({"timeout": 100, "execution_timeout": timedelta(hours=1)}, "400s"),
         ({"cancel_after": 90}, "90s"),
         ({"cancel_after": timedelta(minutes=2)}, "120s"),
         ({"cancel_after": None}, None),
@@ -99,7 +99,7 @@ def test_a_mapped_task_has_the_same_limits(gateway: Sandbox) -> None:
     task = mapped.unmap({"input": {"prompt": "a cat"}})
     with pytest.raises(TaskDeferred):
         task.execute(context_of(task, TaskInstance()))
-    assert create_of(gateway).headers["cancel-after"] == "90s"
+    assert create_of(gateway).headers["cancel-after"] == "330s"
 
 
 def test_each_argument_may_come_from_the_dags_defaults() -> None:

@@ -6,15 +6,18 @@ from typing import Any
 import pytest
 
 from airflow_provider_quickrouter.sandbox.chaos import (
+    KEY_REFUSED,
     LASTING_REASONS,
     PASSING_REASONS,
+    POISONS,
+    POISONS_OF_FAILURES,
     SERVER_ERRORS,
     Chaos,
     of_prediction,
     of_request,
     subject_of,
 )
-from airflow_provider_quickrouter.sandbox.faults import RATE_LIMITS, Faults
+from airflow_provider_quickrouter.sandbox.faults import ODD_RESPONSES, RATE_LIMITS, Faults
 
 DRAWS = 20_000
 KINDS = ("create", "get", "cancel")
@@ -40,7 +43,11 @@ def share(found: list[dict[str, Any]], *names: str) -> float:
 def test_the_same_seed_gives_the_same_plan_in_any_process() -> None:
     assert draws("get") == draws("get")
     assert of_request(1, 1, "get", "subject 24", 0) == Faults(drop="after")
-    assert of_prediction(1, "subject 34", 0) == Faults(starting=3.868)
+    assert of_prediction(1, "subject 34", 0) == Faults(
+        starting=3.868,
+        processing=18.152,
+        odd_gets={"response": "challenge_page", "seconds": 7.447, "after": 1},
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,6 +112,45 @@ def test_what_failed_may_succeed_when_it_is_submitted_again() -> None:
     failed = [n for n in range(2000) if of_prediction(1, str(n), 0).fail is not None]
     again = [of_prediction(1, str(n), 1).fail for n in failed]
     assert again.count(None) > 0.8 * len(again)
+
+
+def test_some_predictions_have_odd_responses_for_seconds_and_every_odd_response_occurs() -> None:
+    found = fates()
+    episodes = [faults["odd_gets"] for faults in found if "odd_gets" in faults]
+    assert share(found, "odd_gets") == pytest.approx(20, abs=1.5)
+    assert {episode["response"] for episode in episodes} == set(ODD_RESPONSES)
+    assert all(2 <= episode["seconds"] <= 8 for episode in episodes)
+
+
+def test_an_episode_that_refuses_the_key_begins_only_after_a_good_get() -> None:
+    episodes = [faults["odd_gets"] for faults in fates() if "odd_gets" in faults]
+    early = {episode["response"] for episode in episodes if not episode.get("after")}
+    assert early == set(ODD_RESPONSES) - set(KEY_REFUSED)
+
+
+def test_a_prediction_whose_episode_begins_after_a_good_get_runs_long_enough_to_meet_it() -> None:
+    late = [faults for faults in fates() if faults.get("odd_gets", {}).get("after")]
+    assert late
+    assert all(faults["processing"] >= 15 for faults in late)
+
+
+def test_some_predictions_have_their_first_gets_held_and_no_odd_responses() -> None:
+    found = fates()
+    hung = [faults for faults in found if "hung_gets" in faults]
+    assert share(found, "hung_gets") == pytest.approx(5, abs=0.7)
+    assert {faults["hung_gets"]["times"] for faults in hung} == {1, 2, 3}
+    assert not any("odd_gets" in faults for faults in hung)
+
+
+def test_poison_is_in_every_part_of_a_prediction_and_in_the_errors_of_half_of_the_failing() -> None:
+    found = fates()
+    good = [faults for faults in found if "fail" not in faults]
+    failing = [faults for faults in found if "fail" in faults]
+    assert share(good, "poison") == pytest.approx(8, abs=1)
+    assert share(failing, "poison") == pytest.approx(50, abs=7)
+    assert {faults["poison"] for faults in good if "poison" in faults} == set(POISONS)
+    poisons = {faults["poison"] for faults in failing if "poison" in faults}
+    assert poisons == set(POISONS_OF_FAILURES)
 
 
 def test_the_plan_does_not_depend_on_what_goes_on_meanwhile() -> None:

@@ -173,6 +173,35 @@ def test_a_cancel_that_is_refused_is_not_counted(client: Client) -> None:
     assert client.sandbox.predictions[0]["cancels"] == 0
 
 
+def test_every_request_to_cancel_is_listed_with_its_id_also_after_a_restart(state: Path) -> None:
+    path = "/replicate/v1/predictions/{}/cancel"
+    with running(state) as client:
+        done, refused = client.create_id(), client.create_id(no_cancel=405)
+        for prediction_id in (done, refused, "unknown"):
+            client.send("POST", path.format(prediction_id))
+        client.send("POST", path.format(done), faults={"status": 502})
+        with pytest.raises(requests.ConnectionError):
+            client.send("POST", path.format(done), faults={"drop": "before"})
+        client.get(done)
+        requests_seen = client.sandbox.cancel_requests
+    with running(state) as client:
+        again = client.send("GET", "/sandbox/cancels").json()
+        assert again == requests_seen
+        assert [request["id"] for request in requests_seen] == [
+            done,
+            refused,
+            "unknown",
+            done,
+            done,
+        ]
+        instants = [request["at"] for request in requests_seen]
+        assert instants == sorted(instants)
+        client.send("DELETE", "/sandbox/requests")
+        assert client.sandbox.cancel_requests == []
+    with running(state) as client:
+        assert client.sandbox.cancel_requests == []
+
+
 def test_the_ledger_keeps_the_input_that_the_api_deletes(client: Client) -> None:
     prediction_id = client.create_id(expire_after=0)
     assert client.wait(prediction_id)["input"] == {}

@@ -74,6 +74,7 @@ def test_the_scheduler_is_told_all_that_a_worker_would_hand_over() -> None:
         "push_xcom": True,
         "timeout": 50.0,
         "airflows_timeout": 110.0,
+        "confirmed": False,
     }
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+
+class Dripping(bytes):
+    """An answer that is sent byte by byte, ten a second."""
 
 
 @contextmanager
@@ -19,7 +24,16 @@ def answering(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
                 connection, _ = listener.accept()
                 with connection:
                     asked.append(connection.recv(2**16))
-                    connection.sendall(answers[min(len(asked), len(answers)) - 1])
+                    send(connection, answers[min(len(asked), len(answers)) - 1])
+
+    def send(connection: socket.socket, answer: bytes) -> None:
+        if not isinstance(answer, Dripping):
+            connection.sendall(answer)
+            return
+        with suppress(OSError):  # the client has gone
+            for byte in answer:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.1)
 
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=serve, daemon=True)
@@ -34,6 +48,6 @@ def answering(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def http(body: bytes, *headers: str, status: int = 200) -> bytes:
-    """An answer with no headers but these."""
+    """An answer with no headers but these; ``"\udcff"`` in one is the byte 0xff."""
     lines = [f"HTTP/1.1 {status} .", "Connection: close", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body

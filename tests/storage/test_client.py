@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from airflow_provider_quickrouter.storage.client import NotPublicError, PublicRe
 from airflow_provider_quickrouter.storage.storing import Storing
 from tests.conftest import KEY, connect
 from tests.storage.files import Log, image, read
-from tests.storage.raw import answering, http
+from tests.storage.raw import Dripping, answering, http
 
 LIVING = Owner("p1", datetime.now(UTC) + timedelta(hours=1))
 Make = Callable[..., Storing]
@@ -172,6 +173,8 @@ def test_redirects_in_a_circle_end(storing: Make, httpserver: HTTPServer) -> Non
         ("http://127.0.0.1:99999/", "cannot be read"),
         ("/a\x0bX-Injected: 1", "cannot be read"),
         ("/a\x7f", "cannot be read"),
+        ("/\udcff", "cannot be read"),
+        ("http://\udcff/", "cannot be read"),
     ],
 )
 def test_a_redirect_to_what_is_no_file_is_refused(target: str, says: str, storing: Make) -> None:
@@ -213,6 +216,18 @@ def test_neither_key_nor_cookie_goes_along(storing: Make, httpserver: HTTPServer
         }
         assert request.headers["User-Agent"] == USER_AGENT
         assert KEY not in str(request.headers)
+
+
+def test_a_server_that_drips_its_headers_holds_a_try_no_longer_than_its_timeouts(
+    strict: Any,
+) -> None:
+    endless = Dripping(http(b"", "X-Padding: " + "x" * 1000))
+    quick = strict({"timeout": 0.5, "allow_private_addresses": True})
+    began = time.monotonic()
+    with answering(endless, http(image())) as (url, asked):
+        assert read(quick.store([url], LIVING)[0]) == image()
+    assert len(asked) == 2
+    assert time.monotonic() - began < 6
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from airflow_provider_quickrouter.api.errors import (
     PredictionExpired,
 )
 from airflow_provider_quickrouter.api.fetching import PATIENCE, Owner
+from airflow_provider_quickrouter.api.storable import storable_text
 from airflow_provider_quickrouter.storage import downloading
 from airflow_provider_quickrouter.storage.storing import Storing
 from tests.storage.files import Log, data_uri, image, read
@@ -286,6 +288,32 @@ def test_a_damaged_data_uri_is_refused(uri: str, says: str, storing: Make, tmp_p
 @pytest.mark.parametrize("uri", [data_uri(bytes(5000)), "data:text/plain," + "x" * 1500])
 def test_a_data_uri_over_the_limit_is_refused(uri: str, storing: Make) -> None:
     assert "give a larger max_bytes" in refused(storing(max_bytes=1000), uri)
+
+
+ODD = "\udcff" + "x" * 5000
+"""A header's value with a byte that is not UTF-8, as the servers of the tests send it."""
+
+
+def test_headers_that_cannot_be_decoded_reach_neither_xcom_nor_log(
+    storing: Make, pauses: list[float], log: Log
+) -> None:
+    late = http(b"", f"Retry-After: {ODD}", "Content-Length: 0", status=503)
+    found = http(b"bytes", f"Content-Type: audio/{ODD}", f"Content-Disposition: {ODD}")
+    with answering(late, found) as (url, _):
+        (stored,) = storing().store([url], LIVING)
+    assert (stored.content_type, stored.path[-4:]) == ("application/octet-stream", ".bin")
+    assert pauses == [0.5]
+    for text in (log.text, json.dumps(stored.to_json(), ensure_ascii=False)):
+        assert storable_text(text) == text
+        assert len(text) < 1000
+
+
+def test_an_error_does_not_quote_headers_that_cannot_be_decoded(storing: Make) -> None:
+    page = http(PAGE.encode(), f"Content-Type: text/html; charset={ODD}", f"Server: {ODD}")
+    with answering(page) as (url, _):
+        said = refused(storing(), url)
+    assert storable_text(said) == said
+    assert len(said) < 1000
 
 
 def test_a_full_disk_of_this_machine_is_told(

@@ -12,9 +12,10 @@ from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 from pytest_httpserver import HTTPServer
 
-from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
+from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable, InvalidInputError
 from airflow_provider_quickrouter.api.fetching import Owner
 from airflow_provider_quickrouter.api.inventory import FOLDER
+from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
 from airflow_provider_quickrouter.storage.storing import Storing
 from airflow_provider_quickrouter.storage.target import Target
 from tests.storage.files import Log, data_uri, image, large_png, read, sha256
@@ -269,6 +270,144 @@ def test_two_predictions_under_one_name_are_told_as_a_loss(storing: Make, log: L
     assert not log.warnings
     storing(**name).store([data_uri(image(size=(5, 5)))], Owner("p3"))
     assert "holds something else" in log.warnings[0]
+
+
+def test_what_a_storage_says_is_bounded_and_can_be_logged(
+    memory: str, storing: Make, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    def breaks(*given: object, **more: object) -> None:
+        raise OSError("\0\udcff" * 10_000)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", breaks)  # the record's
+    storing(path=memory).store([data_uri(image())], OWNER)
+    monkeypatch.setattr(MemoryFileSystem, "put_file", breaks)
+    with pytest.raises(FileUnavailable) as failed:
+        storing(path=memory).store([data_uri(image()), data_uri(image("GIF"))], Owner("p2"))
+    for text in (str(failed.value), log.text):
+        assert storable_text(text) == text
+        assert len(text) < 2000
+    assert failed.value.__cause__ is None
+
+
+STORED = [data_uri(image()), data_uri(image("GIF"), "image/gif")]
+
+
+def test_what_was_stored_before_is_returned_without_any_request(
+    folder: str, storing: Make, httpserver: HTTPServer, log: Log
+) -> None:
+    httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
+    first = storing(path=folder).store([httpserver.url_for("/a"), *STORED], OWNER)
+    httpserver.clear()
+    assert storing(path=folder).stored_before("p1") == first
+    assert log.infos[-1] == "An earlier attempt has stored the output of prediction p1: 3 files"
+    assert storing(path=folder).stored_before("p2") == []
+    assert httpserver.log == []
+    assert not log.warnings
+
+
+@pytest.mark.parametrize("damage", ["removed", "changed", "cut"])
+def test_a_file_that_is_not_as_it_was_stored_is_not_stored(
+    damage: str, storing: Make, tmp_path: Path
+) -> None:
+    storing().store(STORED, OWNER)
+    place = tmp_path / "kept" / "p1" / "1.gif"
+    if damage == "removed":
+        place.unlink()
+    else:
+        size = place.stat().st_size
+        place.write_bytes(b"x" * (size if damage == "changed" else size - 1))
+    assert storing().stored_before("p1") == []
+
+
+def test_an_output_that_is_stored_in_part_is_not_stored(
+    storing: Make, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/a").respond_with_data("no", status=400)
+    with pytest.raises(FileRefused):
+        storing().store([*STORED, httpserver.url_for("/a")], OWNER)
+    assert storing().stored_before("p1") == []
+
+
+def test_files_under_other_names_are_not_the_stored_ones(storing: Make) -> None:
+    storing().store(STORED, OWNER)
+    assert storing(name="{n}.{ext}").stored_before("p1") == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff", b'{"version": 2, "files": {}}'])
+def test_a_record_that_is_missing_or_damaged_names_no_stored_files(
+    damage: bytes, storing: Make, tmp_path: Path
+) -> None:
+    storing().store(STORED, OWNER)
+    (tmp_path / "kept" / FOLDER / "p1.json").write_bytes(damage)
+    assert storing().stored_before("p1") == []
+    (tmp_path / "kept" / FOLDER / "p1.json").unlink()
+    assert storing().stored_before("p1") == []
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), RuntimeError("no route")])
+def test_a_storage_that_cannot_be_read_is_an_error_that_a_retry_may_help_against(
+    error: Exception, memory: str, storing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*given: object, **more: object) -> None:
+        raise error
+
+    storing(path=memory).store(STORED, OWNER)
+    monkeypatch.setattr(MemoryFileSystem, "_open", breaks)
+    with pytest.raises(FileUnavailable, match=r"could not be read.*no route") as failed:
+        storing(path=memory).stored_before("p1")
+    assert failed.value.transient
+
+
+def test_with_a_connection_that_may_only_write_nothing_is_known_of_stored_files(
+    memory: str, storing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*given: object, **more: object) -> None:
+        raise PermissionError("Forbidden")
+
+    storing(path=memory).store(STORED, OWNER)
+    monkeypatch.setattr(MemoryFileSystem, "_open", refuses)
+    assert storing(path=memory).stored_before("p1") == []
+
+
+def test_addresses_that_differ_at_each_attempt_are_the_same_files(
+    storing: Make, httpserver: HTTPServer
+) -> None:
+    for path in ("/first", "/second"):
+        httpserver.expect_request(path).respond_with_data(image(), content_type="image/png")
+        stored = storing().store([httpserver.url_for(path)], OWNER)
+    assert storing().stored_before("p1") == stored
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "good"),
+    [
+        ("content_type", "x/\0\udcff" + "x" * 5000, True),
+        ("width", 10**30, False),
+        ("height", 2**64, False),
+    ],
+)
+def test_a_record_puts_nothing_into_xcom_that_cannot_be_stored(
+    field: str, value: object, good: bool, storing: Make, tmp_path: Path
+) -> None:
+    """Whoever can write to the storage can write to the record."""
+    storing().store([data_uri(b"bytes", "audio/unknown")], OWNER)
+    record = tmp_path / "kept" / FOLDER / "p1.json"
+    told = json.loads(record.read_text())
+    for entry in told["files"].values():
+        entry[field] = value
+    record.write_text(json.dumps(told))
+    found = storing().stored_before("p1")
+    assert bool(found) is good
+    for file in found:
+        assert storable_text(file.content_type) == file.content_type
+        assert len(file.content_type) <= LONGEST_HEADER
+
+
+def test_a_record_of_very_many_files_is_not_counted_through(storing: Make, tmp_path: Path) -> None:
+    storing().store([data_uri(image())], OWNER)
+    record = tmp_path / "kept" / FOLDER / "p1.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"total": 10**18}))
+    assert storing().stored_before("p1") == []
 
 
 @pytest.mark.parametrize("path", ["s3://nobody@pictures/x", "s3://user:hush@pictures/x"])

@@ -29,7 +29,7 @@ from airflow_provider_quickrouter.transfers.object_storage import (
 )
 from tests.conftest import connect
 from tests.storage.files import data_uri, image
-from tests.tasks import TaskInstance, context_of, run
+from tests.tasks import Clock, TaskInstance, context_of, run
 
 NO_ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
 
@@ -125,16 +125,16 @@ def test_a_note_in_place_of_data_names_the_remedy(path: str) -> None:
     assert "give prediction_id= instead" in str(error)
 
 
-def test_a_retry_touches_neither_the_prediction_nor_what_is_stored(
-    gateway: Sandbox, path: str
+@pytest.mark.parametrize("fault", [Faults(status=503), Faults(status=403)], ids=["503", "403"])
+def test_an_odd_response_is_polled_again_and_touches_neither_prediction_nor_files(
+    gateway: Sandbox, path: str, fault: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prediction_id = finished()
     first = store(path=path, prediction_id=prediction_id)
-    gateway.set_faults(Faults(status=503), times=1)
-    with pytest.raises(AirflowException) as failed:
-        store(path=path, prediction_id=prediction_id)
-    assert not isinstance(failed.value, AirflowFailException)
+    gateway.set_faults(fault, times=1)
+    clock = Clock(monkeypatch)
     assert store(path=path, prediction_id=prediction_id) == first
+    assert len(clock.pauses) == 1
     assert (gateway.creates, gateway.predictions[0]["cancels"]) == (1, 0)
     assert {entry.method for entry in gateway.requests[1:]} == {"GET"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,15 +13,17 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
+from airflow_provider_quickrouter.api.polling import PATIENCE
 from airflow_provider_quickrouter.record import Record
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.triggers import kept_hook
 from airflow_provider_quickrouter.triggers.batch import QuickRouterBatchTrigger
 from airflow_provider_quickrouter.triggers.gathering import Gathering
 from airflow_provider_quickrouter.triggers.journal import Journal
 from airflow_provider_quickrouter.triggers.poller import Poller
 from tests.conftest import connect
 from tests.operators.batches import inputs_of, operator, rebuilt
-from tests.tasks import TaskInstance, context_of, event_of
+from tests.tasks import Clock, TaskInstance, context_of, event_of
 
 GIVEN: dict[str, Any] = {
     "output_path": "s3://b/r.jsonl",
@@ -61,14 +64,32 @@ def test_kwargs_and_event_are_small_however_many_there_are(
     assert event == {"payload_version": 1, "outcomes": {"succeeded": 40}, "error": None}
 
 
-def test_a_connection_that_cannot_work_is_told_in_the_event(
+def test_a_connection_that_cannot_work_for_ten_minutes_leaves_the_items_to_a_retry(
     gateway: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trigger = deferred(tmp_path / "r", 2).trigger
+    clock = Clock(monkeypatch)
     connect(monkeypatch, host=gateway.url, password="")
+    requests = len(gateway.requests)
     event = event_of(rebuilt(trigger))
-    assert event["error"]["type"] == "InvalidConnectionError"
-    assert event["outcomes"] == {}
+    assert event == {"payload_version": 1, "outcomes": {"api_error": 2}, "error": None}
+    assert PATIENCE <= sum(clock.pauses) < PATIENCE + 90
+    lines = Record(trigger.output_path, trigger.owner).read(2)
+    resumed = lines.resume(lambda index: f"{lines._prints[index]:x}", cleared=False)
+    assert [entry["id"] for entry in resumed] == list(lines.ids)
+    assert len(gateway.requests) == requests
+
+
+def test_a_connection_that_is_corrected_in_time_loses_nothing(
+    gateway: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_hook, "SHORTEST_REFRESH", 0.0)
+    trigger = rebuilt(deferred(tmp_path / "r", 2).trigger)
+    connect(monkeypatch, host=gateway.url, password="")
+    correct = threading.Timer(1.0, connect, (monkeypatch,), {"host": gateway.url})
+    correct.start()
+    assert event_of(trigger)["outcomes"] == {"succeeded": 2}
+    correct.join()
 
 
 async def test_a_kill_before_anything_is_known_cancels_nothing() -> None:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.polling import Watch
@@ -174,12 +177,12 @@ def test_a_changed_connection_is_used_by_those_who_come_later(
 
     async def run() -> tuple[bool, str, str]:
         async with shared_poller(CONNECTION) as poller:
-            first = poller.hook
+            first = await poller.connected()
             async with shared_poller(CONNECTION):
                 same = poller.hook
             connect(monkeypatch, host="http://127.0.0.1:9")
             async with shared_poller(CONNECTION):
-                another = poller.hook.settings.base_url
+                another = (await poller.connected()).settings.base_url
         return first is same, first.settings.base_url, another
 
     assert asyncio.run(run()) == (True, gateway.url, "http://127.0.0.1:9")
@@ -188,12 +191,13 @@ def test_a_changed_connection_is_used_by_those_who_come_later(
 def test_lines_for_the_log_are_said_in_the_context_of_who_waits(gateway: Sandbox) -> None:
     task_of = ContextVar("task_of", default="nobody")
     said: list[tuple[str, str]] = []
+    log = SimpleNamespace(info=lambda line: said.append((task_of.get(), line)))
 
     async def wait(name: str, prediction_id: str) -> Outcome:
         task_of.set(name)
         async with shared_poller(CONNECTION) as poller:
             watch = Watch(prediction_id, time.time())
-            return await poller.outcome(watch, lambda line: said.append((task_of.get(), line)))
+            return await poller.outcome(watch, log)
 
     async def run() -> list[Outcome]:
         ids = await asyncio.to_thread(submit, 2, processing=2)
@@ -202,6 +206,31 @@ def test_lines_for_the_log_are_said_in_the_context_of_who_waits(gateway: Sandbox
     first, second = asyncio.run(run())
     assert {name for name, line in said if first.prediction_id in line} == {"first"}
     assert {name for name, line in said if second.prediction_id in line} == {"second"}
+
+
+def test_an_outage_is_a_warning_when_it_begins_and_when_it_ends(
+    gateway: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    (prediction_id,) = submit(processing=6)
+    gateway.set_faults(Faults(status=503), method="GET", times=2)
+
+    async def run() -> Outcome:
+        async with shared_poller(CONNECTION) as poller:
+            watch = Watch(prediction_id, time.time())
+            return await poller.outcome(watch, logging.getLogger("tests.poller"))
+
+    with caplog.at_level(logging.INFO, logger="tests.poller"):
+        assert asyncio.run(run()).reason is Reason.SUCCEEDED
+    lines = [
+        (line.levelname, line.message) for line in caplog.records if line.name == "tests.poller"
+    ]
+    first, second, third = lines[:3]
+    assert first[0] == third[0] == "WARNING"
+    assert first[1].startswith(f"Polling prediction {prediction_id} fails since ")
+    assert "giving up at" in first[1]
+    assert (second[0], second[1][:16]) == ("INFO", "Polling again in")
+    assert third[1].startswith("Polling works again after 2 errors in ")
+    assert {level for level, _ in lines[3:]} <= {"INFO"}
 
 
 def test_a_mistake_in_this_program_ends_the_wait_with_its_traceback(
@@ -228,7 +257,7 @@ def test_a_mistake_in_the_plan_ends_all_waits_with_its_traceback(
     async def run() -> list[Any]:
         async with shared_poller(CONNECTION) as poller:
             monkeypatch.setattr(poller.agenda, "next", broken)
-            waits = [poller.outcome(Watch(each, time.time()), print) for each in ids]
+            waits = [poller.outcome(Watch(each, time.time())) for each in ids]
             return await asyncio.gather(*waits, return_exceptions=True)
 
     assert [type(end) for end in asyncio.run(run())] == [ZeroDivisionError, ZeroDivisionError]
@@ -243,7 +272,7 @@ def test_an_answer_that_never_comes_ends_at_the_deadline(
 
     async def run() -> Outcome:
         async with shared_poller(CONNECTION) as poller:
-            return await poller.outcome(Watch(prediction_id, time.time(), time.time() + 1), print)
+            return await poller.outcome(Watch(prediction_id, time.time(), time.time() + 1))
 
     outcome = asyncio.run(run())
     gateway.set_faults(None)
@@ -251,11 +280,28 @@ def test_an_answer_that_never_comes_ends_at_the_deadline(
     assert "no answer before the deadline" in str(outcome.exception())
 
 
-def test_a_poller_that_is_not_ready_has_no_hook() -> None:
+def test_a_poller_has_a_hook_as_soon_as_it_has_read_its_connection(gateway: Sandbox) -> None:
     async def run() -> None:
         poller = Poller(CONNECTION)
-        with pytest.raises(RuntimeError, match="not ready"):
-            _ = poller.hook
+        before = poller.hook, poller.prediction_url("p1")
+        assert before == (None, "")
+        hook = await poller.connected()
+        assert hook is poller.hook is await poller.connected()
+        assert poller.prediction_url("p1") == hook.prediction_url("p1")
         await poller.close()
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_cannot_be_used_raises_only_where_a_hook_is_needed(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
+
+    async def run() -> None:
+        async with shared_poller(CONNECTION) as poller:
+            assert poller.hook is None
+            with pytest.raises(InvalidConnectionError, match=r"extra\.timeout"):
+                await poller.connected()
 
     asyncio.run(run())

@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.polling import Watch
+from airflow_provider_quickrouter.api.polling import PATIENCE, Watch
 from airflow_provider_quickrouter.api.protocol import Answer, Request, get
 from airflow_provider_quickrouter.hooks import quickrouter as hook_module
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
@@ -25,14 +25,17 @@ from airflow_provider_quickrouter.triggers import kept_hook
 from airflow_provider_quickrouter.triggers.poller import Poller, shared_poller
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import KEY, connect
+from tests.tasks import Clock
 from tests.triggers.test_poller import CONNECTION, event, submit
 
 Send = Callable[[QuickRouterHook, Request], Awaitable[Answer]]
 
 
-async def wait_for(poller: Poller, prediction_id: str, seconds: float = 8) -> Outcome:
-    watch = Watch(prediction_id, time.time(), time.time() + seconds)
-    return await poller.outcome(watch, print)
+async def wait_for(
+    poller: Poller, prediction_id: str, seconds: float = 8, confirmed: bool = True
+) -> Outcome:
+    watch = Watch(prediction_id, time.time(), time.time() + seconds, confirmed=confirmed)
+    return await poller.outcome(watch)
 
 
 def test_a_question_that_waits_for_a_connection_survives_a_change_of_the_session(
@@ -44,7 +47,7 @@ def test_a_question_that_waits_for_a_connection_survives_a_change_of_the_session
 
     async def run() -> Outcome:
         async with shared_poller(CONNECTION) as poller:
-            hook, request = poller.hook, get(prediction_id)
+            hook, request = await poller.connected(), get(prediction_id)
             others = [asyncio.create_task(hook.asend(request)) for _ in range(12)]
             waiting = asyncio.create_task(wait_for(poller, prediction_id))
             await asyncio.sleep(2)
@@ -106,8 +109,9 @@ def test_a_key_that_was_replaced_just_after_it_was_read_is_read_again(
     assert asyncio.run(run()).reason is Reason.SUCCEEDED
 
 
+@pytest.mark.parametrize(("confirmed", "reason"), [(False, "api_error"), (True, "timeout")])
 def test_a_refused_key_is_not_read_again_for_each_wait(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+    gateway: Sandbox, confirmed: bool, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = submit(30)
     connect(monkeypatch, host=gateway.url, password="qr-the-key-of-last-year")
@@ -122,10 +126,49 @@ def test_a_refused_key_is_not_read_again_for_each_wait(
 
     async def run() -> list[Outcome]:
         async with shared_poller(CONNECTION) as poller:
-            return await asyncio.gather(*(wait_for(poller, each) for each in ids))
+            return await asyncio.gather(*(wait_for(poller, each, 4, confirmed) for each in ids))
 
-    assert {each.reason for each in asyncio.run(run())} == {Reason.API_ERROR}
+    assert {each.reason.value for each in asyncio.run(run())} == {reason}
     assert len(made) == 2
+
+
+def test_a_connection_that_cannot_be_used_is_not_read_again_for_each_wait(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
+    made: list[str] = []
+    real = kept_hook.make_hook
+
+    def noted(name: str) -> QuickRouterHook:
+        made.append(name)
+        return real(name)
+
+    monkeypatch.setattr(kept_hook, "make_hook", noted)
+
+    async def run() -> list[Outcome]:
+        async with shared_poller(CONNECTION) as poller:
+            return await asyncio.gather(*(wait_for(poller, f"p{n}", 3) for n in range(30)))
+
+    assert {each.reason for each in asyncio.run(run())} == {Reason.TIMEOUT}
+    assert len(made) == 1
+
+
+def test_a_wait_goes_on_as_soon_as_its_connection_is_corrected(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_hook, "SHORTEST_REFRESH", 0.0)
+    (prediction_id,) = submit()
+    connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
+
+    async def run() -> dict[str, Any]:
+        waiting = asyncio.create_task(event(QuickRouterPredictionTrigger(prediction_id)))
+        await asyncio.sleep(1.5)
+        connect(monkeypatch, host=gateway.url)
+        return await waiting
+
+    payload = asyncio.run(run())
+    assert payload["reason"] == "succeeded"
+    assert payload["manifest"]["url"].startswith(gateway.url)
 
 
 def test_questions_are_asked_in_nobodys_context(
@@ -151,24 +194,35 @@ def test_questions_are_asked_in_nobodys_context(
     assert seen == {"nobody"}
 
 
+@pytest.mark.parametrize("confirmed", [True, False])
 @pytest.mark.parametrize(("error", "kind"), [(OSError, "UpstreamError")])
-def test_a_connection_that_cannot_be_read_is_told_in_the_event(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, error: type[Exception], kind: str
+def test_a_connection_that_cannot_be_read_for_ten_minutes_is_told_in_the_event(
+    gateway: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    kind: str,
+    confirmed: bool,
 ) -> None:
     async def broken(*_: Any, **__: Any) -> Any:
         raise error(KEY)
 
+    clock = Clock(monkeypatch)
     monkeypatch.setattr(hook_module, "get_async_connection", broken)
-    payload = asyncio.run(event(QuickRouterPredictionTrigger("p1")))
+    payload = asyncio.run(event(QuickRouterPredictionTrigger("p1", confirmed=confirmed)))
     assert payload["error"]["type"] == kind
     assert KEY not in json.dumps(payload)
+    assert PATIENCE <= sum(clock.pauses) < PATIENCE + 90
 
 
-def test_a_connection_that_does_not_exist_is_told_in_the_event() -> None:
+def test_a_connection_that_does_not_exist_is_told_in_the_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
     trigger = QuickRouterPredictionTrigger("p1", quickrouter_conn_id="nowhere")
     payload = asyncio.run(event(trigger))
     assert payload["error"]["type"] == "UpstreamError"
     assert "nowhere" in payload["error"]["message"]
+    assert PATIENCE <= sum(clock.pauses) < PATIENCE + 90
 
 
 def test_a_poller_goes_on_with_what_it_knows_while_airflow_cannot_tell(
@@ -199,6 +253,7 @@ def test_a_second_cancellation_leaves_no_session_open(
         task = asyncio.create_task(event(trigger))
         await asyncio.sleep(0.8)
         assert trigger._poller
+        assert trigger._poller.hook
         assert trigger._poller.hook._async_sender
         sessions.append(trigger._poller.hook._async_sender._session)
         task.cancel()

@@ -11,12 +11,13 @@ from airflow.triggers.base import BaseTrigger
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
+from airflow_provider_quickrouter.api.polling import PATIENCE
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import KEY, connect
-from tests.tasks import event_of, rebuilt
+from tests.tasks import Clock, event_of, rebuilt
 
 SECRET_PROMPT = "a prompt that nobody else should read"
 
@@ -69,15 +70,48 @@ def test_ten_seconds_of_503_cost_at_most_ten_requests_and_lose_nothing(gateway: 
     assert 2 <= len(during) <= 10
 
 
-def test_a_refused_key_is_one_request_and_a_permanent_failure(
+def test_a_refused_key_is_one_request_and_a_permanent_failure_if_nothing_is_confirmed(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prediction_id = submit()
     connect(monkeypatch, host=gateway.url, password="qr-another-key")
-    event = event_of(QuickRouterPredictionTrigger(prediction_id))
+    event = event_of(rebuilt(QuickRouterPredictionTrigger(prediction_id, confirmed=False)))
     assert event["reason"] == "api_error"
     assert event["error"]["type"] == "AuthenticationError"
     assert len([entry for entry in gateway.requests if entry.method == "GET"]) == 1
+
+
+def test_a_refused_key_is_waited_out_and_left_to_a_retry_where_the_prediction_is_paid_for(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, prediction_id = Clock(monkeypatch), submit()
+    connect(monkeypatch, host=gateway.url, password="qr-another-key")
+    event = event_of(rebuilt(QuickRouterPredictionTrigger(prediction_id)))
+    assert event["reason"] == "api_error"
+    assert (event["error"]["type"], event["error"]["status"]) == ("UpstreamError", 401)
+    assert "polling failed for 10 minutes, at last with: Invalid token" in event["error"]["message"]
+    assert PATIENCE <= sum(clock.pauses) < PATIENCE + 90
+    assert 10 < len([entry for entry in gateway.requests if entry.method == "GET"]) < 30
+    assert [entry.path for entry in gateway.requests if entry.path.endswith("/cancel")] == []
+
+
+def test_a_key_that_is_refused_for_a_while_does_not_end_a_wait_that_is_paid_for(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    prediction_id = submit(processing=30)
+    gateway.set_faults(Faults(odd_response="unauthorized"), method="GET", times=6)
+    event = event_of(rebuilt(QuickRouterPredictionTrigger(prediction_id)))
+    assert event["reason"] == "succeeded"
+
+
+def test_a_good_response_confirms_a_wait(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    prediction_id = submit(processing=30)
+    gateway.set_faults(Faults(), method="GET", times=1)
+    gateway.set_faults(Faults(odd_response="unauthorized"), method="GET", times=6)
+    event = event_of(rebuilt(QuickRouterPredictionTrigger(prediction_id, confirmed=False)))
+    assert event["reason"] == "succeeded"
 
 
 def test_evil_urls_in_an_answer_lead_nowhere(gateway: Sandbox, httpserver: HTTPServer) -> None:
@@ -136,8 +170,22 @@ def test_a_silent_gateway_does_not_outlive_the_deadline(
 def test_a_wrong_connection_reaches_the_task_with_its_reason(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock(monkeypatch)
     connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
-    event = event_of(QuickRouterPredictionTrigger("p1"))
+    event = event_of(rebuilt(QuickRouterPredictionTrigger("p1", confirmed=False)))
     assert event["reason"] == "api_error"
     assert event["error"]["type"] == "InvalidConnectionError"
     assert "extra.timeout" in event["error"]["message"]
+    assert sum(clock.pauses) < 2
+
+
+def test_a_wrong_connection_is_waited_out_where_the_prediction_is_paid_for(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
+    event = event_of(rebuilt(QuickRouterPredictionTrigger("p1")))
+    assert (event["reason"], event["error"]["type"]) == ("api_error", "UpstreamError")
+    assert "extra.timeout" in event["error"]["message"]
+    assert PATIENCE <= sum(clock.pauses) < PATIENCE + 90
+    assert gateway.requests == []

@@ -128,7 +128,8 @@ def test_on_kill_finds_the_id_even_if_it_has_not_run(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, cancel_on: list[str], status: str
 ) -> None:
     keep_xcoms(monkeypatch, {("submit", "id"): submit(never=True)})
-    monkeypatch.setattr("airflow_provider_quickrouter.hooks.stopping._goes_on", lambda ti: False)
+    state = "airflow_provider_quickrouter.hooks.stopping._state_of"
+    monkeypatch.setattr(state, lambda ti: "failed")
     asyncio.run(begun(cancel_on=cancel_on, **FROM_SUBMIT).on_kill())
     prediction_id = gateway.predictions[0]["id"]
     assert gateway.predictions[0]["status"] in (status, "starting")
@@ -147,7 +148,7 @@ def test_a_wrong_connection_is_told_in_the_event(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
-    assert failure(prediction_id="p1")["type"] == "InvalidConnectionError"
+    assert failure(prediction_id="p1", confirmed=False)["type"] == "InvalidConnectionError"
 
 
 def test_a_success_ends_the_task_with_the_xcoms_of_a_worker(

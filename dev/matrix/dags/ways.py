@@ -55,6 +55,15 @@ def quickrouter_matrix_ways() -> None:
     )
 
     @task
+    def written_by_people() -> list[dict[str, str]]:
+        return [{"prompt": "100 {% of it, {{ nothing.like.this }}"}]
+
+    # Rendered as a template, such a prompt would fail its task.
+    QuickRouterSubmitPredictionOperator.partial(task_id="mapped", version=SDXL).expand(
+        input=written_by_people()
+    )
+
+    @task
     def same(first: Any, second: Any) -> None:
         if first != second:
             raise ValueError(f"{first} is not {second}")

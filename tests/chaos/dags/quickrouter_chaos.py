@@ -15,7 +15,8 @@ from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictio
 
 EACH = int(os.environ.get("CHAOS_TASKS", "2")) // 2
 DEFAULTS = {
-    "retries": 6,
+    # Each outage of the API server or of PostgreSQL costs a task one or two attempts.
+    "retries": 12,
     "retry_delay": timedelta(seconds=2),
     "on_failure_callback": report_failure,
     "on_retry_callback": report_retry,
