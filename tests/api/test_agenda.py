@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_quickrouter.api.agenda import Agenda
+from airflow_provider_quickrouter.api.agenda import HANGING_AT_ONCE, Agenda
 from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import NotFoundError, RateLimitError, UpstreamError
 from airflow_provider_quickrouter.api.lanes import Wait
@@ -334,3 +334,37 @@ def test_a_wait_is_noticed_about_as_soon_as_its_interval_says(number: int) -> No
     late = [at - world.ends[each] for each, (_, at) in world.outcomes.items()]
     assert len(late) == number
     assert max(late) < 15
+
+
+def due(agenda: Agenda, now: float) -> list[str]:
+    """The ids of all waits that are polled now, without a response to any of them."""
+    polled = list[str]()
+    while not isinstance(step := agenda.next(now), float):
+        assert isinstance(step, Wait)
+        polled.append(step.watch.prediction_id)
+    return polled
+
+
+def test_predictions_whose_polls_hang_hold_up_no_others() -> None:
+    agenda, waits = Agenda(Budget(0)), dict[str, Wait]()
+    names = [*(f"hangs{n}" for n in range(20)), *(f"good{n}" for n in range(20))]
+    for name in names:
+        wait = Wait(Watch(name, NOW), log=lambda step: None, settle=lambda end: None)
+        wait.listed, wait.hangs = False, name.startswith("hangs")
+        waits[name] = wait
+        agenda.enter(wait, NOW)
+    polled = due(agenda, NOW + 2)
+    hanging = [name for name in polled if waits[name].hangs]
+    assert (len(hanging), len(polled)) == (HANGING_AT_ONCE, HANGING_AT_ONCE + 20)
+    assert due(agenda, NOW + 3) == []
+
+    # One that has failed again, one that has left, and one with a good response make room.
+    failed, left, good, _ = (waits[name] for name in hanging)
+    agenda.answered(failed, failed.watch.failed(UpstreamError("busy"), NOW + 4), NOW + 4)
+    agenda.leave(left)
+    good.hangs = False
+    agenda.saw(good, prediction(hanging[2], PredictionStatus.PROCESSING), NOW + 4)
+    others = due(agenda, NOW + 4.1)
+    assert len(others) == 3
+    assert not {*others} & {*hanging}
+    assert due(agenda, NOW + 20) == [hanging[2]]

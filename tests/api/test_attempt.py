@@ -150,7 +150,6 @@ def test_a_fingerprint_is_64_hex_digits_that_hold_no_prompt(prompt: str) -> None
         ({"status": "processing"}, True),
         ({"status": "hibernating"}, True),
         ({"status": "succeeded", "output": ["https://x/1.png"]}, True),
-        ({"status": "succeeded", "output": None}, False),
         ({"status": "succeeded", "data_removed": True}, False),
         ({"status": "failed"}, False),
         ({"status": "canceled"}, False),
@@ -160,7 +159,16 @@ def test_a_fingerprint_is_64_hex_digits_that_hold_no_prompt(prompt: str) -> None
 def test_an_earlier_prediction_is_good_while_it_runs_or_its_output_is_there(
     fields: dict[str, Any], good: bool
 ) -> None:
-    assert still_good(Prediction.from_json({"id": "p1", **fields}), LONG_AGO) is good
+    earlier = Prediction.from_json({"id": "p1", **fields})
+    assert still_good(earlier, LONG_AGO) is good
+    assert still_good(earlier, LONG_AGO, cleared=True) is good
+
+
+@pytest.mark.parametrize("output", [None, [], [None]])
+def test_a_success_without_output_is_good_for_a_retry_and_not_after_a_clear(output: Any) -> None:
+    empty = Prediction.from_json({"id": "p1", "status": "succeeded", "output": output})
+    assert still_good(empty, LONG_AGO)
+    assert not still_good(empty, LONG_AGO, cleared=True)
 
 
 def test_an_uncertain_create_is_dated_and_names_the_version_to_look_for() -> None:

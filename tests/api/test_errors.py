@@ -51,6 +51,14 @@ def test_a_key_that_the_api_echoed_is_taken_out() -> None:
     assert errors.UpstreamError("bad key").without("e").message == "bad key"
 
 
+def test_a_message_can_be_stored_whatever_it_quotes() -> None:
+    error = errors.UpstreamError("a\0b\ud800c", status=500, request_id="r\0")
+    assert (error.message, error.request_id) == ("a\ufffdb\ufffdc", "r\ufffd")
+    assert str(error) == "HTTP 500: a\ufffdb\ufffdc. [request id r\ufffd]"
+    assert str(errors.InvalidInputError("\0")) == "\ufffd"
+    assert str(errors.PredictionFailed("\udfff", prediction_id="p1")) == "\ufffd"
+
+
 def test_an_error_of_another_version_is_tolerated() -> None:
     again = errors.from_payload({"type": "BrandNewError", "colour": "blue"})
     assert type(again) is errors.UpstreamError

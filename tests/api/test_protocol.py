@@ -285,6 +285,15 @@ def test_a_create_that_was_refused_is_not_uncertain(
     assert type(error_of(reply, CREATE)) is kind
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 429, 500, 503])
+@pytest.mark.parametrize("request_", [GET, protocol.cancel(ID)], ids=["get", "cancel"])
+def test_only_a_json_object_is_a_response_of_the_api(status: int, request_: Request) -> None:
+    assert error_of(answer(status, {"detail": "no"}), request_).from_api
+    for body in (HTML, b"", b"404 page not found", ["no"], "no", None):
+        assert not error_of(answer(status, body), request_).from_api
+    assert error_of(answer(200, {"code": status, "message": "no"})).from_api
+
+
 def test_the_probe_is_free_and_only_a_good_answer_passes() -> None:
     assert protocol.probe() == Request("GET", "v1/models", prefixed=False)
     protocol.read_probe(answer(200, {"object": "list", "data": []}), NOW)

@@ -63,13 +63,10 @@ def answering(
     def _reply(connection: socket.socket, method: str) -> None:
         if method == "POST" and accepts and answer is Network.REFUSED:
             listener.close()
-        if isinstance(reply := _chosen(method), Answer):
+        is_good = methods.count("GET") <= good
+        reply = _chosen(method, accepts=accepts, is_good=is_good) or answer
+        if isinstance(reply, Answer):
             connection.sendall(reply.as_bytes())
-
-    def _chosen(method: str) -> Answer | Network:
-        if method == "POST" and accepts:
-            return ACCEPTED
-        return PROCESSING if method == "GET" and methods.count("GET") <= good else answer
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -81,6 +78,13 @@ def answering(
         yield url, methods
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
+
+
+def _chosen(method: str, *, accepts: bool, is_good: bool) -> Answer | None:
+    """Return what a good gateway would send; None for what the test has given."""
+    if method == "POST":
+        return ACCEPTED if accepts else None
+    return PROCESSING if is_good else None
 
 
 def _read(connection: socket.socket) -> str:

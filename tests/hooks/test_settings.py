@@ -71,6 +71,14 @@ def test_a_read_may_take_longer_when_the_server_was_asked_to_hold_its_answer() -
     assert settings().read_timeout(request) == 90
 
 
+def test_a_poll_that_hangs_is_given_up_sooner_than_a_create_or_a_cancel() -> None:
+    poll, cancel = protocol.get(ID), protocol.cancel(ID)
+    create = protocol.create({}, model="a/b")
+    assert [settings().read_timeout(each) for each in (poll, cancel, create)] == [15, 60, 60]
+    short = settings({"timeout": 5})
+    assert [short.read_timeout(each) for each in (poll, cancel, create)] == [5, 5, 5]
+
+
 def test_extras_of_a_uri_are_text_and_mean_the_same(tmp_path: Path) -> None:
     pem = str(tmp_path / "file.pem")
     Path(pem).touch()

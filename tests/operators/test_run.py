@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.execution_time.timeout import timeout as airflows_timeout
 
-from airflow_provider_quickrouter.api import errors
+from airflow_provider_quickrouter.api import errors, polling
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
 from airflow_provider_quickrouter.sandbox.faults import Faults
@@ -115,7 +115,10 @@ def test_each_bad_end_is_tried_again_only_if_it_may_pass(
     faults: dict[str, Any],
     kind: type[Exception],
     airflow: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(polling, "OUTPUT_GRACE", 0.8)
+    monkeypatch.setattr(polling, "OUTPUT_PAUSE", 0.5)
     error = failure(operator({"processing": 0.4, **faults}, deferrable=deferrable))
     assert (type(error).__name__, airflows(error)) == (kind.__name__, airflow)
     assert isinstance(error, kind)

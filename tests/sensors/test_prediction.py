@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,12 +12,13 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
 
-from airflow_provider_quickrouter.api import errors
+from airflow_provider_quickrouter.api import errors, polling
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.faults import Faults
@@ -114,8 +116,15 @@ def test_the_id_and_the_link_can_be_read_while_it_waits(gateway: Sandbox) -> Non
     ],
 )
 def test_each_bad_end_is_final_and_has_its_own_exception_in_every_mode(
-    gateway: Sandbox, mode: str, faults: dict[str, Any], kind: type[Exception], says: str
+    gateway: Sandbox,
+    mode: str,
+    faults: dict[str, Any],
+    kind: type[Exception],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(polling, "OUTPUT_GRACE", 0.8)
+    monkeypatch.setattr(polling, "OUTPUT_PAUSE", 0.5)
     prediction_id = submit(**faults, processing=0.4)
     error = failure(prediction_id, mode)
     assert isinstance(error, kind)
@@ -177,6 +186,48 @@ def test_a_refused_key_ends_the_wait_after_one_request(
     assert isinstance(error, errors.AuthenticationError)
     assert isinstance(error, AirflowFailException)
     assert len(gateway.requests) == before + 1
+
+
+def test_a_later_poke_waits_out_a_refused_key(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier process has poked: a key that had always been wrong would have failed that one."""
+    prediction_id, task_instance = submit(), TaskInstance()
+    connect(monkeypatch, host=gateway.url, password="qr-another-key")
+    task_instance.first_reschedule = datetime.now(UTC)
+    with DAG("test"):
+        task = sensor(prediction_id, **MODES["reschedule"])()
+    with pytest.raises(AirflowRescheduleException):
+        task.execute(context_of(task, task_instance))
+
+
+@pytest.mark.parametrize(("fault", "confirmed"), [(None, True), (Faults(status=503), False)])
+def test_the_trigger_is_told_whether_there_was_a_good_response(
+    gateway: Sandbox, fault: Faults | None, confirmed: bool
+) -> None:
+    prediction_id = submit(never=True)
+    if fault:
+        gateway.set_faults(fault, method="GET", times=1)
+    with DAG("test"):
+        task = sensor(prediction_id, deferrable=True)()
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context_of(task, TaskInstance()))
+    trigger: Any = deferred.value.trigger
+    assert trigger.serialize()[1]["confirmed"] is confirmed
+
+
+def test_a_poke_after_a_401_reads_the_connection_again(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction_id = submit(never=True)
+    with DAG("test"):
+        task = sensor(prediction_id, deferrable=False)()
+    context, hook = context_of(task, TaskInstance()), task.hook
+    assert not task.poke(context).is_done
+    gateway.set_faults(Faults(odd_response="unauthorized"), method="GET", times=1)
+    assert not task.poke(context).is_done
+    assert not task.poke(context).is_done
+    assert task.hook is not hook
 
 
 @each_mode
