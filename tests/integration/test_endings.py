@@ -72,7 +72,7 @@ def test_a_worker_killed_between_create_and_deferral_costs_no_second_prediction(
     run_id = airflow.trigger("killed_before_deferring")
     ends_well_with_one_create(airflow, gateway, "killed_before_deferring", run_id)
     assert tries(airflow, "killed_before_deferring", run_id) == 2
-    assert "Taking up prediction" in airflow.task_log("killed_before_deferring", run_id, "run", 2)
+    assert "Resuming prediction" in airflow.task_log("killed_before_deferring", run_id, "run", 2)
 
 
 def test_a_triggerer_killed_while_waiting_costs_no_second_prediction(
