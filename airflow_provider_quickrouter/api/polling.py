@@ -151,6 +151,8 @@ class Watch:
         if self.course:
             self.course.saw(prediction, now)
         over = Outcome.of(prediction, now)
+        if over is None:
+            self._empty_since = None
         if over and not self._awaits_output(over, now):
             self.trouble = None
             return over
@@ -180,7 +182,7 @@ class Watch:
 
     def failed(self, error: QuickRouterError, now: float) -> Again | Outcome:
         """Take in an error: pause and poll again, unless it ends the wait."""
-        self.trouble, self._failures = error, self._failures + 1
+        self.trouble, self._failures, self._empty_since = error, self._failures + 1, None
         self._failing_since = now if self._failing_since is None else self._failing_since
         if self._is_gone(error, now) or self._is_refused(error):
             return self._settle(Reason.API_ERROR)

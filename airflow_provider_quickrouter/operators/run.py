@@ -145,10 +145,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def _finish(self, context: Context, memory: Durable, outcome: Outcome) -> list[Any]:
         if outcome.prediction_id == UNKNOWN_ID:
-            record = memory.record()
-            outcome = replace(
-                outcome, prediction_id=(record and record.prediction_id) or UNKNOWN_ID
-            )
+            outcome = replace(outcome, prediction_id=self._known_id(context, memory))
         unknown = outcome.prediction_id == UNKNOWN_ID
         if self._is_given_up(memory, outcome) and not unknown:
             outcome = self._stopped(outcome)
@@ -179,10 +176,16 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         record = memory.record()
         if record and time.time() < record.begun_at + self._own_limit():
             raise AirflowException("Airflow ended the deferral before the prediction's deadline")
-        known = record.prediction_id if record else published_id(context)
         with airflow_errors(anew=True):
-            late = Outcome(reason=Reason.TIMEOUT, prediction_id=known or UNKNOWN_ID)
+            known = self._known_id(context, memory)
+            late = Outcome(reason=Reason.TIMEOUT, prediction_id=known)
             return self._finish(context, memory, late)
+
+    def _known_id(self, context: Context, memory: Durable) -> str:
+        """Return the id that is remembered, or else the one in XCom, which outlasts a deferral."""
+        record = memory.record()
+        known = record.prediction_id if record else published_id(context)
+        return known or UNKNOWN_ID
 
     def _watch(self, prediction_id: str, since: float, began: float) -> Watch:
         limits = self._limits()

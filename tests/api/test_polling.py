@@ -445,3 +445,15 @@ def test_a_create_waits_as_long_as_a_429_asks_or_leaves_it_to_the_scheduler() ->
     assert spread is not None
     assert 30 < spread <= 33
     assert resend_after(errors.RateLimitError("slow", retry_after=300), 1, 0) is None
+
+
+@pytest.mark.parametrize("next_response", ["processing", "an error"])
+def test_only_an_empty_success_just_now_is_polled_again_soon(next_response: str) -> None:
+    waiting = watch(poll_interval=10)
+    waiting.saw(seen("succeeded", output=None), START + 100)
+    assert waiting.awaits_output is True
+    if next_response == "processing":
+        assert pause(waiting.saw(seen("processing"), START + 102)) == 10
+    else:
+        waiting.failed(BUSY, START + 102)
+    assert [waiting.awaits_output] == [False]

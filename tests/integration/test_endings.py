@@ -188,7 +188,7 @@ def test_at_its_deadline_a_prediction_is_canceled_once_and_its_last_state_is_tol
     assert (cancels(gateway), gateway.creates, tries(airflow, dag_id, run_id)) == (1, 1, 1)
     assert airflow.xcom(dag_id, run_id, "run", "prediction")["status"] == "canceled"
     create = next(entry for entry in gateway.requests if entry.method == "POST")
-    assert create.headers["cancel-after"] == "65s"
+    assert create.headers["cancel-after"] == "305s"
 
 
 def test_a_sensor_leaves_another_tasks_prediction_running(
