@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from airflow_provider_quickrouter import metrics
 from airflow_provider_quickrouter.api.attachments import is_template, with_texts
 from airflow_provider_quickrouter.api.errors import (
+    APIError,
     AuthenticationError,
     FileUnavailable,
     QuickRouterError,
@@ -183,7 +184,7 @@ class PredictionTask:
         try:
             seen = self.poll_once(watch.prediction_id)
         except QuickRouterError as error:
-            if not (watch.last or watch.trouble):
+            if isinstance(error, APIError) and not (watch.last or watch.trouble):
                 self._publish(context, Prediction.unseen(watch.prediction_id))
             return self._tell(watch.failed(error, time.time()))
         if watch.last is None:
