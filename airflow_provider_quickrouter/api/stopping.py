@@ -29,6 +29,9 @@ are killed at once, its API server takes a while."""
 CANCEL_PAUSES = (0.0, 1.0, 2.0)
 """Seconds before each attempt to cancel; only after passing trouble is there another one."""
 
+CANCELS_AT_ONCE = 8
+"""Cancels of one task that are on their way at the same time."""
+
 CANCELED = "It was canceled."
 NOT_CANCELED = "It could not be canceled"
 
@@ -41,7 +44,7 @@ _STOPPED = (PredictionStatus.CANCELED, PredictionStatus.ABORTED)
 
 
 def is_over(state: str | None, *, resumable: bool) -> bool:
-    """Whether nobody waits for the prediction of a task instance in this state any more.
+    """Whether no attempt of a task instance in this state waits for its prediction.
 
     A person who marks a task as failed or as a success puts it into a final state before the task
     is killed. After a clear it has no state, or is restarting; when only its worker or triggerer
@@ -77,6 +80,11 @@ def not_canceled(error: QuickRouterError) -> str:
 def may_run_on(told: str) -> bool:
     """Whether the sentence about a cancel leaves that open."""
     return told.startswith(NOT_CANCELED)
+
+
+def is_canceled(told: str) -> bool:
+    """Whether a cancel was sent, and the sentence about it says that nothing runs on."""
+    return bool(told) and not may_run_on(told)
 
 
 def tell(log: Any, prediction_id: str, told: str) -> None:

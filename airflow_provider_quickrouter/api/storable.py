@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 REPLACEMENT = "\ufffd"
@@ -53,8 +54,13 @@ def storable(value: Any) -> Any:
     return value
 
 
+def storable_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with names in lower case; HTTP clients decode odd bytes to surrogates."""
+    return {name.lower(): storable_text(value, LONGEST_HEADER) for name, value in headers.items()}
+
+
 def parse_json(body: bytes) -> Any:
-    """Parse JSON into storable values; None for what is no JSON.
+    """Parse JSON into storable values; None for what is not JSON.
 
     Bytes that are not UTF-8 and control characters within strings are tolerated, since a body that
     cannot be read says nothing about the prediction.

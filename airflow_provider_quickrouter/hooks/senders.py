@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -26,7 +26,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.protocol import Answer, Request
-from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
+from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.hooks.connecting import Way, failure, proxy_refused
 from airflow_provider_quickrouter.hooks.progress import Progress, tracing, watched
 from airflow_provider_quickrouter.hooks.settings import Settings
@@ -37,7 +37,7 @@ MAX_BODY = 32 * 2**20
 LAST_BYTES = 0.5
 """Seconds that a body may take longer than its timeouts, so that its own limit ends it first."""
 
-_Exchanged = TypeVar("_Exchanged")
+_Exchanged = tuple[requests.Response, bytes]
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
 
@@ -84,7 +84,7 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     total = settings.total_timeout(request)
     until = time.monotonic() + total
 
-    def exchange() -> tuple[requests.Response, bytes]:
+    def exchange() -> _Exchanged:
         watched(session, url, way.proxy, progress)
         prepared = session.prepare_request(plain)
         with session.send(prepared, timeout=limits, **options) as response:
@@ -294,5 +294,4 @@ def _show(context: ssl.SSLContext, *files: str) -> None:
 def _answer(status: int, headers: Mapping[str, str], body: bytes, way: Way) -> Answer:
     if way.refuses(status):
         raise proxy_refused(way)
-    kept = {name.lower(): storable_text(value, LONGEST_HEADER) for name, value in headers.items()}
-    return Answer(status, kept, body)
+    return Answer(status, storable_headers(headers), body)

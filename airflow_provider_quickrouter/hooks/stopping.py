@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.stopping import (
     CANCEL_PAUSES,
+    CANCELS_AT_ONCE,
     TRIGGERER_BUDGET,
     TRIGGERER_LIMIT,
     TRIGGERER_QUESTION,
@@ -33,8 +34,6 @@ LATE = "Prediction %s could not be canceled in time and may run on"
 LEFT = "Leaving prediction %s running: its task is not over, or Airflow does not say so"
 ALL_LEFT = "Leaving %d predictions running: their task is not over, or Airflow does not say so"
 UNKNOWN = "Airflow did not report the state of this task"
-
-CANCELS_AT_ONCE = 8
 
 TO_TELL = 0.2
 """Seconds of a killed task's time that are kept for saying what was not done."""
@@ -82,7 +81,7 @@ class Owner:
     over: bool = False
 
     def is_over(self) -> bool:
-        """Whether Airflow says that nobody waits for the prediction any more. Blocks.
+        """Whether Airflow says that no attempt waits for the prediction. Blocks.
 
         Whatever it raises means that Airflow does not say.
         """

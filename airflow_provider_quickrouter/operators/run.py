@@ -19,7 +19,13 @@ from airflow_provider_quickrouter.api.errors import PredictionModerated
 from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
-from airflow_provider_quickrouter.api.stopping import CLEAR, MARK, TIMEOUT, may_run_on
+from airflow_provider_quickrouter.api.stopping import (
+    CLEAR,
+    MARK,
+    TIMEOUT,
+    is_canceled,
+    may_run_on,
+)
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
 from airflow_provider_quickrouter.links import published_id
 from airflow_provider_quickrouter.operators.arguments import check_choice, seconds
@@ -28,6 +34,8 @@ from airflow_provider_quickrouter.operators.submit import QuickRouterSubmitPredi
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_quickrouter.api.attempt import Attempt
 
 DEFAULT_TIMEOUT = 7200.0
 """Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue."""
@@ -145,7 +153,8 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def _finish(self, context: Context, memory: Durable, outcome: Outcome) -> list[Any]:
         if outcome.prediction_id == UNKNOWN_ID:
-            outcome = replace(outcome, prediction_id=self._known_id(context, memory))
+            known = _known_id(context, memory.record())
+            outcome = replace(outcome, prediction_id=known)
         unknown = outcome.prediction_id == UNKNOWN_ID
         if self._is_given_up(memory, outcome) and not unknown:
             outcome = self._stopped(outcome)
@@ -167,8 +176,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         What the trigger tried to cancel at a deadline, without success, is tried again here.
         """
         lost = outcome.reason is Reason.API_ERROR and not memory.remembers
-        is_canceled = outcome.stopped and not may_run_on(outcome.stopped)
-        return not is_canceled and (outcome.timed_out or lost)
+        return not is_canceled(outcome.stopped) and (outcome.timed_out or lost)
 
     def resume_after_deadline(self, context: Context) -> list[Any]:
         """Cancel the prediction, and fail permanently: a retry would pay for another one."""
@@ -177,15 +185,8 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         if record and time.time() < record.begun_at + self._own_limit():
             raise AirflowException("Airflow ended the deferral before the prediction's deadline")
         with airflow_errors(anew=True):
-            known = self._known_id(context, memory)
-            late = Outcome(reason=Reason.TIMEOUT, prediction_id=known)
+            late = Outcome(reason=Reason.TIMEOUT, prediction_id=_known_id(context, record))
             return self._finish(context, memory, late)
-
-    def _known_id(self, context: Context, memory: Durable) -> str:
-        """Return the id that is remembered, or else the one in XCom, which outlasts a deferral."""
-        record = memory.record()
-        known = record.prediction_id if record else published_id(context)
-        return known or UNKNOWN_ID
 
     def _watch(self, prediction_id: str, since: float, began: float) -> Watch:
         limits = self._limits()
@@ -210,3 +211,9 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def _server_limit(self) -> Any:
         return self._limits().servers if self.cancel_after == "deadline" else self.cancel_after
+
+
+def _known_id(context: Context, record: Attempt | None) -> str:
+    """Return the id that is remembered, or else the one in XCom, which outlasts a deferral."""
+    known = record.prediction_id if record else published_id(context)
+    return known or UNKNOWN_ID

@@ -27,7 +27,7 @@ from airflow_provider_quickrouter.api.polling import (
     Watch,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT, may_run_on
+from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT, is_canceled
 from airflow_provider_quickrouter.hooks.exceptions import airflow_errors, tries_left
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.sensors.starting import (
@@ -217,8 +217,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         return max(SHORTEST_PAUSE, min(self._pause, self.timeout - run_duration()))
 
     def _finish(self, context: Context, outcome: Outcome) -> list[Any]:
-        is_canceled = outcome.stopped and not may_run_on(outcome.stopped)
-        if self.cancel_on_kill and outcome.timed_out and not is_canceled:
+        if self.cancel_on_kill and outcome.timed_out and not is_canceled(outcome.stopped):
             outcome = self._stopped(outcome)
         try:
             return self._end(context, outcome)
@@ -231,7 +230,8 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def _watch(self, context: Context) -> Watch:
         """Return the state of this wait, which lives as long as this process."""
         if self._waiting is None:
-            started_at = self._started_at(context)
+            first = self._first_poke(context)
+            started_at = first.timestamp() if first else time.time()
             limits = Limits(self.timeout, self.execution_timeout)
             deadline = started_at + limits.own if self.deferrable else None
             self._waiting = Watch(
@@ -239,23 +239,16 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
                 started_at,
                 deadline,
                 self.poke_interval,
-                confirmed=self._is_later_poke(context),
+                # An earlier process has poked: a wrong key would have failed that one.
+                confirmed=first is not None,
             )
         return self._waiting
 
-    def _started_at(self, context: Context) -> float:
-        """When the first poke was, also for a poke in a later process.
+    def _first_poke(self, context: Context) -> Any:
+        """When an earlier process has poked first; None if this is the first poke.
 
         Airflow 2.11 does not report it: there an unknown id is polled until ``timeout``.
         """
-        first = self._first_poke(context)
-        return first.timestamp() if first else time.time()
-
-    def _is_later_poke(self, context: Context) -> bool:
-        """Whether an earlier process has poked: a wrong key would have failed that one."""
-        return self._first_poke(context) is not None
-
-    def _first_poke(self, context: Context) -> Any:
         get_date = getattr(context["ti"], "get_first_reschedule_date", None)
         return get_date(context) if self.reschedule and get_date else None
 

@@ -20,7 +20,7 @@ from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable
 from airflow_provider_quickrouter.api.fetching import Owner, Trouble, pause_before, read_status
 from airflow_provider_quickrouter.api.files import Source, decode, too_large
 from airflow_provider_quickrouter.api.media import HEAD, Kind, kind_of
-from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
+from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.api.wholeness import TAIL, ends_too_early
 from airflow_provider_quickrouter.storage.client import Client
 from airflow_provider_quickrouter.storage.target import reason_of
@@ -133,7 +133,7 @@ class Downloader:
     async def _try(self, source: Source, local: Path) -> Fetched | Trouble:
         try:
             async with self._client.get(source.url) as response:
-                headers = _headers(response)
+                headers = storable_headers(response.headers)
                 trouble = read_status(response.status, headers, time.time())
                 return trouble or await self._receive(response, headers, local)
         except _WRONG:
@@ -170,14 +170,6 @@ class Downloader:
         sink.close()
         self.received += len(data)
         return sink.fetched(declared)
-
-
-def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Return the headers with names in lower case; aiohttp decodes odd bytes to surrogates."""
-    return {
-        name.lower(): storable_text(value, LONGEST_HEADER)
-        for name, value in response.headers.items()
-    }
 
 
 def _says_its_length(headers: Mapping[str, str]) -> bool:

@@ -19,14 +19,12 @@ from airflow_provider_quickrouter.api.learning import Course
 from airflow_provider_quickrouter.api.lines import Lines, State
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.polling import Watch
-from airflow_provider_quickrouter.api.stopping import may_run_on, not_canceled
+from airflow_provider_quickrouter.api.stopping import CANCELS_AT_ONCE, may_run_on, not_canceled
 from airflow_provider_quickrouter.triggers.journal import Journal
 from airflow_provider_quickrouter.triggers.poller import HISTORIES, Poller
 
 LAST_CANCELS = 45.0
 """Seconds after the deadline in which the rest may be canceled."""
-
-CANCELS_AT_ONCE = 8
 
 
 @asynccontextmanager

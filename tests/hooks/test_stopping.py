@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_provider_quickrouter.api.stopping import CANCELS_AT_ONCE
 from airflow_provider_quickrouter.hooks import stopping
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.hooks.stopping import Owner
@@ -342,4 +343,4 @@ def test_many_are_canceled_a_few_at_a_time(
     monkeypatch.setattr(stopping, "astop_prediction", cancel)
     ids = [f"p{number}" for number in range(50)]
     asyncio.run(stopping.astop_many(QuickRouterHook(), ids, AT_TIMEOUT, LOG))
-    assert (len(at_once), max(at_once)) == (101, stopping.CANCELS_AT_ONCE)
+    assert (len(at_once), max(at_once)) == (101, CANCELS_AT_ONCE)

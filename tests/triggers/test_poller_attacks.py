@@ -109,12 +109,8 @@ def test_a_key_that_was_replaced_just_after_it_was_read_is_read_again(
     assert asyncio.run(run()).reason is Reason.SUCCEEDED
 
 
-@pytest.mark.parametrize(("confirmed", "reason"), [(False, "api_error"), (True, "timeout")])
-def test_a_refused_key_is_not_read_again_for_each_wait(
-    gateway: Sandbox, confirmed: bool, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = submit(30)
-    connect(monkeypatch, host=gateway.url, password="qr-the-key-of-last-year")
+def noted_hooks(patch: pytest.MonkeyPatch) -> list[str]:
+    """Return the connections for which pollers make a hook from now on, one entry for each."""
     made: list[str] = []
     real = kept_hook.make_hook
 
@@ -122,7 +118,17 @@ def test_a_refused_key_is_not_read_again_for_each_wait(
         made.append(name)
         return real(name)
 
-    monkeypatch.setattr(kept_hook, "make_hook", noted)
+    patch.setattr(kept_hook, "make_hook", noted)
+    return made
+
+
+@pytest.mark.parametrize(("confirmed", "reason"), [(False, "api_error"), (True, "timeout")])
+def test_a_refused_key_is_not_read_again_for_each_wait(
+    gateway: Sandbox, confirmed: bool, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = submit(30)
+    connect(monkeypatch, host=gateway.url, password="qr-the-key-of-last-year")
+    made = noted_hooks(monkeypatch)
 
     async def run() -> list[Outcome]:
         async with shared_poller(CONNECTION) as poller:
@@ -136,14 +142,7 @@ def test_a_connection_that_cannot_be_used_is_not_read_again_for_each_wait(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
-    made: list[str] = []
-    real = kept_hook.make_hook
-
-    def noted(name: str) -> QuickRouterHook:
-        made.append(name)
-        return real(name)
-
-    monkeypatch.setattr(kept_hook, "make_hook", noted)
+    made = noted_hooks(monkeypatch)
 
     async def run() -> list[Outcome]:
         async with shared_poller(CONNECTION) as poller:
