@@ -222,6 +222,13 @@ def test_output_that_is_nested_too_deeply_is_left_out_from_there_on() -> None:
     assert "more than 20 levels" in json.dumps(prediction(output=nested).manifest(LINK))
 
 
+def test_an_error_that_is_nested_too_deeply_to_be_written_is_said_to_be_so() -> None:
+    nested: Any = "x"
+    for _ in range(100_000):
+        nested = [nested]
+    assert prediction(error=nested).error == "(nested too deeply to be shown)"
+
+
 def test_halves_of_surrogate_pairs_can_be_stored() -> None:
     manifest = prediction(error="\ud800", output=["\ud800"], logs="\ud800").manifest(LINK)
     assert json.dumps(manifest, ensure_ascii=False).encode()
