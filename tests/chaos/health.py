@@ -17,6 +17,10 @@ from tests.chaos.strikes import POSTGRES
 EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 """The last line of a stack trace."""
 
+NO_DATABASE = "OperationalError"
+"""What a component names that has lost its database, and may end much later: the scheduler waits
+for the tasks of its LocalExecutor first."""
+
 MOST_DEATHS = 10
 """A run ends after so many: its triggerers cannot work any more."""
 
@@ -77,7 +81,8 @@ class Health:
         for name, component in self.services.components.items():
             code = component.returncode()
             if code is not None:
-                excused = recovering and name not in self._restarted
+                excused = recovering or NO_DATABASE in last_error(component.said())
+                excused = excused and name not in self._restarted
                 self._ended(name, code, meaning_of(name, down, excused=excused))
 
     def _ended(self, name: str, code: int, means: Meaning) -> None:

@@ -42,8 +42,8 @@ def test_any_other_component_that_ends_by_itself_ends_the_run() -> None:
 class Services:
     """Components, the first of which has ended."""
 
-    def __init__(self, name: str, log: Path) -> None:
-        command = [sys.executable, "-c", "print('out of luck'); raise SystemExit(3)"]
+    def __init__(self, name: str, log: Path, last: str = "out of luck") -> None:
+        command = [sys.executable, "-c", f"print({last!r}); raise SystemExit(3)"]
         self.components = {name: Component(command, dict(os.environ), log)}
         self.started: list[str] = []
         component = self.components[name]
@@ -92,6 +92,16 @@ def test_an_outage_explains_one_end_of_each_component_and_the_next_outage_anothe
     found.look({POSTGRES}, recovering=False)
     found.look((), recovering=True)
     assert (found.restarts, len(found.deaths)) == ({"triggerer": 2}, 1)
+
+
+def test_a_scheduler_that_ends_long_after_an_outage_because_of_it_is_started_again(
+    tmp_path: Path,
+) -> None:
+    last = "sqlalchemy.exc.OperationalError: Connection refused"
+    services = Services("scheduler", tmp_path / "log", last)
+    health(services).look((), recovering=False)
+
+    assert services.started == ["scheduler"]
 
 
 def test_the_last_error_of_a_log_is_the_last_line_of_a_stack_trace() -> None:
