@@ -29,7 +29,7 @@ airflow: $(READY) ## run Airflow with the example DAGs and the sandbox until Ctr
 
 test: $(READY) ## run all tests, integration included, and hold the floors of coverage
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-branch --cov-report=
-	$(COVERAGE) --include='airflow_provider_quickrouter/api/*' --fail-under=100
+	$(COVERAGE) --include="$$($(BIN)/python -m tests.pure_modules)" --fail-under=100
 	$(COVERAGE) --fail-under=90
 
 browser: $(READY) ## look at the gallery in Chromium as a person would; its screenshots are those of the docs

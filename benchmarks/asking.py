@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from itertools import accumulate, repeat
 from random import Random
 
-from airflow_provider_quickrouter.api.learning import Course, Histories, Run
-from airflow_provider_quickrouter.api.polling import Again, Watch
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
+from airflow_provider_quickrouter.polling.history import Course, Histories, Run
+from airflow_provider_quickrouter.polling.poll import Again, Watch
 
 MADE = 1_000_000_000.0
 """When each prediction is made and its wait begins, epoch seconds."""

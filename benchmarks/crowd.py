@@ -34,10 +34,10 @@ from typing import Any
 import aiohttp
 import requests
 
-from airflow_provider_quickrouter.api.budget import DEFAULT_PER_MINUTE, USED
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL
-from airflow_provider_quickrouter.api.sweep import PAGE
+from airflow_provider_quickrouter.polling.list_sweep import PAGE
+from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL
+from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE, USED
 from benchmarks.report import circumstances, markdown, number
 from benchmarks.waits import clean, settings
 from dev.airflow_processes import Component, end

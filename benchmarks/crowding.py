@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from airflow_provider_quickrouter.api.agenda import Agenda
-from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.outcome import Outcome
-from airflow_provider_quickrouter.api.polling import Again
+from airflow_provider_quickrouter.polling.agenda import Agenda
+from airflow_provider_quickrouter.polling.lanes import Wait
+from airflow_provider_quickrouter.polling.poll import Again
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from benchmarks.waiting.meter import Watchdog, reading
 from benchmarks.waiting.plan import percentile

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_provider_quickrouter.api.budget import DEFAULT_PER_MINUTE
+from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE
 from benchmarks.drawing import GRID, INK, OURS, THEIRS, figure, plain_numbers
 
 WAITS = (10, 100, 1_000, 10_000)

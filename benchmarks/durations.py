@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
-from airflow_provider_quickrouter.api.learning import Run
+from airflow_provider_quickrouter.polling.history import Run
 
 QUEUED = 0.2
 """Seconds in the queue of a model that is warm."""

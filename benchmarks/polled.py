@@ -12,15 +12,15 @@ from heapq import heappop, heappush
 from itertools import count
 from random import Random
 
-from airflow_provider_quickrouter.api.agenda import Agenda
-from airflow_provider_quickrouter.api.budget import Budget
 from airflow_provider_quickrouter.api.errors import NotFoundError
-from airflow_provider_quickrouter.api.lanes import Wait
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.polling import Watch
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.sweep import PAGE, Sweep
-from airflow_provider_quickrouter.triggers.poller import AT_ONCE, SHORTEST_REST
+from airflow_provider_quickrouter.polling.agenda import Agenda
+from airflow_provider_quickrouter.polling.lanes import Wait
+from airflow_provider_quickrouter.polling.list_sweep import PAGE, Sweep
+from airflow_provider_quickrouter.polling.poll import Watch
+from airflow_provider_quickrouter.polling.poller import AT_ONCE, SHORTEST_REST
+from airflow_provider_quickrouter.polling.rate_limit import Budget
 
 BEGIN = 1_000_000_000.0
 """When the waits are taken up, epoch seconds."""

@@ -23,7 +23,7 @@ from random import Random
 from statistics import fmean
 from typing import NamedTuple
 
-from airflow_provider_quickrouter.api.learning import Run
+from airflow_provider_quickrouter.polling.history import Run
 from benchmarks.asking import Ask, Cost, exponential, fixed, learned, learning, past, plain
 from benchmarks.drawing import can_draw
 from benchmarks.durations import DISTRIBUTIONS, Draw, lognormal, warm

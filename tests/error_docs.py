@@ -6,8 +6,8 @@ from pathlib import Path
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.errors import APIError
-from airflow_provider_quickrouter.api.polling import Again, Watch, resend_after
-from airflow_provider_quickrouter.api.retrying import retry_pause
+from airflow_provider_quickrouter.policies.retrying import retry_pause
+from airflow_provider_quickrouter.polling.poll import Again, Watch, resend_after
 from tests.hooks.answering import Answer
 from tests.test_error_table import TABLE, Row
 

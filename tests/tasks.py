@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from airflow_provider_quickrouter.triggers.poller import Poller
+from airflow_provider_quickrouter.polling.poller import Poller
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
 TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
@@ -85,7 +85,7 @@ class Clock:
         patch.setattr("airflow.sdk.bases.sensor.time", frozen)
         # By module, since the sandbox's event loop in this process needs the real one.
         quick = SimpleNamespace(**vars(asyncio) | {"sleep": self._apause})
-        for module in ("triggers.prediction", "hooks.stopping"):
+        for module in ("triggers.prediction", "submission.cancel"):
             patch.setattr(f"airflow_provider_quickrouter.{module}.asyncio", quick)
 
         patch.setattr(Poller, "_rest", lambda *rest: self._poller_rests(*rest))

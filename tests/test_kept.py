@@ -18,10 +18,10 @@ from airflow.sdk.execution_time.timeout import timeout as airflows_timeout
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-from airflow_provider_quickrouter.lineage import dataset_name
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.tasks.lineage import dataset_name
 from airflow_provider_quickrouter.transfers.object_storage import (
     QuickRouterToObjectStorageOperator,
 )

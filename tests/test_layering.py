@@ -1,4 +1,4 @@
-"""The import rule: ``api`` knows nothing of the rest, nothing imports upward or the sandbox."""
+"""Which package may import which, and which modules are pure."""
 
 from __future__ import annotations
 
@@ -10,26 +10,33 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_quickrouter
+from tests.pure_modules import PURE
 
 PACKAGE = Path(airflow_provider_quickrouter.__file__).parent
 NAME = PACKAGE.name
 ALLOWED = {
     "": {""},
     "api": {"api"},
-    "hooks": {"", "api", "hooks"},
     "links": set[str](),
-    "record": {"api"},
-    "metrics": {"api"},
-    "lineage": {"api", "lineage"},
-    "outlets": {"api"},
-    "storage": {"api", "hooks", "storage"},
-    "task": {"api", "hooks", "lineage", "links", "metrics", "outlets", "storage", "triggers"},
-    "triggers": {"api", "hooks", "links", "metrics", "record", "triggers"},
-    "operators": {"api", "hooks", "links", "metrics", "record", "task", "triggers", "operators"},
-    "sensors": {"api", "hooks", "links", "task", "triggers", "sensors"},
-    "transfers": {"api", "hooks", "links", "outlets", "storage", "task", "operators", "transfers"},
-    "decorators": {"api", "hooks", "operators", "sensors", "transfers", "decorators"},
-    "plugins": {"api", "plugins"},
+    "polling": {"api", "hooks", "polling"},
+    "hooks": {"", "api", "hooks", "polling", "submission", "tasks"},
+    "storage": {"api", "hooks", "storage", "tasks"},
+    "submission": {"api", "hooks", "submission", "tasks"},
+    "tasks": {"api", "hooks", "links", "polling", "storage", "submission", "tasks", "triggers"},
+    "batch": {"api", "batch", "hooks", "polling", "submission", "tasks"},
+    "triggers": {"api", "batch", "links", "polling", "submission", "tasks", "triggers"},
+    "operators": {
+        *("api", "batch", "hooks", "links", "operators", "polling", "submission", "tasks"),
+        "triggers",
+    },
+    "sensors": {
+        *("api", "hooks", "links", "polling", "sensors", "submission", "tasks", "triggers"),
+    },
+    "transfers": {"api", "hooks", "links", "storage", "tasks", "operators", "transfers"},
+    "decorators": {
+        *("api", "decorators", "hooks", "operators", "sensors", "storage", "tasks", "transfers"),
+    },
+    "plugins": {"api", "plugins", "storage"},
     "policies": {"api", "policies"},
     "sandbox": {"", "sandbox"},
 }
@@ -66,12 +73,9 @@ def loaded_by(statement: str, *watched: str) -> list[str]:
     return done.stdout.splitlines()[-1].split()
 
 
-API = [path.stem for path in sorted((PACKAGE / "api").glob("[!_]*.py"))]
-
-
-@pytest.mark.parametrize("module", API)
-def test_the_pure_layer_loads_neither_airflow_nor_an_http_client(module: str) -> None:
-    statement = f"import {NAME}.api.{module}"
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_loads_neither_airflow_nor_an_http_client(module: str) -> None:
+    statement = f"import {NAME}.{module}"
     assert loaded_by(statement, "airflow", "requests", "aiohttp", "httpx", "http.client") == []
 
 
@@ -88,7 +92,7 @@ def test_what_most_dag_files_import_loads_nothing_that_only_running_tasks_need()
     statement = f"import {NAME}.operators.prediction, {NAME}.sensors.prediction, {NAME}.links"
     later = (
         "api.models",
-        "api.agenda",
+        "polling.agenda",
         "operators.batch",
         "triggers.prediction",
         "hooks.quickrouter",

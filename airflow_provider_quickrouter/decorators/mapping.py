@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import get_unique_task_id, task
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 
 _SHARED = ("dag", "task_group")
 """Arguments that say where both tasks belong."""

@@ -8,10 +8,10 @@ from typing import Any
 from airflow.providers.common.compat.sdk import task_group
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.names import DEFAULT_NAME
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.storage.names import DEFAULT_NAME
 from airflow_provider_quickrouter.transfers.object_storage import (
     QuickRouterToObjectStorageOperator,
 )

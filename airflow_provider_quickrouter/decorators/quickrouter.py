@@ -18,12 +18,12 @@ from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.storable import storable
 from airflow_provider_quickrouter.decorators.keywords import determine_kwargs
 from airflow_provider_quickrouter.decorators.mapping import MappedFunction
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
-from airflow_provider_quickrouter.operators.arguments import check_create
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
+from airflow_provider_quickrouter.tasks.arguments import check_create
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from airflow_provider_quickrouter.api.attempt import dated
 from airflow_provider_quickrouter.api.errors import (
     APIError,
     ConnectionLostError,
@@ -17,9 +16,10 @@ from airflow_provider_quickrouter.api.errors import (
     QuickRouterError,
     UncertainCreateError,
 )
-from airflow_provider_quickrouter.api.polling import resend_after
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, cut_off, uncertain
+from airflow_provider_quickrouter.polling.poll import resend_after
+from airflow_provider_quickrouter.submission.record import dated
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook

@@ -24,7 +24,6 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.creating import create_with
-from airflow_provider_quickrouter.hooks.inputs import read_files
 from airflow_provider_quickrouter.hooks.reading import checked, mask_password_of, readable
 from airflow_provider_quickrouter.hooks.senders import (
     AsyncSender,
@@ -34,6 +33,7 @@ from airflow_provider_quickrouter.hooks.senders import (
     send,
 )
 from airflow_provider_quickrouter.hooks.settings import Settings
+from airflow_provider_quickrouter.tasks.input_files import read_files
 
 _LARGE = 2**18
 """Bytes of a body from which on it is parsed in a thread: it would hold up the event loop."""

@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_quickrouter import get_provider_info
-from airflow_provider_quickrouter.api.budget import DEFAULT_PER_MINUTE
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.protocol import Request, get
+from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE
 
 DEFAULT_BASE_URL = "https://api.quickrouter.ai"
 DEFAULT_PATH_PREFIX = "/replicate/v1"

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
-from airflow_provider_quickrouter.api.attempt import fingerprint
-from airflow_provider_quickrouter.api.batch import FailOn, check_fail_on
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
-from airflow_provider_quickrouter.api.limits import SERVER_MARGIN, Limits, airflows_limit
-from airflow_provider_quickrouter.api.lines import PRINT, Lines, State
 from airflow_provider_quickrouter.api.protocol import Request, create
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
-from airflow_provider_quickrouter.operators.arguments import (
+from airflow_provider_quickrouter.batch.lines import PRINT, Lines, State
+from airflow_provider_quickrouter.batch.record import Record, owner_of
+from airflow_provider_quickrouter.batch.summary import FailOn, check_fail_on
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
+from airflow_provider_quickrouter.polling.limits import SERVER_MARGIN, Limits, airflows_limit
+from airflow_provider_quickrouter.submission.record import fingerprint
+from airflow_provider_quickrouter.tasks.arguments import (
     check_choice,
     check_creates,
     checked_list,
     positive,
     seconds,
 )
-from airflow_provider_quickrouter.record import Record, owner_of
-from airflow_provider_quickrouter.task import PredictionTask
+from airflow_provider_quickrouter.tasks.base import PredictionTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -154,7 +154,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         self._was_killed = True
         if not (self.cancel_on_kill and self._batch):
             return
-        from airflow_provider_quickrouter.hooks import stopping
+        from airflow_provider_quickrouter.submission import cancel as stopping
 
         ids = [str(self._batch.ids[index]) for index in self._batch.those(State.RUNNING)]
         owner = stopping.Owner(self._ti, over=stopping.at_execution_timeout())
@@ -202,10 +202,10 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     async def _work(self, record: Record, lines: Lines, deadline: float) -> None:
         # Here, as all that runs a batch takes a time that no parsing of DAGs should pay.
-        from airflow_provider_quickrouter.operators.submitting import Plan, Submitting
-        from airflow_provider_quickrouter.triggers.gathering import Gathering
-        from airflow_provider_quickrouter.triggers.journal import Journal
-        from airflow_provider_quickrouter.triggers.poller import shared_poller
+        from airflow_provider_quickrouter.batch.gathering import Gathering
+        from airflow_provider_quickrouter.batch.journal import Journal
+        from airflow_provider_quickrouter.batch.runner import Plan, Submitting
+        from airflow_provider_quickrouter.polling.poller import shared_poller
 
         plan = Plan(
             request=partial(self._request, deadline),

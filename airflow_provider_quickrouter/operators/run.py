@@ -16,26 +16,26 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_quickrouter.api.errors import PredictionModerated
-from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
-from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Again, Watch
-from airflow_provider_quickrouter.api.stopping import (
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
+from airflow_provider_quickrouter.links import published_id
+from airflow_provider_quickrouter.operators.submit import QuickRouterSubmitPredictionOperator
+from airflow_provider_quickrouter.polling.limits import Limits
+from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Watch
+from airflow_provider_quickrouter.submission.stopping import (
     CLEAR,
     MARK,
     TIMEOUT,
     is_canceled,
     may_run_on,
 )
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
-from airflow_provider_quickrouter.links import published_id
-from airflow_provider_quickrouter.operators.arguments import check_choice, seconds
-from airflow_provider_quickrouter.operators.durable import Durable
-from airflow_provider_quickrouter.operators.submit import QuickRouterSubmitPredictionOperator
+from airflow_provider_quickrouter.submission.submit import Durable
+from airflow_provider_quickrouter.tasks.arguments import check_choice, seconds
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_quickrouter.api.attempt import Attempt
+    from airflow_provider_quickrouter.submission.record import Attempt
 
 DEFAULT_TIMEOUT = 7200.0
 """Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue."""

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_quickrouter.api.attachments import is_template
-from airflow_provider_quickrouter.api.harmless import harmless
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
-from airflow_provider_quickrouter.hooks.inputs import read_files
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.operators.arguments import (
+from airflow_provider_quickrouter.submission.submit import Durable
+from airflow_provider_quickrouter.tasks.arguments import (
     check_choice,
     check_create,
 )
-from airflow_provider_quickrouter.operators.durable import Durable
-from airflow_provider_quickrouter.task import PredictionTask
+from airflow_provider_quickrouter.tasks.base import PredictionTask
+from airflow_provider_quickrouter.tasks.harmless import harmless
+from airflow_provider_quickrouter.tasks.input_files import read_files
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError, QuickRouterError
-from airflow_provider_quickrouter.api.retrying import retry_pause
+from airflow_provider_quickrouter.policies.retrying import retry_pause
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -18,25 +18,25 @@ from airflow.providers.common.compat.sdk import (
 from airflow.utils.state import TaskInstanceState
 
 from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
-from airflow_provider_quickrouter.api.limits import Limits
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.polling import (
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors, tries_left
+from airflow_provider_quickrouter.links import QuickRouterPredictionLink
+from airflow_provider_quickrouter.polling.limits import Limits
+from airflow_provider_quickrouter.polling.poll import (
     DEFAULT_POLL_INTERVAL,
     SHORTEST_PAUSE,
     Again,
     Watch,
 )
-from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT, is_canceled
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors, tries_left
-from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.sensors.starting import (
     AIRFLOW_STARTS,
     StartArgs,
     may_end,
     start_args,
 )
-from airflow_provider_quickrouter.task import PredictionTask
+from airflow_provider_quickrouter.submission.stopping import MARK, TIMEOUT, is_canceled
+from airflow_provider_quickrouter.tasks.base import PredictionTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
 
-from airflow_provider_quickrouter.api.limits import LONGEST, Limits, airflows_limit
+from airflow_provider_quickrouter.polling.limits import LONGEST, Limits, airflows_limit
 
 if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs

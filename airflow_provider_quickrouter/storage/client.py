@@ -19,12 +19,12 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from airflow_provider_quickrouter.api.addresses import check_url, is_public, not_public
 from airflow_provider_quickrouter.api.errors import FileRefused
-from airflow_provider_quickrouter.api.fetching import check_redirect, is_redirect
 from airflow_provider_quickrouter.hooks.connecting import Way, proxy_refused
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT, QuickRouterHook
 from airflow_provider_quickrouter.hooks.senders import proxy_and_tls
+from airflow_provider_quickrouter.storage.addresses import check_url, is_public, not_public
+from airflow_provider_quickrouter.storage.fetching import check_redirect, is_redirect
 
 HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
 SLOWEST = 2**19

@@ -9,14 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_quickrouter.api.addresses import shown
 from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.failures import MAX_MESSAGE
-from airflow_provider_quickrouter.api.fetching import Owner, about
 from airflow_provider_quickrouter.api.files import Source, StoredFile, readable
 from airflow_provider_quickrouter.api.storable import storable_text
+from airflow_provider_quickrouter.storage.addresses import shown
 from airflow_provider_quickrouter.storage.client import Client
 from airflow_provider_quickrouter.storage.downloading import Downloader
+from airflow_provider_quickrouter.storage.fetching import Owner, about
 from airflow_provider_quickrouter.storage.keeping import Keeper
 
 AT_ONCE = 6

@@ -11,10 +11,10 @@ from typing import Any
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable
 from airflow_provider_quickrouter.api.files import Source, StoredFile
-from airflow_provider_quickrouter.api.inventory import FOLDER, MAX_BYTES, Inventory
 from airflow_provider_quickrouter.api.media import ext_of
-from airflow_provider_quickrouter.api.names import file_name, safe_name
 from airflow_provider_quickrouter.storage.downloading import Fetched
+from airflow_provider_quickrouter.storage.inventory import FOLDER, MAX_BYTES, Inventory
+from airflow_provider_quickrouter.storage.names import file_name, safe_name
 from airflow_provider_quickrouter.storage.target import Target, reason_of
 
 WRITE_EVERY = 1.0

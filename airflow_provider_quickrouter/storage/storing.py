@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable, QuickRouterError
-from airflow_provider_quickrouter.api.fetching import Owner, expired
 from airflow_provider_quickrouter.api.files import (
     DEFAULT_MAX_BYTES,
     StoredFile,
     check_whole,
     find_files,
 )
-from airflow_provider_quickrouter.api.names import DEFAULT_NAME, check_distinct
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.small import LEFT_OUT
 from airflow_provider_quickrouter.storage.client import Client
+from airflow_provider_quickrouter.storage.fetching import Owner, expired
 from airflow_provider_quickrouter.storage.job import AT_ONCE, Job
 from airflow_provider_quickrouter.storage.keeping import Keeper
+from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_distinct
 from airflow_provider_quickrouter.storage.target import Target, reason_of
 
 if TYPE_CHECKING:

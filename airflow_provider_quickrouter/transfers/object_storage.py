@@ -9,14 +9,14 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.fetching import Owner
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, digest_of, parsed
 from airflow_provider_quickrouter.api.folders import NOTHING, check_folder
-from airflow_provider_quickrouter.api.names import DEFAULT_NAME, check_name
-from airflow_provider_quickrouter.hooks.exceptions import airflow_errors
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.operators.arguments import positive
-from airflow_provider_quickrouter.task import PredictionTask
+from airflow_provider_quickrouter.storage.fetching import Owner
+from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_name
+from airflow_provider_quickrouter.tasks.arguments import positive
+from airflow_provider_quickrouter.tasks.base import PredictionTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -15,12 +15,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import QuickRouterError
-from airflow_provider_quickrouter.api.lines import Lines, State
 from airflow_provider_quickrouter.api.outcome import PAYLOAD_VERSION
-from airflow_provider_quickrouter.record import Record
-from airflow_provider_quickrouter.triggers.gathering import Gathering
-from airflow_provider_quickrouter.triggers.journal import Journal
-from airflow_provider_quickrouter.triggers.poller import Poller, shared_poller, spare_hook
+from airflow_provider_quickrouter.batch.gathering import Gathering
+from airflow_provider_quickrouter.batch.journal import Journal
+from airflow_provider_quickrouter.batch.lines import Lines, State
+from airflow_provider_quickrouter.batch.record import Record
+from airflow_provider_quickrouter.polling.poller import Poller, shared_poller, spare_hook
 
 
 class QuickRouterBatchTrigger(BaseTrigger):
@@ -87,7 +87,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         """Cancel what still runs, within 27 s, if Airflow says that the task is over."""
         if not (self.cancel_on_kill and self._lines):
             return
-        from airflow_provider_quickrouter.hooks.stopping import Owner, astop_many
+        from airflow_provider_quickrouter.submission.cancel import Owner, astop_many
 
         ids = [str(self._lines.ids[index]) for index in self._lines.those(State.RUNNING)]
         hook = await spare_hook(self._poller, self.quickrouter_conn_id)

@@ -11,9 +11,9 @@ from airflow import __version__ as airflow_version
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_quickrouter import metrics
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.links import LEFT, xcoms_of
+from airflow_provider_quickrouter.tasks import metrics
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger

@@ -17,10 +17,16 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
-from airflow_provider_quickrouter.api.learning import Course
 from airflow_provider_quickrouter.api.outcome import Outcome
-from airflow_provider_quickrouter.api.polling import DEFAULT_POLL_INTERVAL, Watch
-from airflow_provider_quickrouter.api.stopping import (
+from airflow_provider_quickrouter.polling.history import Course
+from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Watch
+from airflow_provider_quickrouter.polling.poller import (
+    HISTORIES,
+    Poller,
+    shared_poller,
+    spare_hook,
+)
+from airflow_provider_quickrouter.submission.stopping import (
     CLEAR,
     MARK,
     TIMEOUT,
@@ -28,12 +34,6 @@ from airflow_provider_quickrouter.api.stopping import (
     not_canceled,
 )
 from airflow_provider_quickrouter.triggers.ending import event_of
-from airflow_provider_quickrouter.triggers.poller import (
-    HISTORIES,
-    Poller,
-    shared_poller,
-    spare_hook,
-)
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):
@@ -125,7 +125,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         stalled, for triggers that another one has taken over: their tasks still wait.
         """
         if MARK in self.cancel_on:
-            from airflow_provider_quickrouter.hooks.stopping import Owner, astop
+            from airflow_provider_quickrouter.submission.cancel import Owner, astop
 
             owner = Owner(self.task_instance, resumable=CLEAR not in self.cancel_on)
             hook = await spare_hook(self._poller, self.quickrouter_conn_id)
@@ -135,7 +135,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         """Cancel a prediction whose time is up, if that is this task's business."""
         if not (outcome.timed_out and TIMEOUT in self.cancel_on):
             return outcome
-        from airflow_provider_quickrouter.hooks.stopping import astop_prediction
+        from airflow_provider_quickrouter.submission.cancel import astop_prediction
 
         told = not_canceled(ConnectionLostError("no answer in time"))
         with suppress(TimeoutError, QuickRouterError):

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_quickrouter.api.measures import counter, durations, tags
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.tasks.measures import counter, durations, tags
 
 TIMES = {
     "created_at": "2026-03-01T12:00:00Z",

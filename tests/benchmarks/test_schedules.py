@@ -8,9 +8,9 @@ from statistics import median
 
 import pytest
 
-from airflow_provider_quickrouter.api.learning import Course, Histories, Run
-from airflow_provider_quickrouter.api.polling import Watch
 from airflow_provider_quickrouter.api.prediction import PredictionStatus
+from airflow_provider_quickrouter.polling.history import Course, Histories, Run
+from airflow_provider_quickrouter.polling.poll import Watch
 from benchmarks import asking
 from benchmarks.asking import MADE, MODEL, Cost, asked, exponential, fixed, past, shown, watched
 from benchmarks.drawing import merged

@@ -17,11 +17,11 @@ from airflow.sdk.configuration import clear_secrets_backends_cache
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.polling import PATIENCE
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
+from airflow_provider_quickrouter.polling import kept_hook
+from airflow_provider_quickrouter.polling.poll import PATIENCE
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.triggers import kept_hook
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from dev.waiting import wait_until
 from tests.conftest import KEY

@@ -11,8 +11,8 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.fetching import Owner
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.storage.fetching import Owner
 from airflow_provider_quickrouter.storage.storing import Storing
 from tests.conftest import KEY, connect
 from tests.connections.conftest import server_context

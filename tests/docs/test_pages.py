@@ -14,19 +14,21 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
-from airflow_provider_quickrouter.api import attachments, errors, inventory, measures, small
-from airflow_provider_quickrouter.api.batch import NOT_SUBMITTED, REFUSED, UNCERTAIN
+from airflow_provider_quickrouter.api import attachments, errors, small
 from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile
-from airflow_provider_quickrouter.api.names import DEFAULT_NAME, FIELDS
 from airflow_provider_quickrouter.api.outcome import Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.hooks.exceptions import as_airflow
+from airflow_provider_quickrouter.batch.summary import NOT_SUBMITTED, REFUSED, UNCERTAIN
+from airflow_provider_quickrouter.hooks.airflow_errors import as_airflow
 from airflow_provider_quickrouter.operators.batch import CREATES_PER_MINUTE
-from airflow_provider_quickrouter.outlets import extra_of
 from airflow_provider_quickrouter.plugins import stored
 from airflow_provider_quickrouter.sandbox.__main__ import _parser
 from airflow_provider_quickrouter.sandbox.faults import KINDS
+from airflow_provider_quickrouter.storage import inventory
+from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, FIELDS
+from airflow_provider_quickrouter.tasks import measures
+from airflow_provider_quickrouter.tasks.outlets import extra_of
 from tests.docs import model_docs
 from tests.docs.blocks import DOCS, ROOT, inline_code, those_in
 

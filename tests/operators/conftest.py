@@ -9,12 +9,12 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.operators.durable import STORE_KEY
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.submission.submit import STORE_KEY
 from tests.tasks import Store, TaskInstance, context_of
 
 PROMPT = "a prompt that nobody else should read"

@@ -16,11 +16,11 @@ from airflow.sdk.exceptions import (
 from airflow.sdk.execution_time.timeout import timeout as airflows_timeout
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.attempt import fingerprint
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.protocol import create
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.submission.record import fingerprint
 from tests.operators.conftest import cancels, first_try
 from tests.operators.test_on_kill import killed, runner, sensor
 from tests.tasks import Clock, TaskInstance, context_of, tell_state

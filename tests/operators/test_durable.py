@@ -11,11 +11,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.api.polling import LONGEST_PAUSE, PATIENCE
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
+from airflow_provider_quickrouter.polling.poll import LONGEST_PAUSE, PATIENCE
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.conftest import KEY, connect

@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from tests.hooks.test_inputs import PNG, URI
+from tests.operators.test_input_files import PNG, URI
 from tests.operators.conftest import cancels, first_try
 from tests.tasks import TaskInstance, context_of
 

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.polling import GONE_AFTER
+from airflow_provider_quickrouter.polling.poll import GONE_AFTER
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.conftest import KEY, connect

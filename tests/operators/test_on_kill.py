@@ -14,8 +14,6 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.api.stopping import WORKER_BUDGET, WORKER_QUESTION
-from airflow_provider_quickrouter.hooks import stopping
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
@@ -24,6 +22,8 @@ from airflow_provider_quickrouter.operators.prediction import (
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.submission import cancel as stopping
+from airflow_provider_quickrouter.submission.stopping import WORKER_BUDGET, WORKER_QUESTION
 from tests.conftest import connect
 from tests.hooks.test_hook import unused_port
 from tests.operators.conftest import cancels, first_try

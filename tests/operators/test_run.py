@@ -18,9 +18,10 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.execution_time.timeout import timeout as airflows_timeout
 
-from airflow_provider_quickrouter.api import errors, polling
+from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
+from airflow_provider_quickrouter.polling import poll as polling
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.tasks import TaskInstance, context_of, run

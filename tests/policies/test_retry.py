@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.hooks.exceptions import as_airflow
+from airflow_provider_quickrouter.hooks.airflow_errors import as_airflow
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
 from airflow_provider_quickrouter.policies.retry import QuickRouterRetryPolicy
 

@@ -18,9 +18,10 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from airflow_provider_quickrouter.api import errors, polling
+from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.polling import poll as polling
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
@@ -250,7 +251,7 @@ def test_an_id_that_does_not_look_like_one_is_final(gateway: Sandbox, mode: str)
 def test_trouble_that_lasts_is_left_to_a_retry(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_quickrouter.api.polling.PATIENCE", 0.3)
+    monkeypatch.setattr("airflow_provider_quickrouter.polling.poll.PATIENCE", 0.3)
     prediction_id = submit()
     for mode in ("poke", "deferred"):
         gateway.set_faults(Faults(status=503))

@@ -17,10 +17,10 @@ from airflow.utils.state import TaskInstanceState
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome
-from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors import prediction, starting
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.submission.stopping import MARK, TIMEOUT
 from tests.sensors.test_prediction import submit
 from tests.tasks import TaskInstance, context_of
 

@@ -14,9 +14,9 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api.errors import FileRefused
-from airflow_provider_quickrouter.api.fetching import MAX_REDIRECTS, Owner
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT, QuickRouterHook
 from airflow_provider_quickrouter.storage.client import NotPublicError, PublicResolver
+from airflow_provider_quickrouter.storage.fetching import MAX_REDIRECTS, Owner
 from airflow_provider_quickrouter.storage.storing import Storing
 from tests.conftest import KEY, connect
 from tests.storage.files import Log, image, read

@@ -16,9 +16,9 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable
-from airflow_provider_quickrouter.api.fetching import Owner
 from airflow_provider_quickrouter.storage import job
 from airflow_provider_quickrouter.storage.downloading import Sink
+from airflow_provider_quickrouter.storage.fetching import Owner
 from airflow_provider_quickrouter.storage.storing import Storing
 from tests.storage.files import Log, image
 

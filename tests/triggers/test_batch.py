@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_provider_quickrouter.api.polling import PATIENCE
-from airflow_provider_quickrouter.record import Record
+from airflow_provider_quickrouter.batch.gathering import Gathering
+from airflow_provider_quickrouter.batch.journal import Journal
+from airflow_provider_quickrouter.batch.record import Record
+from airflow_provider_quickrouter.polling import kept_hook
+from airflow_provider_quickrouter.polling.poll import PATIENCE
+from airflow_provider_quickrouter.polling.poller import Poller
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.triggers import kept_hook
 from airflow_provider_quickrouter.triggers.batch import QuickRouterBatchTrigger
-from airflow_provider_quickrouter.triggers.gathering import Gathering
-from airflow_provider_quickrouter.triggers.journal import Journal
-from airflow_provider_quickrouter.triggers.poller import Poller
 from tests.conftest import connect
 from tests.operators.batches import inputs_of, operator, rebuilt
 from tests.tasks import Clock, TaskInstance, context_of, event_of

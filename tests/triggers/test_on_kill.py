@@ -8,16 +8,16 @@ import time
 import pytest
 from airflow.jobs.triggerer_job_runner import _ON_CANCEL_TIMEOUT as ON_KILL_TIMEOUT
 
-from airflow_provider_quickrouter.api.stopping import (
+from airflow_provider_quickrouter.sandbox.faults import Faults
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.submission import cancel as stopping
+from airflow_provider_quickrouter.submission.stopping import (
     CLEAR,
     MARK,
     TIMEOUT,
     TRIGGERER_BUDGET,
     TRIGGERER_QUESTION,
 )
-from airflow_provider_quickrouter.hooks import stopping
-from airflow_provider_quickrouter.sandbox.faults import Faults
-from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import connect
 from tests.hooks.test_hook import unused_port

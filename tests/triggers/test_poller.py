@@ -14,13 +14,13 @@ import pytest
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.polling import Watch
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.polling import kept_hook
+from airflow_provider_quickrouter.polling import poller as poller_module
+from airflow_provider_quickrouter.polling.poll import Watch
+from airflow_provider_quickrouter.polling.poller import Poller, shared_poller
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.triggers import kept_hook
-from airflow_provider_quickrouter.triggers import poller as poller_module
-from airflow_provider_quickrouter.triggers.poller import Poller, shared_poller
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import KEY, connect
 

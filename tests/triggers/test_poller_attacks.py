@@ -15,14 +15,14 @@ import pytest
 
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.polling import PATIENCE, Watch
 from airflow_provider_quickrouter.api.protocol import Answer, Request, get
 from airflow_provider_quickrouter.hooks import quickrouter as hook_module
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.polling import kept_hook
+from airflow_provider_quickrouter.polling.poll import PATIENCE, Watch
+from airflow_provider_quickrouter.polling.poller import Poller, shared_poller
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.triggers import kept_hook
-from airflow_provider_quickrouter.triggers.poller import Poller, shared_poller
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import KEY, connect
 from tests.tasks import Clock

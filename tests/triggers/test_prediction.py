@@ -11,8 +11,8 @@ from airflow.triggers.base import BaseTrigger
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.api.polling import PATIENCE
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.polling.poll import PATIENCE
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
@@ -157,7 +157,7 @@ def test_cleanup_does_not_touch_the_prediction(gateway: Sandbox) -> None:
 def test_a_silent_gateway_does_not_outlive_the_deadline(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_quickrouter.triggers.poller.LAST_QUESTION", 0.5)
+    monkeypatch.setattr("airflow_provider_quickrouter.polling.poller.LAST_QUESTION", 0.5)
     prediction_id, now = submit(never=True), time.time()
     gateway.set_faults(Faults(hang=30))
     event = event_of(QuickRouterPredictionTrigger(prediction_id, deadline=now + 2))

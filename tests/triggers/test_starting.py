@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TaskSuccessEvent
 
-from airflow_provider_quickrouter.api.stopping import MARK, TIMEOUT
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.submission.stopping import MARK, TIMEOUT
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from airflow_provider_quickrouter.triggers.starting import QuickRouterStartTrigger
 from tests.conftest import connect
@@ -128,7 +128,7 @@ def test_on_kill_finds_the_id_even_if_it_has_not_run(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, cancel_on: list[str], status: str
 ) -> None:
     keep_xcoms(monkeypatch, {("submit", "id"): submit(never=True)})
-    state = "airflow_provider_quickrouter.hooks.stopping._state_of"
+    state = "airflow_provider_quickrouter.submission.cancel._state_of"
     monkeypatch.setattr(state, lambda ti: "failed")
     asyncio.run(begun(cancel_on=cancel_on, **FROM_SUBMIT).on_kill())
     prediction_id = gateway.predictions[0]["id"]

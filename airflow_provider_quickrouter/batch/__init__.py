@@ -1,0 +1,1 @@
+"""Many predictions in one task: the record of its items, and what creates and polls them."""

@@ -1,0 +1,1 @@
+"""One paid prediction for one task over all its tries."""

@@ -1,0 +1,1 @@
+"""What every task does: arguments, input files, reporting."""

@@ -1,0 +1,116 @@
+"""Checking the operators' arguments, as far as they are known, when a DAG is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_quickrouter.api.attachments import (
+    Read,
+    is_template,
+    leave,
+    refuse,
+)
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.inputs import as_dict, check_input
+from airflow_provider_quickrouter.api.protocol import (
+    check_cancel_after,
+    check_reference,
+    create,
+)
+from airflow_provider_quickrouter.polling.limits import LONGEST
+
+
+def check_create(
+    input: Any, version: Any, model: Any, cancel_after: Any, files: Read = leave
+) -> None:
+    """Check what a create is made of; what still is a template is left for later.
+
+    :param files: what becomes of files that lie in a storage, see ``api.attachments``.
+    :raises InvalidInputError: names the field and the remedy.
+    """
+    check_cancel_after(cancel_after)
+    if is_template(version) or is_template(model):
+        return
+    reference = check_reference(version=version, model=model)
+    if isinstance(input, dict):
+        templates = {name for name, value in input.items() if is_template(value)}
+        check_input(input, reference, templates, files)
+
+
+def check_creates(inputs: Any, version: Any, model: Any) -> None:
+    """Check the inputs of a batch, each like :func:`check_create`.
+
+    :raises InvalidInputError: names the index, the field and the remedy.
+    """
+    if not isinstance(inputs, list | tuple):
+        return
+    for index, given in enumerate(inputs):
+        if not is_template(given) or isinstance(given, dict):
+            with naming(index):
+                check_create(as_dict(given), version, model, None, refuse)
+
+
+def checked_list(inputs: Any, version: Any, model: Any) -> list[Any]:
+    """Return what came for a list, an XCom of mapped tasks for instance, as one.
+
+    :raises InvalidInputError: it is none, or one of it cannot be sent; names the index.
+    """
+    check_reference(version=version, model=model)
+    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
+        raise InvalidInputError(
+            f"inputs: must be a list of dicts or models, not {type(inputs).__name__}."
+        )
+    rendered = list(inputs)
+    for index, given in enumerate(rendered):
+        with naming(index):
+            create(given, version=version, model=model)
+    return rendered
+
+
+@contextmanager
+def naming(index: int) -> Iterator[None]:
+    """Name the input in an error about it."""
+    try:
+        yield
+    except InvalidInputError as error:
+        text = str(error)
+        if not text.startswith("input"):
+            raise
+        raise InvalidInputError(f"inputs[{index}]{text.removeprefix('input')}") from None
+
+
+def positive(name: str, number: Any) -> float:
+    """Return a number if it is 1 or more.
+
+    :raises InvalidInputError: it is not; names the argument.
+    """
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 1 <= number < LONGEST:
+        raise InvalidInputError(f"{name}: {number!r} is no number from 1 on.")
+    return number
+
+
+def check_choice(name: str, value: Any, *choices: str) -> None:
+    """Refuse a word that is none of the choices.
+
+    :raises InvalidInputError: names the argument and the choices.
+    """
+    if value not in choices:
+        raise InvalidInputError(f"{name}: {value!r} is none of {', '.join(map(repr, choices))}.")
+
+
+def seconds(name: str, limit: Any) -> float:
+    """Return a limit, given as a number or as a timedelta, in seconds.
+
+    :raises InvalidInputError: it is none, or not above 0; names the argument.
+    """
+    number = limit.total_seconds() if isinstance(limit, timedelta) else limit
+    good = isinstance(number, int | float) and not isinstance(number, bool)
+    if not (good and 0 < number <= LONGEST):
+        raise InvalidInputError(
+            f"{name}: {limit!r} is no positive number of seconds (at most {LONGEST:.0e}) and no "
+            "timedelta of that."
+        )
+    return float(number)

@@ -1,0 +1,194 @@
+"""How a line and a batch have ended, and whether a retry may end otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_quickrouter.api.errors import (
+    AuthenticationError,
+    InvalidInputError,
+    NotFoundError,
+    RateLimitError,
+    UpstreamError,
+)
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.batch.summary import (
+    KEEP,
+    SUBMIT,
+    WAIT,
+    End,
+    Pulse,
+    Tally,
+    check_fail_on,
+)
+
+NOW = 1_790_000_000.0
+
+
+def outcome(**body: Any) -> Outcome:
+    found = Outcome.of(Prediction.from_json({"id": "p1", **body}), NOW)
+    assert found
+    return found
+
+
+def test_a_success_is_told_with_its_output_and_when_its_files_go() -> None:
+    end = End.of(
+        3,
+        outcome(
+            status="succeeded",
+            output="https://x/y.png",
+            completed_at="2026-09-21T12:00:00Z",
+            metrics={"predict_time": 2},
+        ),
+    )
+    assert end == End(
+        {
+            "index": 3,
+            "id": "p1",
+            "outcome": "succeeded",
+            "output": ["https://x/y.png"],
+            "error": "",
+            "completed_at": "2026-09-21T12:00:00+00:00",
+            "expires_at": "2026-09-21T13:00:00+00:00",
+            "metrics": {"predict_time": 2},
+        }
+    )
+
+
+def test_data_uris_are_noted_and_not_copied() -> None:
+    end = End.of(0, outcome(status="succeeded", output="data:image/png;base64," + "A" * 9000))
+    assert end.line["output"] == ["[left out of XCom: data: URI of 9022 characters]"]
+
+
+@pytest.mark.parametrize(
+    ("body", "word", "error", "retry"),
+    [
+        ({"status": "failed", "error": "out of memory"}, "failed", "out of memory", KEEP),
+        ({"status": "failed", "error": "(code: PA)"}, "interrupted", "(code: PA)", SUBMIT),
+        ({"status": "aborted"}, "aborted", "was aborted before it started", SUBMIT),
+        ({"status": "canceled"}, "canceled", "was canceled", KEEP),
+        ({"status": "succeeded", "output": []}, "empty", "without any output", KEEP),
+    ],
+)
+def test_a_bad_end_says_why_and_what_a_retry_does(
+    body: Any, word: str, error: str, retry: str
+) -> None:
+    end = End.of(0, outcome(**body))
+    assert (end.outcome, end.retry, end.line["output"]) == (word, retry, [])
+    assert error in end.line["error"]
+    assert "\n" not in end.line["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "retry"),
+    [(UpstreamError("down"), WAIT), (AuthenticationError("no"), WAIT), (NotFoundError("?"), KEEP)],
+)
+def test_what_cannot_be_asked_for_is_asked_on_by_a_retry_if_the_api_knows_it(
+    error: Any, retry: str
+) -> None:
+    end = End.of(0, Outcome.of_error("p1", error))
+    assert (end.outcome, end.retry, end.line["id"]) == ("api_error", retry, "p1")
+    assert end.line["completed_at"] is None
+
+
+def tally(good: int = 0, lasting: int = 0, passing: int = 0) -> Tally:
+    counted = Tally(good + lasting + passing)
+    for number, (word, retry) in {
+        good: ("succeeded", KEEP),
+    }.items():
+        for _ in range(number):
+            counted.add(word, retry)
+    for _ in range(lasting):
+        counted.add("failed")
+    for _ in range(passing):
+        counted.add("interrupted", SUBMIT)
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "counts", "fails", "retry_helps"),
+    [
+        ("any", (3, 0, 0), False, False),
+        ("any", (3, 1, 0), True, False),
+        ("any", (3, 0, 1), True, True),
+        ("any", (3, 1, 1), True, False),
+        ("all", (1, 5, 0), False, False),
+        ("all", (0, 5, 0), True, False),
+        ("all", (0, 4, 1), True, True),
+        ("all", (0, 0, 0), False, False),
+        (0.25, (3, 1, 0), False, False),
+        (0.25, (2, 1, 1), True, True),
+        (0.25, (2, 2, 0), True, False),
+        (0, (3, 0, 1), True, True),
+        ("any", (0, 0, 0), False, False),
+    ],
+)
+def test_the_batch_fails_as_the_author_says_and_is_retried_only_if_that_may_end_otherwise(
+    fail_on: Any, counts: tuple[int, int, int], fails: bool, retry_helps: bool
+) -> None:
+    error = tally(*counts).verdict(fail_on, "s3://results", None)
+    assert (error is not None) == fails
+    assert error is None or error.transient == retry_helps
+
+
+def test_the_error_tells_the_numbers_the_path_and_why_the_rest_was_not_submitted() -> None:
+    stopped = RateLimitError("too many", status=429, retry_after=30)
+    error = tally(1, 2, 3).verdict("any", "s3://b/r.jsonl", stopped)
+    assert error
+    assert str(error).startswith("Of 6 predictions 5 did not succeed (3 interrupted, 2 failed, ")
+    assert "s3://b/r.jsonl" in str(error)
+    assert "not submitted as a whole: HTTP 429: too many" in str(error)
+    assert (error.transient, error.retry_after) == (True, 30)
+
+
+@pytest.mark.parametrize("fail_on", ["all", 0.9])
+def test_a_batch_that_was_not_submitted_as_a_whole_has_failed_in_any_case(fail_on: Any) -> None:
+    error = tally(9, 0, 1).verdict(fail_on, "r", AuthenticationError("no"))
+    assert error
+    assert not error.transient
+
+
+@pytest.mark.parametrize("wrong", ["some", None, True, -0.1, 1, 2.0, []])
+def test_what_is_no_measure_of_failure_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidInputError, match="fail_on: "):
+        check_fail_on(wrong)
+
+
+@pytest.mark.parametrize("good", ["any", "all", 0, 0.05])
+def test_measures_of_failure_pass(good: Any) -> None:
+    assert check_fail_on(good) == good
+
+
+def test_the_summary_is_small() -> None:
+    assert tally(2, 1).summary("s3://r", 3.14159) == {
+        "total": 3,
+        "succeeded": 2,
+        "outcomes": {"succeeded": 2, "failed": 1},
+        "output_path": "s3://r",
+        "seconds": 3.1,
+    }
+
+
+def test_progress_is_told_every_ten_seconds_and_at_the_end() -> None:
+    counted, pulse = Tally(400), Pulse(NOW, done=0)
+    for _ in range(100):
+        counted.add(Reason.SUCCEEDED)
+    assert pulse.line(counted, 50, NOW + 9) is None
+    told = "100 of 400 done, 0 of them not well, 50 under way, 600 a minute, about 30 s left"
+    assert pulse.line(counted, 50, NOW + 10) == told
+    assert pulse.line(counted, 50, NOW + 19) is None
+    line = pulse.line(counted, 50, NOW + 100)
+    assert line
+    assert "about 5 min left" in line
+    for _ in range(300):
+        counted.add("failed")
+    assert pulse.line(counted, 0, NOW + 101) is not None
+
+
+def test_no_time_left_is_told_before_anything_has_ended() -> None:
+    assert Pulse(NOW, done=0).line(Tally(9), 4, NOW + 11) == (
+        "0 of 9 done, 0 of them not well, 4 under way, 0 a minute"
+    )

@@ -1,0 +1,133 @@
+"""The record of a batch in storage: what was written is read again, in order, by the next one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
+
+from airflow_provider_quickrouter.batch.lines import State
+from airflow_provider_quickrouter.batch.record import OPEN, Record, owner_of
+
+
+@pytest.fixture(params=["file", "memory"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A path on a storage that can append, and one on a storage that cannot."""
+    if request.param == "file":
+        yield f"file://{tmp_path}/results/all.jsonl"
+        return
+    attach("memory", fs=MemoryFileSystem())
+    yield "memory://results/all.jsonl"
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+
+
+def text_of(record: Record) -> str:
+    return str(record._fs.cat_file(record._results).decode())
+
+
+def intent(index: int) -> dict[str, Any]:
+    return {"i": index, "f": "a" * 16, "at": 1.0}
+
+
+def end(index: int) -> dict[str, Any]:
+    line = {"index": index, "id": f"p{index}", "outcome": "succeeded", "output": ["x" * index]}
+    return {"i": index, "end": line, "retry": "keep"}
+
+
+def test_what_one_process_writes_the_next_one_reads_in_order(path: str) -> None:
+    for number in range(3):
+        record = Record(path, "run")
+        lines = record.read(5)
+        assert lines.count(State.SENDING) == number
+        record.write([intent(number)])
+        record.write([{"i": 4, "id": f"p{number}"}])
+        record.close()
+    lines = Record(path, "run").read(5)
+    assert (lines.ids[4], lines.known()) == ("p2", {"p0", "p1", "p2"})
+
+
+def test_runs_that_share_a_path_share_no_record(path: str) -> None:
+    record = Record(path, "one")
+    record.read(1)
+    record.write([intent(0)])
+    assert Record(path, "other").read(1).count(State.SENDING) == 0
+
+
+def test_results_are_put_in_order_from_wherever_they_stand(path: str) -> None:
+    first = Record(path, "run")
+    first.read(4)
+    first.write([end(2), intent(3)])
+    first.close()
+    second = Record(path, "run")
+    lines = second.read(4)
+    for index in (1, 0):
+        (place,) = second.write([end(index)])
+        lines.take(end(index), place)
+    lost = {"index": 3, "outcome": "not_submitted"}
+    second.store_results([*lines.places[:3], lost])
+    found = [json.loads(line) for line in text_of(second).splitlines()]
+    assert found == [end(0)["end"], end(1)["end"], end(2)["end"], lost]
+
+
+def test_later_results_replace_earlier_ones(path: str) -> None:
+    record = Record(path, "run")
+    record.read(1)
+    record.store_results([{"index": 0, "outcome": "failed"}])
+    record.store_results([])
+    assert text_of(record) == ""
+
+
+def test_results_that_cannot_be_made_leave_the_earlier_ones(path: str) -> None:
+    def breaks() -> Iterator[dict[str, Any]]:
+        yield {"index": 0}
+        raise RuntimeError("lost")
+
+    record = Record(path, "run")
+    record.read(1)
+    record.store_results([{"index": 0, "outcome": "good"}])
+    with pytest.raises(RuntimeError, match="lost"):
+        record.store_results(breaks())
+    assert "good" in text_of(record)
+
+
+def test_more_files_than_may_be_open_are_read(path: str) -> None:
+    record = Record(path, "run")
+    total = OPEN + 6
+    lines = record.read(total)
+    for index in range(total):
+        writer = Record(path, "run")
+        writer.read(total)
+        writer.write([end(index)])
+        writer.close()
+    lines = (last := Record(path, "run")).read(total)
+    last.store_results(list(lines.places))
+    assert [json.loads(line)["index"] for line in text_of(last).splitlines()] == [*range(total)]
+
+
+def test_a_line_that_a_killed_process_left_half_written_is_passed_over(tmp_path: Path) -> None:
+    record = Record(str(tmp_path / "r"), "run")
+    record.read(2)
+    record.write([intent(0)])
+    record.close()
+    (file,) = (tmp_path / "r.record" / "run").iterdir()
+    file.write_bytes(file.read_bytes() + b'{"i": 1, "f": "aa')
+    assert Record(str(tmp_path / "r"), "run").read(2).count(State.SENDING) == 1
+
+
+def test_only_a_storage_that_cannot_append_asks_for_pauses(path: str) -> None:
+    assert (Record(path, "run").pause > 0) == path.startswith("memory")
+
+
+def test_each_run_of_each_task_has_its_own_name() -> None:
+    task = {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1}
+    others = [task | {name: 7} for name in task]
+    names = {owner_of(SimpleNamespace(**one)) for one in [task, *others, task]}
+    assert len(names) == 5
+    assert all(name.isalnum() for name in names)

@@ -1,0 +1,346 @@
+"""Canceling: as well as possible, in bounded time, and told in a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+from airflow_provider_quickrouter.sandbox.faults import Faults
+from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.submission import cancel as stopping
+from airflow_provider_quickrouter.submission.cancel import Owner
+from airflow_provider_quickrouter.submission.stopping import CANCELS_AT_ONCE
+from tests.conftest import connect
+from tests.hooks.test_hook import create, unused_port
+from tests.tasks import TASK_RUNNER, Clock, TaskInstance, join_stops, tell_state
+
+LOG = logging.getLogger("tests")
+WAITS = ["scheduled", "queued", "running", "deferred", "up_for_reschedule"]
+BEGINS_AGAIN = [None, "restarting", "up_for_retry"]
+OVER = ["failed", "success", "skipped", "removed", "upstream_failed"]
+
+AT_TIMEOUT = Owner(None, over=True)
+"""Of a task that is known to be over: Airflow need not be asked."""
+
+Stop = Callable[[str], str]
+
+
+def stop_with_requests(prediction_id: str) -> str:
+    return stopping.stop_prediction(QuickRouterHook(), prediction_id)
+
+
+def stop_with_aiohttp(prediction_id: str) -> str:
+    return asyncio.run(stopping.astop_prediction(QuickRouterHook(), prediction_id))
+
+
+both = pytest.mark.parametrize("stop", [stop_with_requests, stop_with_aiohttp])
+
+
+def cancels(gateway: Sandbox) -> int:
+    return sum(entry.path.endswith("/cancel") for entry in gateway.requests)
+
+
+@pytest.fixture
+def running(gateway: Sandbox) -> str:
+    gateway.set_faults(Faults(never=True), times=1)
+    return create().id
+
+
+@both
+def test_a_cancel_is_one_request(gateway: Sandbox, running: str, stop: Stop) -> None:
+    assert stop(running) == "It was canceled."
+    assert (cancels(gateway), gateway.predictions[0]["status"]) == (1, "canceled")
+
+
+@both
+def test_passing_trouble_is_met_by_two_more_attempts(
+    gateway: Sandbox, running: str, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    gateway.set_faults(Faults(status=503), times=2)
+    assert stop(running) == "It was canceled."
+    assert (cancels(gateway), clock.pauses) == (3, [0, 1, 2])
+
+
+@both
+def test_trouble_that_lasts_is_told(
+    gateway: Sandbox, running: str, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    gateway.set_faults(Faults(status=500))
+    assert stop(running).startswith("It could not be canceled and may run on: HTTP 500: ")
+    assert cancels(gateway) == 3
+
+
+@both
+@pytest.mark.parametrize(
+    "fault", [Faults(no_cancel=405), Faults(no_cancel=404), Faults(quota=True)]
+)
+def test_what_lasts_is_not_tried_again(
+    gateway: Sandbox, running: str, stop: Stop, fault: Faults
+) -> None:
+    gateway.set_faults(fault)
+    assert "could not be canceled" in stop(running)
+    assert cancels(gateway) == 1
+
+
+@both
+def test_a_gateway_that_is_down_is_told(
+    running: str, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    connect(monkeypatch, host=f"http://127.0.0.1:{unused_port()}")
+    assert "may run on: no connection to" in stop(running)
+
+
+@both
+def test_what_is_no_id_is_told_and_not_sent(gateway: Sandbox, stop: Stop) -> None:
+    assert "may run on: prediction_id: '../x' does not look like an id" in stop("../x")
+    assert gateway.requests == []
+
+
+@both
+@pytest.mark.parametrize("body", ["html", "cut", "empty"])
+def test_an_answer_that_is_none_is_passing_trouble(
+    gateway: Sandbox, running: str, stop: Stop, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    gateway.set_faults(Faults(body=body), times=1)
+    assert stop(running) == "It was canceled."
+    assert cancels(gateway) == 2
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+
+def stop_in_all_ways(prediction_id: str, owner: Owner) -> None:
+    """Stop on a worker and in the triggerer, one prediction and many."""
+    stopping.stop(QuickRouterHook, prediction_id, owner, LOG)
+    asyncio.run(stopping.astop(QuickRouterHook(), prediction_id, owner, LOG))
+    stopping.stop_many(QuickRouterHook, [prediction_id], owner, LOG)
+    asyncio.run(stopping.astop_many(QuickRouterHook(), [prediction_id], owner, LOG))
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+@pytest.mark.parametrize("state", WAITS)
+def test_a_task_that_may_still_wait_keeps_its_prediction(
+    gateway: Sandbox,
+    running: str,
+    state: str,
+    resumable: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    asked = tell_state(monkeypatch, state)
+    stop_in_all_ways(running, Owner(TaskInstance(), resumable))
+    assert (cancels(gateway), len(asked)) == (0, 4)
+    assert [line.levelname for line in caplog.records] == ["INFO"] * 4
+    assert all(line.startswith("Leaving ") for line in caplog.messages)
+    assert all("task is not over, or Airflow does not say so" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(("resumable", "expected"), [(True, 0), (False, 4)])
+@pytest.mark.parametrize("state", BEGINS_AGAIN)
+def test_a_task_that_begins_again_keeps_its_prediction_if_it_can_resume_it(
+    gateway: Sandbox,
+    running: str,
+    state: str | None,
+    resumable: bool,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = tell_state(monkeypatch, state)
+    stop_in_all_ways(running, Owner(TaskInstance(), resumable))
+    assert (cancels(gateway), len(asked)) == (expected, 4)
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+@pytest.mark.parametrize("state", OVER)
+def test_a_task_that_is_over_loses_its_prediction(
+    gateway: Sandbox, running: str, state: str, resumable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tell_state(monkeypatch, state)
+    stop_in_all_ways(running, Owner(TaskInstance(), resumable))
+    assert (cancels(gateway), len(asked)) == (4, 4)
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_an_airflow_that_cannot_say_leaves_the_prediction_running(
+    gateway: Sandbox,
+    running: str,
+    resumable: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tell_state(monkeypatch, ConnectionError("no server"))
+    stop_in_all_ways(running, Owner(TaskInstance(), resumable))
+    assert cancels(gateway) == 0
+    assert warnings(caplog) == ["Airflow did not report the state of this task"] * 4
+    assert caplog.text.count("no server") >= 4
+
+
+def test_a_task_that_is_known_to_be_over_loses_its_prediction_without_a_request_to_airflow(
+    gateway: Sandbox, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tell_state(monkeypatch, "running")
+    stop_in_all_ways(running, Owner(TaskInstance(), over=True))
+    assert (cancels(gateway), asked) == (4, [])
+
+
+@pytest.mark.parametrize(("state", "expected"), [("failed", 4), ("running", 0), (None, 0)])
+def test_on_airflow_2_the_state_is_read_by_the_task_instance(
+    gateway: Sandbox,
+    running: str,
+    state: str | None,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, TASK_RUNNER, None)
+    task_instance = SimpleNamespace(current_state=lambda: state)
+    stop_in_all_ways(running, Owner(task_instance))
+    assert cancels(gateway) == expected
+
+
+@pytest.mark.parametrize(("index", "asked_for"), [(-1, None), (None, None), (0, 0), (7, 7)])
+def test_the_state_of_the_very_task_instance_is_asked_for(
+    gateway: Sandbox,
+    running: str,
+    index: int | None,
+    asked_for: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, task_instance = tell_state(monkeypatch, "running"), TaskInstance()
+    monkeypatch.setattr(task_instance, "map_index", index)
+    stopping.stop(QuickRouterHook, running, Owner(task_instance), LOG)
+    (question,) = asked
+    assert (question.dag_id, question.task_ids, question.run_ids) == ("test", ["run"], ["a run"])
+    assert question.map_index == asked_for
+
+
+def test_on_a_worker_it_swallows_whatever_is_raised(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> QuickRouterHook:
+        raise RuntimeError("a bug")
+
+    stopping.stop(fail, "p1", AT_TIMEOUT, LOG)
+    assert "Prediction p1 could not be canceled in time and may run on" in caplog.text
+    assert "a bug" in caplog.text
+
+
+def test_on_a_worker_it_does_not_wait_for_ever(
+    gateway: Sandbox,
+    running: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stopping, "WORKER_BUDGET", 0.3)
+    gateway.set_faults(Faults(latency=1), method="POST")
+    began = time.monotonic()
+    stopping.stop(QuickRouterHook, running, AT_TIMEOUT, LOG)
+    assert time.monotonic() - began < 0.9
+    join_stops()
+    assert f"Prediction {running} could not be canceled in time" in caplog.text
+
+
+def test_a_server_of_airflow_that_does_not_respond_leaves_the_prediction_running(
+    gateway: Sandbox,
+    running: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(stopping, "WORKER_QUESTION", 0.1)
+    monkeypatch.setattr(stopping, "TRIGGERER_QUESTION", 0.1)
+    hold = threading.Event()
+    late = {TaskInstance.run_id: {TaskInstance.task_id: "failed"}}
+    silent = SimpleNamespace(get_task_states=lambda **_: hold.wait(5) and late)
+    monkeypatch.setattr(f"{TASK_RUNNER}.RuntimeTaskInstance", silent)
+    began = time.monotonic()
+    stopping.stop(QuickRouterHook, running, Owner(TaskInstance()), LOG)
+
+    async def in_the_triggerer() -> float:
+        try:
+            await stopping.astop(QuickRouterHook(), running, Owner(TaskInstance()), LOG)
+            return time.monotonic() - began
+        finally:
+            hold.set()
+
+    assert asyncio.run(in_the_triggerer()) < 2
+    assert cancels(gateway) == 0
+    assert warnings(caplog) == ["Airflow did not report the state of this task"] * 2
+
+
+def test_in_the_triggerer_it_does_not_wait_for_ever_either(
+    gateway: Sandbox,
+    running: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stopping, "TRIGGERER_BUDGET", 0.3)
+    gateway.set_faults(Faults(latency=2), method="POST")
+    began = time.monotonic()
+    asyncio.run(stopping.astop(QuickRouterHook(), running, AT_TIMEOUT, LOG))
+    assert time.monotonic() - began < 1.5
+    assert f"Prediction {running} could not be canceled in time" in caplog.text
+
+
+def test_in_the_triggerer_no_number_of_cancellations_prevents_the_cancel(
+    gateway: Sandbox, running: str
+) -> None:
+    gateway.set_faults(Faults(latency=0.5), times=1, method="POST")
+
+    async def impatient() -> None:
+        task = asyncio.create_task(stopping.astop(QuickRouterHook(), running, AT_TIMEOUT, LOG))
+        while not task.done():
+            await asyncio.sleep(0.1)
+            task.cancel()
+        await task
+
+    asyncio.run(impatient())
+    assert cancels(gateway) == 1
+
+
+def test_in_the_triggerer_a_wrong_connection_is_told_and_not_raised(
+    gateway: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
+    asyncio.run(stopping.astop(QuickRouterHook(), "p1", AT_TIMEOUT, LOG))
+    assert "extra.timeout" in caplog.text
+
+
+def test_what_could_not_be_canceled_of_many_is_counted(
+    gateway: Sandbox, running: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ids = [running, create().id]
+    stopping.stop_many(QuickRouterHook, [*ids, "../x"], AT_TIMEOUT, LOG)
+    asyncio.run(stopping.astop_many(QuickRouterHook(), ids, AT_TIMEOUT, LOG))
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "2 predictions canceled, 1 may run on"),
+        ("INFO", "2 predictions canceled, 0 may run on"),
+    ]
+
+
+def test_many_are_canceled_a_few_at_a_time(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once: list[int] = [0]
+
+    async def cancel(hook: QuickRouterHook, prediction_id: str) -> str:
+        at_once.append(at_once[-1] + 1)
+        await asyncio.sleep(0.01)
+        at_once.append(at_once[-1] - 1)
+        return "It was canceled."
+
+    monkeypatch.setattr(stopping, "astop_prediction", cancel)
+    ids = [f"p{number}" for number in range(50)]
+    asyncio.run(stopping.astop_many(QuickRouterHook(), ids, AT_TIMEOUT, LOG))
+    assert (len(at_once), max(at_once)) == (101, CANCELS_AT_ONCE)
