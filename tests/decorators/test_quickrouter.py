@@ -18,8 +18,8 @@ from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import SDXL, STABLE_DIFFUSION, StableDiffusionInput
 from airflow_provider_quickrouter.decorators.quickrouter import quickrouter_task
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from tests.operators.test_input_files import PNG, URI
 from tests.operators.conftest import cancels, first_try
+from tests.operators.test_input_files import PNG, URI
 from tests.tasks import TaskInstance, context_of, event_of, rebuilt
 
 Function = Callable[..., Any]

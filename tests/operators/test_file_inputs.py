@@ -22,8 +22,8 @@ from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from tests.operators.test_input_files import PNG, URI
 from tests.operators.conftest import cancels, first_try
+from tests.operators.test_input_files import PNG, URI
 from tests.tasks import TaskInstance, context_of
 
 UNKNOWN = "someone/something"
