@@ -5,8 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageStat
 
-from airflow_provider_quickrouter.sandbox.palettes import PALETTES, choose_palette
-from airflow_provider_quickrouter.sandbox.pictures import KEPT, render
+from airflow_provider_quickrouter.sandbox.pictures import CACHED, PALETTES, choose_palette, render
 
 from .client import PROMPT, Client
 
@@ -57,8 +56,10 @@ def test_the_first_word_with_a_palette_decides() -> None:
     from random import Random
 
     dice = Random(1)
-    assert choose_palette("An OCEAN on mars", dice) is PALETTES["ocean"]
-    assert choose_palette("nothing known", dice) in PALETTES.values()
+    ocean = choose_palette("An OCEAN on mars", dice)
+    assert ocean == choose_palette("ocean", dice) != choose_palette("mars", dice)
+    palettes = [choose_palette(name, dice) for name in PALETTES]
+    assert choose_palette("nothing known", dice) in palettes
 
 
 @pytest.mark.parametrize(
@@ -71,9 +72,9 @@ def test_no_prompt_is_too_strange_to_be_set(prompt: str) -> None:
 
 def test_pictures_are_kept_but_not_all() -> None:
     render.cache_clear()
-    for seed in range(KEPT + 2):
+    for seed in range(CACHED + 2):
         render("x", seed, 0, (8, 8))
-    assert render.cache_info().currsize == KEPT
+    assert render.cache_info().currsize == CACHED
 
 
 def test_a_picture_is_served_without_a_key(client: Client) -> None:
