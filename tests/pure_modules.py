@@ -15,7 +15,7 @@ PURE = (
     "policies.retrying",
     *("storage.addresses", "storage.dimensions", "storage.fetching", "storage.integrity"),
     *("storage.inventory", "storage.names"),
-    *("submission.record", "submission.search", "submission.stopping"),
+    *("submission.record", "submission.search"),
     *("tasks.harmless", "tasks.measures"),
 )
 

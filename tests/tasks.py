@@ -129,7 +129,7 @@ def tell_state(patch: pytest.MonkeyPatch, state: str | Exception | None) -> list
 def join_stops() -> None:
     """Wait for cancels that outlived their task, else the next test would meet them."""
     for thread in threading.enumerate():
-        if thread.name.endswith("(guarded)"):
+        if thread.name == "quickrouter":
             thread.join(10)
 
 

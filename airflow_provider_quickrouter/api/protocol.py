@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -239,6 +239,18 @@ def cut_off() -> UncertainCreateError:
     return uncertain(ConnectionLostError("the task's execution_timeout came before it"))
 
 
+def dated(
+    error: UncertainCreateError, request: Request, begun_at: float, until: float
+) -> UncertainCreateError:
+    """Add to the error what a person looks for in the console. Times are epoch seconds."""
+    sought = f"look for {request.reference} created from {utc_time(begun_at)} to {utc_time(until)}"
+    found = UncertainCreateError(
+        f"{error.message}; {sought}", status=error.status, request_id=error.request_id
+    )
+    found.begun_at, found.until = begun_at, until
+    return found
+
+
 def _matching(request: Request, prediction: Prediction, status: int) -> Prediction:
     """Refuse the answer about another prediction, as a broken cache would give it."""
     asked = request.path.split("/")[1] if not request.creates else prediction.id
@@ -280,3 +292,8 @@ def _prefer(wait: int | None) -> dict[str, str]:
     if not 1 <= wait <= _MAX_WAIT:
         raise InvalidInputError(f"wait: {wait!r} is out of range; the API takes 1 to 60 seconds.")
     return {"Prefer": f"wait={int(wait)}"}
+
+
+def utc_time(instant: float) -> str:
+    """Return an instant, in epoch seconds, as ISO 8601 in UTC; raises ValueError out of range."""
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds")

@@ -20,8 +20,9 @@ from airflow_provider_quickrouter.batch.summary import End, Pulse, Tally
 from airflow_provider_quickrouter.polling.history import Course
 from airflow_provider_quickrouter.polling.poll import Watch
 from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller
-from airflow_provider_quickrouter.submission.stopping import (
+from airflow_provider_quickrouter.submission.cancel import (
     CANCELS_AT_ONCE,
+    astop_prediction,
     may_run_on,
     not_canceled,
 )
@@ -118,8 +119,6 @@ class Gathering:
 
     async def _stopped(self, outcome: Outcome) -> Outcome:
         """Cancel what did not end in time, and see how it ended: maybe well by now."""
-        from airflow_provider_quickrouter.submission.cancel import astop_prediction
-
         prediction_id = outcome.prediction_id
         stopped = replace(outcome, stopped=not_canceled(ConnectionLostError("no response in time")))
         # Where nothing ran this at the deadline, the cancels begin only now.

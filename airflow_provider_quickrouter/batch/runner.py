@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import (
@@ -29,7 +30,7 @@ from airflow_provider_quickrouter.batch.doubts import UncertainCreates, reconcil
 from airflow_provider_quickrouter.batch.gathering import Gathering, crew
 from airflow_provider_quickrouter.batch.lines import PRINT, State
 from airflow_provider_quickrouter.batch.summary import REFUSED, UNCERTAIN, End
-from airflow_provider_quickrouter.polling.poll import resend_after
+from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.polling.rate_limit import Budget
 from airflow_provider_quickrouter.submission.record import fingerprint, lost_by_an_earlier_try
 from airflow_provider_quickrouter.submission.search import UncertainCreate
@@ -173,22 +174,23 @@ class Submitting:
         await asyncio.to_thread(metrics.submitted, request.reference)
 
     async def _send(self, request: Request) -> Prediction:
-        from airflow_provider_quickrouter.hooks.creating import create_once
+        """Send a create request in a thread, which comes back here for its pauses."""
+        from airflow_provider_quickrouter.hooks.create import create_with
 
-        attempt, waited = 1, 0.0
-        while True:
-            try:
-                return await create_once(self._hook, request)
-            except APIError as error:
-                pause = resend_after(error, attempt, waited)
-                if isinstance(error, RateLimitError):
-                    self._budget.refused(time.time(), error.retry_after)
-                if pause is None or not self._goes_on:
-                    raise
-                self._gathering.log.warning("Not accepted, again in %.0f s: %s", pause, error)
-            attempt, waited = attempt + 1, waited + pause
-            await asyncio.sleep(pause)
-            await self._pace()
+        loop = asyncio.get_running_loop()
+
+        def rest(error: APIError, pause: float) -> bool:
+            return asyncio.run_coroutine_threadsafe(self._rest(error, pause), loop).result()
+
+        create = partial(create_with, self._hook.send_once, request, rest, self._gathering.log)
+        return await asyncio.wrap_future(threads.start(create))
+
+    async def _rest(self, error: APIError, pause: float) -> bool:
+        if isinstance(error, RateLimitError):
+            self._budget.refused(time.time(), error.retry_after)
+        await asyncio.sleep(pause)
+        await self._pace()
+        return self._goes_on
 
     async def _pace(self) -> None:
         async with self._turn:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import requests
@@ -23,16 +23,17 @@ from airflow_provider_quickrouter.api.errors import (
     QuickRouterError,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.hooks.creating import create_with
+from airflow_provider_quickrouter.hooks import threads
+from airflow_provider_quickrouter.hooks.create import create_with
 from airflow_provider_quickrouter.hooks.reading import checked, mask_password_of, readable
-from airflow_provider_quickrouter.hooks.senders import (
+from airflow_provider_quickrouter.hooks.settings import Settings
+from airflow_provider_quickrouter.hooks.transport import (
     AsyncSender,
     BearerAuth,
     Session,
     proxy_and_tls,
     send,
 )
-from airflow_provider_quickrouter.hooks.settings import Settings
 from airflow_provider_quickrouter.tasks.input_files import read_files
 
 _LARGE = 2**18
@@ -108,13 +109,23 @@ class QuickRouterHook(HttpHook):
 
         :param wanted: asked before it is sent again.
         """
-        session = self._session  # before anything that counts as sent
+        _ = self._session  # what is wrong with its settings is raised before anything is sent
 
-        def once(request: protocol.Request) -> Prediction:
+        def rest(_error: APIError, pause: float) -> bool:
+            time.sleep(pause)
+            return wanted()
+
+        return create_with(self.send_once, request, rest, self.log)
+
+    def send_once(self, request: protocol.Request) -> Prediction:
+        """Send a create request once, over a new connection. Any thread may call it.
+
+        A server may have closed a connection that was kept, and then nobody knows whether it has
+        read the request.
+        """
+        with self.get_conn() as session:
             answer = send(session, self.settings, request)
-            return self._value(request, answer.without(self.settings.api_key))
-
-        return create_with(once, request, wanted, self.log)
+        return self._value(request, answer.without(self.settings.api_key))
 
     def get_prediction(self, prediction_id: str) -> Prediction:
         """Ask for a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
@@ -126,11 +137,14 @@ class QuickRouterHook(HttpHook):
 
     async def aget_prediction(self, prediction_id: str) -> Prediction:
         """Ask for a prediction once, without blocking the event loop."""
-        return await self._aask(protocol.get(prediction_id))
+        request = protocol.get(prediction_id)
+        return await self.aread(request, await self.asend(request))
 
     async def acancel_prediction(self, prediction_id: str) -> Prediction:
         """Stop a prediction, without blocking the event loop."""
-        return await self._aask(protocol.cancel(prediction_id))
+        await self.aload()
+        cancel = partial(self.sibling().cancel_prediction, prediction_id)
+        return await asyncio.wrap_future(threads.start(cancel))
 
     def prediction_url(self, prediction_id: str) -> str:
         """Where a person looks at the prediction."""
@@ -236,9 +250,6 @@ class QuickRouterHook(HttpHook):
         if len(answer.body) < _LARGE:
             return protocol.read_page(answer, time.time())
         return await asyncio.to_thread(protocol.read_page, answer, time.time())
-
-    async def _aask(self, request: protocol.Request) -> Prediction:
-        return await self.aread(request, await self.asend(request))
 
     @contextmanager
     def _cleaned(self) -> Iterator[None]:

@@ -11,8 +11,8 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_quickrouter.api.errors import UpstreamError
 from airflow_provider_quickrouter.hooks.masking import mask_secret
-from airflow_provider_quickrouter.hooks.senders import tls_context
 from airflow_provider_quickrouter.hooks.settings import Settings
+from airflow_provider_quickrouter.hooks.transport import tls_context
 
 _NOT_FOUND = (
     "Airflow found no connection {!r}. Add it, or look at the secrets backend that has it: that "

@@ -18,6 +18,7 @@ from airflow_provider_quickrouter.batch.record import Record, owner_of
 from airflow_provider_quickrouter.batch.summary import FailOn, check_fail_on
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.polling.limits import SERVER_MARGIN, Limits, airflows_limit
+from airflow_provider_quickrouter.submission import cancel
 from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import (
     check_choice,
@@ -154,12 +155,10 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         self._was_killed = True
         if not (self.cancel_on_kill and self._batch):
             return
-        from airflow_provider_quickrouter.submission import cancel as stopping
-
         ids = [str(self._batch.ids[index]) for index in self._batch.those(State.RUNNING)]
-        owner = stopping.Owner(self._ti, over=stopping.at_execution_timeout())
+        owner = cancel.Owner(self._ti, over=cancel.at_execution_timeout())
         if ids:
-            stopping.stop_many(self.hook.sibling, ids, owner, self.log)
+            cancel.stop(self.hook.sibling, ids, owner, self.log)
 
     def _cancel_rest(self, context: Context, record: Record, lines: Lines) -> dict[str, Any]:
         """Poll what still runs after the deadline once more; cancel what is not over by now."""

@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.links import published_id
 from airflow_provider_quickrouter.operators.submit import QuickRouterSubmitPredictionOperator
 from airflow_provider_quickrouter.polling.limits import Limits
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Watch
-from airflow_provider_quickrouter.submission.stopping import (
+from airflow_provider_quickrouter.submission.cancel import (
     CLEAR,
     MARK,
     TIMEOUT,

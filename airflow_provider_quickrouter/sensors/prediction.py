@@ -35,7 +35,7 @@ from airflow_provider_quickrouter.sensors.starting import (
     may_end,
     start_args,
 )
-from airflow_provider_quickrouter.submission.stopping import MARK, TIMEOUT, is_canceled
+from airflow_provider_quickrouter.submission.cancel import MARK, TIMEOUT, is_canceled
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The way to a file: a plain GET of a foreign address, which must be a public one.
+"""The route to a file: a plain GET of a foreign address, which must be a public one.
 
 Nothing of the connection goes along but its proxies, its CA bundle and its timeouts: no key, no
 client certificate, no cookie. Each redirect is looked at like the first address. The address of
@@ -20,9 +20,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from airflow_provider_quickrouter.api.errors import FileRefused
-from airflow_provider_quickrouter.hooks.connecting import Way, proxy_refused
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT, QuickRouterHook
-from airflow_provider_quickrouter.hooks.senders import proxy_and_tls
+from airflow_provider_quickrouter.hooks.routes import Route, proxy_refused
+from airflow_provider_quickrouter.hooks.transport import proxy_and_tls
 from airflow_provider_quickrouter.storage.addresses import check_url, is_public, not_public
 from airflow_provider_quickrouter.storage.fetching import check_redirect, is_redirect
 
@@ -93,7 +93,7 @@ class Client:
     async def get(self, address: str) -> AsyncIterator[aiohttp.ClientResponse]:
         """GET a file, through up to five redirects.
 
-        :raises FileRefused: an address on the way will not do.
+        :raises FileRefused: an address on the route will not do.
         :raises InvalidConnectionError: proxy or CA bundle will not do.
         """
         url, hops = read_url(address), 0
@@ -110,7 +110,7 @@ class Client:
     async def _request(self, url: URL) -> aiohttp.ClientResponse:
         check_url(str(url), url.raw_host, private=self._settings.allow_private_addresses)
         proxy, tls = await self._route(url)
-        session, way = self._sessions[proxy is not None], Way(str(url.origin()), proxy)
+        session, route = self._sessions[proxy is not None], Route(str(url.origin()), proxy)
         try:
             # A server that drips header bytes stays within the read timeout for ever.
             async with asyncio.timeout(self._until_headers):
@@ -122,10 +122,10 @@ class Client:
         except aiohttp.ClientHttpProxyError as error:
             if error.status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                 raise
-            raise proxy_refused(way) from None
-        if way.refuses(response.status):
+            raise proxy_refused(route) from None
+        if route.refuses(response.status):
             response.release()
-            raise proxy_refused(way)
+            raise proxy_refused(route)
         return response
 
     async def _route(self, url: URL) -> tuple[str | None, Any]:

@@ -1,70 +1,77 @@
-"""Stopping a prediction when Airflow kills the task that waits for it: bounded, never raising."""
+"""Canceling a prediction: only if Airflow says that its task is over, in bounded time.
+
+No answer from Airflow means that the prediction is left running: the next attempt of the task
+resumes it, or its ``Cancel-After`` limit ends it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Thread
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from airflow_provider_quickrouter.api.errors import QuickRouterError
-from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-from airflow_provider_quickrouter.submission.stopping import (
-    CANCEL_PAUSES,
-    CANCELS_AT_ONCE,
-    TRIGGERER_BUDGET,
-    TRIGGERER_LIMIT,
-    TRIGGERER_QUESTION,
-    WORKER_BUDGET,
-    WORKER_QUESTION,
-    canceled,
-    is_over,
-    may_run_on,
-    not_canceled,
-    tell,
-)
+from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
+from airflow_provider_quickrouter.hooks import threads
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+TIMEOUT, MARK, CLEAR = "timeout", "mark", "clear"
+"""When a trigger cancels: at a deadline, when a person marks the task, when a person clears it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds for the request to Airflow about the state of the task, and for all together."""
+
+    state: float
+    total: float
+
+
+WORKER = Limits(state=1.5, total=4.0)
+"""Of a killed task: Airflow ends its process after five seconds."""
+
+TRIGGERER = Limits(state=9.0, total=27.0)
+"""Of ``on_kill`` in a triggerer: Airflow ends it after thirty seconds, and where many triggers are
+killed at once, its API server takes a while to return a state."""
+
+DEADLINE_CANCEL = 5.0
+"""Seconds that a trigger may take to cancel a prediction that has reached its deadline."""
+
+CANCEL_PAUSES = (0.0, 1.0, 2.0)
+"""Seconds before each attempt to cancel; only after passing trouble is there another one."""
+
+CANCELS_AT_ONCE = 8
+"""Cancels of one task that are on their way at the same time."""
+
+CANCELED = "It was canceled."
+NOT_CANCELED = "It could not be canceled"
+
+_ENDS = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
+_CLEARED = frozenset({None, "restarting", "up_for_retry"})
+"""States after which another attempt begins. None of them belongs to an attempt that still waits,
+as "deferred", "scheduled", "queued" and "running" may."""
+_NO_ROUTE = (404, 405, 501)
+_STOPPED = (PredictionStatus.CANCELED, PredictionStatus.ABORTED)
 
 LATE = "Prediction %s could not be canceled in time and may run on"
+ALL_LATE = "The predictions could not all be canceled in time"
 LEFT = "Leaving prediction %s running: its task is not over, or Airflow does not say so"
 ALL_LEFT = "Leaving %d predictions running: their task is not over, or Airflow does not say so"
 UNKNOWN = "Airflow did not report the state of this task"
 
-TO_TELL = 0.2
-"""Seconds of a killed task's time that are kept for saying what was not done."""
-
-
-def stop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
-    """Cancel as well as possible; say in a sentence what became of it. Blocks, maybe for long."""
-    told = ""
-    for pause in CANCEL_PAUSES:
-        time.sleep(pause)
-        try:
-            return canceled(hook.cancel_prediction(prediction_id))
-        except QuickRouterError as error:
-            told = not_canceled(error)
-            if not error.transient:
-                break
-    return told
-
-
-async def astop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
-    """Do what :func:`stop_prediction` does without blocking the event loop."""
-    told = ""
-    for pause in CANCEL_PAUSES:
-        await asyncio.sleep(pause)
-        try:
-            return canceled(await hook.acancel_prediction(prediction_id))
-        except QuickRouterError as error:
-            told = not_canceled(error)
-            if not error.transient:
-                break
-    return told
+TO_LOG = 0.2
+"""Seconds of a killed task's time that are kept for logging what was not done."""
 
 
 @dataclass(frozen=True)
@@ -89,91 +96,67 @@ class Owner:
 
 
 def stop(
-    make_hook: Callable[[], QuickRouterHook], prediction_id: str, owner: Owner, log: Any
-) -> None:
-    """Cancel on a worker, but only if Airflow says that the task is over.
-
-    Takes 4 s at most. In a thread of its own, since a signal handler calls this, and what it
-    interrupted may hold any lock.
-    """
-
-    def work() -> bool:
-        if _is_over(owner, log):
-            tell(log, prediction_id, stop_prediction(make_hook(), prediction_id))
-        else:
-            log.info(LEFT, prediction_id)
-        return True
-
-    _within(WORKER_BUDGET, work, log, LATE, prediction_id)
-
-
-async def astop(hook: QuickRouterHook, prediction_id: str, owner: Owner, log: Any) -> None:
-    """Do what :func:`stop` does in the triggerer: in 14 s, however often it is cancelled."""
-    await _to_its_end(_stop(hook, prediction_id, owner, log))
-
-
-async def _stop(hook: QuickRouterHook, prediction_id: str, owner: Owner, log: Any) -> None:
-    try:
-        if not await _ais_over(owner, log):
-            log.info(LEFT, prediction_id)
-            return
-        async with asyncio.timeout(TRIGGERER_BUDGET), hook:
-            tell(log, prediction_id, await astop_prediction(hook, prediction_id))
-    except Exception:
-        log.exception(LATE, prediction_id)
-
-
-def stop_many(
     make_hook: Callable[[], QuickRouterHook],
     prediction_ids: Sequence[str],
     owner: Owner,
     log: Any,
+    limits: Limits | None = None,
 ) -> None:
-    """Do what :func:`stop` does for many predictions at once; log how many may run on."""
-    until = time.monotonic() + WORKER_BUDGET - TO_TELL
+    """Cancel the predictions of a killed task, but only if Airflow says that the task is over.
 
-    def work() -> bool:
-        if _is_over(owner, log):
-            left = until - time.monotonic()
-            asyncio.run(_stop_many(make_hook(), prediction_ids, left, log))
+    Never raises, and returns within ``limits.total``. Works in a thread, since a signal handler
+    calls this, and what it interrupted may hold any lock.
+
+    :param limits: None for those of a worker.
+    """
+    limits = limits or WORKER
+    until = time.monotonic() + limits.total - TO_LOG
+    one = len(prediction_ids) == 1
+    late = (LATE, prediction_ids[0]) if one else (ALL_LATE,)
+
+    def work() -> None:
+        if not (owner.over or _within(limits.state, owner.is_over, log, UNKNOWN)):
+            log.info(*((LEFT, prediction_ids[0]) if one else (ALL_LEFT, len(prediction_ids))))
+        elif one:
+            tell(log, prediction_ids[0], stop_prediction(make_hook(), prediction_ids[0]))
         else:
-            log.info(ALL_LEFT, len(prediction_ids))
-        return True
+            _stop_all(make_hook(), prediction_ids, until, log)
 
-    _within(WORKER_BUDGET, work, log, "The predictions could not all be canceled in time")
+    _within(limits.total, work, log, *late)
 
 
-async def astop_many(
-    hook: QuickRouterHook, prediction_ids: Sequence[str], owner: Owner, log: Any
+async def astop(
+    make_hook: Callable[[], QuickRouterHook], prediction_ids: Sequence[str], owner: Owner, log: Any
 ) -> None:
-    """Do what :func:`stop_many` does in the triggerer, however often it is cancelled."""
+    """Do what :func:`stop` does in the triggerer, to its end.
 
-    async def work() -> None:
-        if await _ais_over(owner, log):
-            await _stop_many(hook, prediction_ids, TRIGGERER_LIMIT, log)
-        else:
-            log.info(ALL_LEFT, len(prediction_ids))
+    Airflow cancels a trigger again each second, also while its ``on_kill`` runs.
+    """
+    work = partial(stop, make_hook, prediction_ids, owner, log, TRIGGERER)
+    stopping = asyncio.wrap_future(threads.start(work))
+    while not stopping.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(stopping)
 
-    await _to_its_end(work())
+
+def stop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
+    """Cancel as well as possible; return in a sentence what became of it. Blocks."""
+    told = ""
+    for pause in CANCEL_PAUSES:
+        time.sleep(pause)
+        try:
+            return canceled(hook.cancel_prediction(prediction_id))
+        except QuickRouterError as error:
+            told = not_canceled(error)
+            if not error.transient:
+                break
+    return told
 
 
-async def _stop_many(
-    hook: QuickRouterHook, prediction_ids: Sequence[str], seconds: float, log: Any
-) -> None:
-    """Cancel as many as there is time for."""
-    stopped, slots = 0, asyncio.Semaphore(CANCELS_AT_ONCE)
-
-    async def stop_one(prediction_id: str) -> None:
-        nonlocal stopped
-        async with slots:
-            told = await astop_prediction(hook, prediction_id)
-        stopped += not may_run_on(told)  # only now: others counted while this one waited
-
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds), hook:
-            await asyncio.gather(*map(stop_one, prediction_ids))
-    left = len(prediction_ids) - stopped
-    (log.warning if left else log.info)("%d predictions canceled, %d may run on", stopped, left)
+async def astop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
+    """Do what :func:`stop_prediction` does, in a thread."""
+    work = partial(stop_prediction, hook.sibling(), prediction_id)
+    return await asyncio.wrap_future(threads.start(work))
 
 
 def at_execution_timeout() -> bool:
@@ -181,28 +164,35 @@ def at_execution_timeout() -> bool:
     return isinstance(sys.exception(), AirflowTaskTimeout)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for work in a task of its own, which goes on whoever is cancelled here.
+def _stop_all(hook: QuickRouterHook, prediction_ids: Sequence[str], until: float, log: Any) -> None:
+    """Cancel as many as there is time for, a few at once."""
+    ids, stopped = deque(prediction_ids), list[str]()
 
-    Airflow cancels a trigger again each second, also while its ``on_kill`` runs.
-    """
-    task = asyncio.create_task(work)
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
+    def work() -> None:
+        own = hook.sibling()  # a session belongs to one thread
+        while ids and time.monotonic() < until:
+            with suppress(IndexError):  # another thread took the last one
+                prediction_id = ids.popleft()
+                if not may_run_on(stop_prediction(own, prediction_id)):
+                    stopped.append(prediction_id)
+
+    workers = [threads.start(work) for _ in range(min(CANCELS_AT_ONCE, len(ids)))]
+    wait(workers, max(0.0, until - time.monotonic()))
+    left = len(prediction_ids) - len(stopped)
+    (log.warning if left else log.info)(
+        "%d predictions canceled, %d may run on", len(prediction_ids) - left, left
+    )
 
 
-def _is_over(owner: Owner, log: Any) -> bool:
-    return owner.over or _within(WORKER_QUESTION, owner.is_over, log, UNKNOWN)
-
-
-async def _ais_over(owner: Owner, log: Any) -> bool:
+def _within(seconds: float, work: Callable[[], Any], log: Any, *complaint: Any) -> Any:
+    """Return what ``work`` returns, or None, with a complaint, if it raises or takes longer."""
     try:
-        async with asyncio.timeout(TRIGGERER_QUESTION):
-            return await asyncio.to_thread(owner.is_over)
+        return threads.start(work).result(seconds)
+    except TimeoutError:
+        log.warning(*complaint)
     except Exception:
-        log.warning(UNKNOWN, exc_info=True)
-        return False
+        log.warning(*complaint, exc_info=True)
+    return None
 
 
 def _state_of(ti: Any) -> Any:
@@ -219,19 +209,50 @@ def _state_of(ti: Any) -> Any:
     return state
 
 
-def _within(seconds: float, work: Callable[[], bool], log: Any, *complaint: str) -> bool:
-    """Return what ``work`` returns, or False, with a complaint, if it raises or takes longer."""
-    results: list[bool] = []
+def is_over(state: str | None, *, resumable: bool) -> bool:
+    """Whether no attempt of a task instance in this state waits for its prediction.
 
-    def guarded() -> None:
-        try:
-            results.append(work())
-        except Exception:
-            log.warning(*complaint, exc_info=True)
+    A person who marks a task as failed or as a success puts it into a final state before the task
+    is killed. After a clear it has no state, or is restarting; when only its worker or triggerer
+    stops, or another triggerer has taken over its trigger, it is running or deferred.
 
-    thread = Thread(target=guarded, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        log.warning(*complaint)
-    return any(results)
+    :param resumable: the next attempt resumes the prediction.
+    """
+    return state in _ENDS or (not resumable and state in _CLEARED)
+
+
+def canceled(prediction: Prediction) -> str:
+    """Say what the answer to a cancel means."""
+    if prediction.status.terminal and prediction.status not in _STOPPED:
+        return f"It was already over: {prediction.status_word}."
+    return CANCELED
+
+
+def has_nothing_to_cancel(error: QuickRouterError) -> bool:
+    """Whether a cancel was refused because the API does not know the id, or has no such route."""
+    return isinstance(error, APIError) and error.from_api and error.status in (*_NO_ROUTE, 410)
+
+
+def not_canceled(error: QuickRouterError) -> str:
+    """Say why a prediction could not be canceled, and what that means for the bill."""
+    if isinstance(error, APIError) and error.status in _NO_ROUTE:
+        return (
+            f"{NOT_CANCELED}, as the gateway has no way to, or does not know it (HTTP "
+            f"{error.status}): if it runs, then until its Cancel-After limit, if it has one."
+        )
+    return f"{NOT_CANCELED} and may run on: {error}"
+
+
+def may_run_on(told: str) -> bool:
+    """Whether the sentence about a cancel leaves that open."""
+    return told.startswith(NOT_CANCELED)
+
+
+def is_canceled(told: str) -> bool:
+    """Whether a cancel was sent, and the sentence about it says that nothing runs on."""
+    return bool(told) and not may_run_on(told)
+
+
+def tell(log: Any, prediction_id: str, told: str) -> None:
+    """Log what became of a cancel: a warning if the prediction may run on, and cost."""
+    (log.warning if may_run_on(told) else log.info)("Prediction %s: %s", prediction_id, told)

@@ -22,14 +22,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import UncertainCreateError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, check_id
+from airflow_provider_quickrouter.api.protocol import Request, check_id, dated, utc_time
 
 _LOST = "an earlier try of this task ended before it knew the answer to its create"
 
@@ -77,7 +76,7 @@ class Attempt:
         if not (stored["fingerprint"] and isinstance(stored["fingerprint"], str)):
             raise ValueError("no fingerprint")
         prediction_id, begun_at = stored.get("prediction_id"), float(stored.get("begun_at") or 0)
-        _time(begun_at)
+        utc_time(begun_at)
         return cls(
             fingerprint=stored["fingerprint"],
             begun_at=begun_at,
@@ -123,19 +122,3 @@ def still_good(prediction: Prediction, now: float, *, cleared: bool = False) -> 
 def lost_by_an_earlier_try(request: Request, begun_at: float, now: float) -> UncertainCreateError:
     """Make the error of an intent whose try has ended without an id."""
     return dated(UncertainCreateError(_LOST), request, begun_at, now)
-
-
-def dated(
-    error: UncertainCreateError, request: Request, begun_at: float, until: float
-) -> UncertainCreateError:
-    """Add to the error what a person looks for in the console. Times are epoch seconds."""
-    sought = f"look for {request.reference} created from {_time(begun_at)} to {_time(until)}"
-    found = UncertainCreateError(
-        f"{error.message}; {sought}", status=error.status, request_id=error.request_id
-    )
-    found.begun_at, found.until = begun_at, until
-    return found
-
-
-def _time(instant: float) -> str:
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds")

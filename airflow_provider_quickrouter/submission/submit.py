@@ -17,17 +17,16 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.protocol import Request, cut_off
+from airflow_provider_quickrouter.api.protocol import Request, cut_off, dated
 from airflow_provider_quickrouter.hooks.airflow_errors import tries_left
+from airflow_provider_quickrouter.submission.cancel import has_nothing_to_cancel
 from airflow_provider_quickrouter.submission.record import (
     Attempt,
     Step,
-    dated,
     fingerprint,
     lost_by_an_earlier_try,
     still_good,
 )
-from airflow_provider_quickrouter.submission.stopping import has_nothing_to_cancel
 from airflow_provider_quickrouter.tasks import metrics
 from airflow_provider_quickrouter.tasks.harmless import harmless
 

@@ -27,7 +27,7 @@ from airflow_provider_quickrouter.hooks.airflow_errors import no_retry
 from airflow_provider_quickrouter.links import FILES_KEY, publish
 from airflow_provider_quickrouter.polling.limits import airflows_limit
 from airflow_provider_quickrouter.polling.poll import Again, Watch
-from airflow_provider_quickrouter.submission.stopping import tell
+from airflow_provider_quickrouter.submission import cancel
 from airflow_provider_quickrouter.tasks import metrics
 from airflow_provider_quickrouter.tasks.harmless import harmless
 from airflow_provider_quickrouter.tasks.outlets import stored_later, tell_outlets
@@ -105,11 +105,9 @@ class PredictionTask:
             return
         if not (self.cancel_on_kill and self._running_id):
             return
-        from airflow_provider_quickrouter.submission import cancel as stopping
-
-        owner = stopping.Owner(self._ti, self._resumable, over=stopping.at_execution_timeout())
+        owner = cancel.Owner(self._ti, self._resumable, over=cancel.at_execution_timeout())
         # A session of its own: this task's may be in the middle of something.
-        stopping.stop(self.hook.sibling, self._running_id, owner, self.log)
+        cancel.stop(self.hook.sibling, [self._running_id], owner, self.log)
 
     def still_wanted(self) -> bool:
         """Whether Airflow has not killed this task."""
@@ -223,10 +221,8 @@ class PredictionTask:
 
     def stop_now(self, prediction_id: str) -> str:
         """Cancel a prediction as well as possible; return, and log, what became of it."""
-        from airflow_provider_quickrouter.submission.cancel import stop_prediction
-
-        told = stop_prediction(self.hook, prediction_id)
-        tell(self.log, prediction_id, told)
+        told = cancel.stop_prediction(self.hook, prediction_id)
+        cancel.tell(self.log, prediction_id, told)
         return told
 
     def _stopped(self, outcome: Outcome) -> Outcome:

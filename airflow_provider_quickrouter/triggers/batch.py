@@ -21,6 +21,7 @@ from airflow_provider_quickrouter.batch.journal import Journal
 from airflow_provider_quickrouter.batch.lines import Lines, State
 from airflow_provider_quickrouter.batch.record import Record
 from airflow_provider_quickrouter.polling.poller import Poller, shared_poller, spare_hook
+from airflow_provider_quickrouter.submission.cancel import Owner, astop
 
 
 class QuickRouterBatchTrigger(BaseTrigger):
@@ -87,11 +88,10 @@ class QuickRouterBatchTrigger(BaseTrigger):
         """Cancel what still runs, within 27 s, if Airflow says that the task is over."""
         if not (self.cancel_on_kill and self._lines):
             return
-        from airflow_provider_quickrouter.submission.cancel import Owner, astop_many
-
         ids = [str(self._lines.ids[index]) for index in self._lines.those(State.RUNNING)]
         hook = await spare_hook(self._poller, self.quickrouter_conn_id)
-        await astop_many(hook, ids, Owner(self.task_instance), self.log)
+        if ids:
+            await astop(hook.sibling, ids, Owner(self.task_instance), self.log)
 
     async def _gather(self) -> dict[str, int]:
         # In asgiref's thread: the storage's own connection is looked up there.

@@ -26,11 +26,14 @@ from airflow_provider_quickrouter.polling.poller import (
     shared_poller,
     spare_hook,
 )
-from airflow_provider_quickrouter.submission.stopping import (
+from airflow_provider_quickrouter.submission.cancel import (
     CLEAR,
+    DEADLINE_CANCEL,
     MARK,
     TIMEOUT,
-    TRIGGERER_BUDGET,
+    Owner,
+    astop,
+    astop_prediction,
     not_canceled,
 )
 from airflow_provider_quickrouter.triggers.ending import event_of
@@ -119,27 +122,23 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         yield await event_of(self, outcome, url)
 
     async def on_kill(self) -> None:
-        """Cancel, within 14 s, if ``cancel_on`` says so and Airflow says that the task is over.
+        """Cancel, within 27 s, if ``cancel_on`` says so and Airflow says that the task is over.
 
         Airflow calls it when a person marks or clears the task, but also in a triggerer that had
         stalled, for triggers that another one has taken over: their tasks still wait.
         """
         if MARK in self.cancel_on:
-            from airflow_provider_quickrouter.submission.cancel import Owner, astop
-
             owner = Owner(self.task_instance, resumable=CLEAR not in self.cancel_on)
             hook = await spare_hook(self._poller, self.quickrouter_conn_id)
-            await astop(hook, self.prediction_id, owner, self.log)
+            await astop(hook.sibling, [self.prediction_id], owner, self.log)
 
     async def _stopped(self, poller: Poller, outcome: Outcome) -> Outcome:
         """Cancel a prediction whose time is up, if that is this task's business."""
         if not (outcome.timed_out and TIMEOUT in self.cancel_on):
             return outcome
-        from airflow_provider_quickrouter.submission.cancel import astop_prediction
-
         told = not_canceled(ConnectionLostError("no answer in time"))
         with suppress(TimeoutError, QuickRouterError):
-            async with asyncio.timeout(TRIGGERER_BUDGET):
+            async with asyncio.timeout(DEADLINE_CANCEL):
                 told = await astop_prediction(await poller.connected(), self.prediction_id)
         return replace(outcome, stopped=told)
 

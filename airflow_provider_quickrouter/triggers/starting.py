@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from airflow_provider_quickrouter.api.errors import QuickRouterError, UpstreamError
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome
 from airflow_provider_quickrouter.api.protocol import check_id
-from airflow_provider_quickrouter.submission.stopping import MARK
+from airflow_provider_quickrouter.submission.cancel import MARK
 from airflow_provider_quickrouter.triggers.ending import forget
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 

@@ -10,7 +10,6 @@ import pytest
 
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.hooks.creating import create_once
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
@@ -35,13 +34,6 @@ def get_with_aiohttp() -> Prediction:
     return _in_block(get)
 
 
-def create_with_aiohttp() -> Prediction:
-    async def create(hook: QuickRouterHook) -> Prediction:
-        return await create_once(hook, CREATE)
-
-    return _in_block(create)
-
-
 def _in_block(ask: Callable[[QuickRouterHook], Any]) -> Prediction:
     async def run() -> Prediction:
         async with QuickRouterHook() as hook:
@@ -52,4 +44,4 @@ def _in_block(ask: Callable[[QuickRouterHook], Any]) -> Prediction:
 
 
 both_gets = pytest.mark.parametrize("get", [get_with_requests, get_with_aiohttp])
-both_creates = pytest.mark.parametrize("create", [create_with_requests, create_with_aiohttp])
+both_creates = pytest.mark.parametrize("create", [create_with_requests])

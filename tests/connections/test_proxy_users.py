@@ -11,7 +11,7 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.hooks.connecting import Way
+from airflow_provider_quickrouter.hooks.routes import Route
 from tests.conftest import connect
 from tests.connections.conftest import NAME, server_context
 from tests.connections.senders import Send, both_creates, both_gets
@@ -63,7 +63,7 @@ def test_a_proxy_without_a_scheme_is_used_with_its_password(
 
 
 def test_the_way_is_not_shown_with_a_password() -> None:
-    assert "secret" not in repr(Way("https://a", "http://someone:secret@proxy:3128"))
+    assert "secret" not in repr(Route("https://a", "http://someone:secret@proxy:3128"))
 
 
 @both_gets

@@ -12,7 +12,7 @@ from pytest_httpserver import HTTPServer
 from airflow_provider_quickrouter import get_provider_info
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-from airflow_provider_quickrouter.hooks.senders import BearerAuth
+from airflow_provider_quickrouter.hooks.transport import BearerAuth
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.conftest import KEY, connect

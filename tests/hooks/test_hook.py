@@ -360,7 +360,7 @@ def test_an_endless_answer_is_left_when_it_is_too_large(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, get: Get
 ) -> None:
     prediction = create()
-    monkeypatch.setattr("airflow_provider_quickrouter.hooks.senders.MAX_BODY", 100)
+    monkeypatch.setattr("airflow_provider_quickrouter.hooks.transport.MAX_BODY", 100)
     with pytest.raises(errors.ConnectionLostError):
         get(prediction.id)
 

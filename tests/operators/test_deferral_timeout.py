@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
-from airflow_provider_quickrouter.submission.stopping import not_canceled
+from airflow_provider_quickrouter.submission.cancel import not_canceled
 from tests.operators.conftest import cancels, first_try
 from tests.operators.test_on_kill import runner, sensor
 from tests.tasks import Clock, TaskInstance, context_of, event_of

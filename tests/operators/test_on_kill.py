@@ -23,7 +23,7 @@ from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from airflow_provider_quickrouter.submission import cancel as stopping
-from airflow_provider_quickrouter.submission.stopping import WORKER_BUDGET, WORKER_QUESTION
+from airflow_provider_quickrouter.submission.cancel import WORKER, Limits
 from tests.conftest import connect
 from tests.hooks.test_hook import unused_port
 from tests.operators.conftest import cancels, first_try
@@ -177,7 +177,7 @@ def test_a_kill_before_and_after_the_prediction_cancels_nothing(gateway: Sandbox
 def test_a_cancel_that_does_not_work_ends_in_time_and_raises_nothing(
     gateway: Sandbox, fault: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "WORKER_BUDGET", 0.3)
+    monkeypatch.setattr(stopping, "WORKER", Limits(state=1.5, total=0.3))
     tell_state(monkeypatch, "failed")
     task = sensor(cancel_on_kill=True)
     task.owns(task.prediction_id, TaskInstance())
@@ -206,7 +206,7 @@ def test_a_gateway_that_is_down_raises_nothing(
 
 
 def test_the_longest_that_it_may_take_lies_below_what_airflow_gives() -> None:
-    assert WORKER_QUESTION < WORKER_BUDGET < 5
+    assert WORKER.state < WORKER.total < 5
 
 
 def test_an_execution_timeout_cancels_though_the_task_still_counts_as_running(

@@ -20,7 +20,7 @@ from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors import prediction, starting
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
-from airflow_provider_quickrouter.submission.stopping import MARK, TIMEOUT
+from airflow_provider_quickrouter.submission.cancel import MARK, TIMEOUT
 from tests.sensors.test_prediction import submit
 from tests.tasks import TaskInstance, context_of
 

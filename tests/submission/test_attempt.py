@@ -9,11 +9,10 @@ import pytest
 from airflow_provider_quickrouter.api.errors import UncertainCreateError
 from airflow_provider_quickrouter.api.models import FLUX_KONTEXT_PRO, SDXL, STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, create
+from airflow_provider_quickrouter.api.protocol import Request, create, dated
 from airflow_provider_quickrouter.submission.record import (
     Attempt,
     Step,
-    dated,
     fingerprint,
     lost_by_an_earlier_try,
     still_good,

@@ -16,8 +16,7 @@ from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.submission import cancel as stopping
-from airflow_provider_quickrouter.submission.cancel import Owner
-from airflow_provider_quickrouter.submission.stopping import CANCELS_AT_ONCE
+from airflow_provider_quickrouter.submission.cancel import CANCELS_AT_ONCE, Owner
 from tests.conftest import connect
 from tests.hooks.test_hook import create, unused_port
 from tests.tasks import TASK_RUNNER, Clock, TaskInstance, join_stops, tell_state
@@ -124,10 +123,9 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def stop_in_all_ways(prediction_id: str, owner: Owner) -> None:
     """Stop on a worker and in the triggerer, one prediction and many."""
-    stopping.stop(QuickRouterHook, prediction_id, owner, LOG)
-    asyncio.run(stopping.astop(QuickRouterHook(), prediction_id, owner, LOG))
-    stopping.stop_many(QuickRouterHook, [prediction_id], owner, LOG)
-    asyncio.run(stopping.astop_many(QuickRouterHook(), [prediction_id], owner, LOG))
+    for ids in ([prediction_id], [prediction_id, prediction_id]):
+        stopping.stop(QuickRouterHook, ids, owner, LOG)
+        asyncio.run(stopping.astop(QuickRouterHook, ids, owner, LOG))
 
 
 @pytest.mark.parametrize("resumable", [True, False])
@@ -149,7 +147,7 @@ def test_a_task_that_may_still_wait_keeps_its_prediction(
     assert all("task is not over, or Airflow does not say so" in line for line in caplog.messages)
 
 
-@pytest.mark.parametrize(("resumable", "expected"), [(True, 0), (False, 4)])
+@pytest.mark.parametrize(("resumable", "expected"), [(True, 0), (False, 6)])
 @pytest.mark.parametrize("state", BEGINS_AGAIN)
 def test_a_task_that_begins_again_keeps_its_prediction_if_it_can_resume_it(
     gateway: Sandbox,
@@ -171,7 +169,7 @@ def test_a_task_that_is_over_loses_its_prediction(
 ) -> None:
     asked = tell_state(monkeypatch, state)
     stop_in_all_ways(running, Owner(TaskInstance(), resumable))
-    assert (cancels(gateway), len(asked)) == (4, 4)
+    assert (cancels(gateway), len(asked)) == (6, 4)
 
 
 @pytest.mark.parametrize("resumable", [True, False])
@@ -194,10 +192,10 @@ def test_a_task_that_is_known_to_be_over_loses_its_prediction_without_a_request_
 ) -> None:
     asked = tell_state(monkeypatch, "running")
     stop_in_all_ways(running, Owner(TaskInstance(), over=True))
-    assert (cancels(gateway), asked) == (4, [])
+    assert (cancels(gateway), asked) == (6, [])
 
 
-@pytest.mark.parametrize(("state", "expected"), [("failed", 4), ("running", 0), (None, 0)])
+@pytest.mark.parametrize(("state", "expected"), [("failed", 6), ("running", 0), (None, 0)])
 def test_on_airflow_2_the_state_is_read_by_the_task_instance(
     gateway: Sandbox,
     running: str,
@@ -221,7 +219,7 @@ def test_the_state_of_the_very_task_instance_is_asked_for(
 ) -> None:
     asked, task_instance = tell_state(monkeypatch, "running"), TaskInstance()
     monkeypatch.setattr(task_instance, "map_index", index)
-    stopping.stop(QuickRouterHook, running, Owner(task_instance), LOG)
+    stopping.stop(QuickRouterHook, [running], Owner(task_instance), LOG)
     (question,) = asked
     assert (question.dag_id, question.task_ids, question.run_ids) == ("test", ["run"], ["a run"])
     assert question.map_index == asked_for
@@ -231,7 +229,7 @@ def test_on_a_worker_it_swallows_whatever_is_raised(caplog: pytest.LogCaptureFix
     def fail() -> QuickRouterHook:
         raise RuntimeError("a bug")
 
-    stopping.stop(fail, "p1", AT_TIMEOUT, LOG)
+    stopping.stop(fail, ["p1"], AT_TIMEOUT, LOG)
     assert "Prediction p1 could not be canceled in time and may run on" in caplog.text
     assert "a bug" in caplog.text
 
@@ -242,10 +240,10 @@ def test_on_a_worker_it_does_not_wait_for_ever(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stopping, "WORKER_BUDGET", 0.3)
+    short = stopping.Limits(state=1.5, total=0.3)
     gateway.set_faults(Faults(latency=1), method="POST")
     began = time.monotonic()
-    stopping.stop(QuickRouterHook, running, AT_TIMEOUT, LOG)
+    stopping.stop(QuickRouterHook, [running], AT_TIMEOUT, LOG, short)
     assert time.monotonic() - began < 0.9
     join_stops()
     assert f"Prediction {running} could not be canceled in time" in caplog.text
@@ -257,18 +255,18 @@ def test_a_server_of_airflow_that_does_not_respond_leaves_the_prediction_running
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(stopping, "WORKER_QUESTION", 0.1)
-    monkeypatch.setattr(stopping, "TRIGGERER_QUESTION", 0.1)
+    short = stopping.Limits(state=0.1, total=4)
+    monkeypatch.setattr(stopping, "TRIGGERER", short)
     hold = threading.Event()
     late = {TaskInstance.run_id: {TaskInstance.task_id: "failed"}}
     silent = SimpleNamespace(get_task_states=lambda **_: hold.wait(5) and late)
     monkeypatch.setattr(f"{TASK_RUNNER}.RuntimeTaskInstance", silent)
     began = time.monotonic()
-    stopping.stop(QuickRouterHook, running, Owner(TaskInstance()), LOG)
+    stopping.stop(QuickRouterHook, [running], Owner(TaskInstance()), LOG, short)
 
     async def in_the_triggerer() -> float:
         try:
-            await stopping.astop(QuickRouterHook(), running, Owner(TaskInstance()), LOG)
+            await stopping.astop(QuickRouterHook, [running], Owner(TaskInstance()), LOG)
             return time.monotonic() - began
         finally:
             hold.set()
@@ -284,10 +282,10 @@ def test_in_the_triggerer_it_does_not_wait_for_ever_either(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stopping, "TRIGGERER_BUDGET", 0.3)
+    monkeypatch.setattr(stopping, "TRIGGERER", stopping.Limits(state=9, total=0.3))
     gateway.set_faults(Faults(latency=2), method="POST")
     began = time.monotonic()
-    asyncio.run(stopping.astop(QuickRouterHook(), running, AT_TIMEOUT, LOG))
+    asyncio.run(stopping.astop(QuickRouterHook, [running], AT_TIMEOUT, LOG))
     assert time.monotonic() - began < 1.5
     assert f"Prediction {running} could not be canceled in time" in caplog.text
 
@@ -298,7 +296,7 @@ def test_in_the_triggerer_no_number_of_cancellations_prevents_the_cancel(
     gateway.set_faults(Faults(latency=0.5), times=1, method="POST")
 
     async def impatient() -> None:
-        task = asyncio.create_task(stopping.astop(QuickRouterHook(), running, AT_TIMEOUT, LOG))
+        task = asyncio.create_task(stopping.astop(QuickRouterHook, [running], AT_TIMEOUT, LOG))
         while not task.done():
             await asyncio.sleep(0.1)
             task.cancel()
@@ -312,7 +310,7 @@ def test_in_the_triggerer_a_wrong_connection_is_told_and_not_raised(
     gateway: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
-    asyncio.run(stopping.astop(QuickRouterHook(), "p1", AT_TIMEOUT, LOG))
+    asyncio.run(stopping.astop(QuickRouterHook, ["p1"], AT_TIMEOUT, LOG))
     assert "extra.timeout" in caplog.text
 
 
@@ -321,8 +319,8 @@ def test_what_could_not_be_canceled_of_many_is_counted(
 ) -> None:
     caplog.set_level(logging.INFO)
     ids = [running, create().id]
-    stopping.stop_many(QuickRouterHook, [*ids, "../x"], AT_TIMEOUT, LOG)
-    asyncio.run(stopping.astop_many(QuickRouterHook(), ids, AT_TIMEOUT, LOG))
+    stopping.stop(QuickRouterHook, [*ids, "../x"], AT_TIMEOUT, LOG)
+    asyncio.run(stopping.astop(QuickRouterHook, ids, AT_TIMEOUT, LOG))
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "2 predictions canceled, 1 may run on"),
         ("INFO", "2 predictions canceled, 0 may run on"),
@@ -334,13 +332,16 @@ def test_many_are_canceled_a_few_at_a_time(
 ) -> None:
     at_once: list[int] = [0]
 
-    async def cancel(hook: QuickRouterHook, prediction_id: str) -> str:
-        at_once.append(at_once[-1] + 1)
-        await asyncio.sleep(0.01)
-        at_once.append(at_once[-1] - 1)
+    lock, all_of_them = threading.Lock(), threading.Barrier(CANCELS_AT_ONCE)
+
+    def cancel(hook: QuickRouterHook, prediction_id: str) -> str:
+        for change in (1, -1):
+            with lock:
+                at_once.append(at_once[-1] + change)
+            all_of_them.wait(10)
         return "It was canceled."
 
-    monkeypatch.setattr(stopping, "astop_prediction", cancel)
-    ids = [f"p{number}" for number in range(50)]
-    asyncio.run(stopping.astop_many(QuickRouterHook(), ids, AT_TIMEOUT, LOG))
-    assert (len(at_once), max(at_once)) == (101, CANCELS_AT_ONCE)
+    monkeypatch.setattr(stopping, "stop_prediction", cancel)
+    ids = [f"p{number}" for number in range(6 * CANCELS_AT_ONCE)]
+    asyncio.run(stopping.astop(QuickRouterHook, ids, AT_TIMEOUT, LOG))
+    assert (len(at_once), max(at_once)) == (12 * CANCELS_AT_ONCE + 1, CANCELS_AT_ONCE)

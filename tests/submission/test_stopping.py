@@ -6,13 +6,11 @@ import pytest
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.submission.stopping import (
+from airflow_provider_quickrouter.submission.cancel import (
     CANCEL_PAUSES,
-    TRIGGERER_BUDGET,
-    TRIGGERER_LIMIT,
-    TRIGGERER_QUESTION,
-    WORKER_BUDGET,
-    WORKER_QUESTION,
+    DEADLINE_CANCEL,
+    TRIGGERER,
+    WORKER,
     canceled,
     has_nothing_to_cancel,
     is_over,
@@ -95,10 +93,10 @@ def test_any_other_reason_is_told_with_what_it_means(error: errors.QuickRouterEr
 
 
 def test_the_pauses_fit_into_what_airflow_leaves_to_a_killed_task() -> None:
-    assert sum(CANCEL_PAUSES) < WORKER_BUDGET < 5
-    assert WORKER_QUESTION < WORKER_BUDGET
-    assert sum(CANCEL_PAUSES) < TRIGGERER_BUDGET < TRIGGERER_LIMIT
-    assert TRIGGERER_QUESTION + TRIGGERER_LIMIT < 30
+    assert sum(CANCEL_PAUSES) < WORKER.total < 5
+    assert WORKER.state < WORKER.total
+    assert sum(CANCEL_PAUSES) < DEADLINE_CANCEL < TRIGGERER.total - TRIGGERER.state
+    assert TRIGGERER.total < 30
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ from airflow.jobs.triggerer_job_runner import _ON_CANCEL_TIMEOUT as ON_KILL_TIME
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.submission import cancel as stopping
-from airflow_provider_quickrouter.submission.stopping import (
+from airflow_provider_quickrouter.submission.cancel import (
     CLEAR,
     MARK,
     TIMEOUT,
-    TRIGGERER_BUDGET,
-    TRIGGERER_QUESTION,
+    TRIGGERER,
 )
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import connect
@@ -82,7 +81,7 @@ def test_a_trigger_of_an_older_version_cancels_nothing(gateway: Sandbox) -> None
 def test_a_cancel_that_hangs_ends_in_time_and_raises_nothing(
     gateway: Sandbox, fault: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "TRIGGERER_BUDGET", 0.5)
+    monkeypatch.setattr(stopping, "TRIGGERER", stopping.Limits(state=9, total=0.5))
     tell_state(monkeypatch, "failed")
     prediction_id = submit(never=True)
     gateway.set_faults(fault, method="POST")
@@ -92,7 +91,7 @@ def test_a_cancel_that_hangs_ends_in_time_and_raises_nothing(
 
 
 def test_the_longest_that_it_may_take_lies_below_what_airflow_gives() -> None:
-    assert TRIGGERER_BUDGET + TRIGGERER_QUESTION <= 14 < ON_KILL_TIMEOUT
+    assert TRIGGERER.total < ON_KILL_TIMEOUT
 
 
 def test_a_gateway_in_trouble_or_down_raises_nothing(
@@ -135,7 +134,7 @@ def test_at_its_latest_start_it_cancels_once_and_says_so(gateway: Sandbox) -> No
 def test_a_cancel_at_the_deadline_that_hangs_does_not_hold_up_the_event(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = "airflow_provider_quickrouter.triggers.prediction.TRIGGERER_BUDGET"
+    path = "airflow_provider_quickrouter.triggers.prediction.DEADLINE_CANCEL"
     monkeypatch.setattr(path, 0.5)
     prediction_id, now = submit(never=True), time.time()
     gateway.set_faults(Faults(latency=3), method="POST")

@@ -13,7 +13,7 @@ import pytest
 from airflow.triggers.base import TaskSuccessEvent
 
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.submission.stopping import MARK, TIMEOUT
+from airflow_provider_quickrouter.submission.cancel import MARK, TIMEOUT
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from airflow_provider_quickrouter.triggers.starting import QuickRouterStartTrigger
 from tests.conftest import connect

@@ -1,11 +1,11 @@
-"""Sending a create: again only if it was not accepted, and no doubt about it left unsaid."""
+"""Sending a create request: again only if it certainly was not accepted."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
@@ -17,30 +17,29 @@ from airflow_provider_quickrouter.api.errors import (
     UncertainCreateError,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, cut_off, uncertain
+from airflow_provider_quickrouter.api.protocol import Request, cut_off, dated, uncertain
 from airflow_provider_quickrouter.polling.poll import resend_after
-from airflow_provider_quickrouter.submission.record import dated
 
-if TYPE_CHECKING:
-    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+Rest = Callable[[APIError, float], bool]
+"""Waits for some seconds after an error, and returns whether the request is still wanted."""
 
 
 def create_with(
-    once: Callable[[Request], Prediction], request: Request, wanted: Callable[[], bool], log: Any
+    send: Callable[[Request], Prediction], request: Request, rest: Rest, log: Any
 ) -> Prediction:
-    """Send a create with ``once``, and again after a pause as long as nothing was accepted.
+    """Send a create request, and again after a pause as long as it certainly was not accepted.
 
-    :param wanted: asked after each pause; False ends it with the error that led to the pause.
+    :param send: sends it once, over a new connection.
+    :param rest: is called before it is sent again; False ends it with the error.
 
-    :raises UncertainCreateError: it may have been accepted; tells between which times.
+    :raises UncertainCreateError: it may have been accepted; states between which times.
     :raises APIError: it was not accepted, and not within two minutes of pauses either.
     """
     attempt, waited = 1, 0.0
     while True:
         begun_at = time.time()
         try:
-            with _doubts():
-                return once(request)
+            return create_once(send, request)
         except UncertainCreateError as error:
             raise dated(error, request, begun_at, time.time()) from error.__cause__
         except APIError as error:
@@ -48,33 +47,21 @@ def create_with(
             if pause is None:
                 raise
             log.warning("Not accepted, sending again in %.0f s: %s", pause, error)
+            # Nothing was accepted, so a task that is out of time fails with the gateway's error.
             with suppress(AirflowTaskTimeout):
-                time.sleep(pause)
-                if wanted():
+                if rest(error, pause):
                     attempt, waited = attempt + 1, waited + pause
                     continue
             raise
 
 
-async def create_once(hook: QuickRouterHook, request: Request) -> Prediction:
-    """Send a create once, without blocking the event loop.
+def create_once(send: Callable[[Request], Prediction], request: Request) -> Prediction:
+    """Send a create request once.
 
-    :raises UncertainCreateError: it may have been accepted.
-    :raises APIError: it was not accepted.
+    :raises UncertainCreateError: whatever may hide a create request that was accepted.
     """
     try:
-        return await hook.aread(request, await hook.asend(request))
-    except ConnectionLostError as error:
-        raise uncertain(error) from None
-    except InvalidConnectionError as error:
-        raise error.for_good() from None
-
-
-@contextmanager
-def _doubts() -> Iterator[None]:
-    """Turn whatever may hide an accepted create into an error without a retry."""
-    try:
-        yield
+        return send(request)
     except ConnectionLostError as error:
         raise uncertain(error) from None
     except InvalidConnectionError as error:

@@ -1,6 +1,8 @@
-"""What a request's failure means: whether it was sent, and which field of the connection is wrong.
+"""What the exception of an HTTP library means: was the request sent, which field is wrong.
 
-Both senders' exceptions are read here, so that the same trouble is the same error.
+*Not sent* is read from public exception classes alone: the connection or the tunnel through a proxy
+was refused, the name is unknown, connecting took too long, the certificate is not trusted. After
+anything else a server may have accepted the request.
 """
 
 from __future__ import annotations
@@ -9,12 +11,18 @@ import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
-from urllib3.exceptions import LocationParseError, ProxyError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NewConnectionError,
+    ProxyError,
+)
 
 from airflow_provider_quickrouter.api.errors import (
     ConnectionLostError,
@@ -22,9 +30,15 @@ from airflow_provider_quickrouter.api.errors import (
     NotConnectedError,
     QuickRouterError,
 )
-from airflow_provider_quickrouter.hooks.progress import Progress
 
-_SETTINGS = (InvalidSchema, InvalidURL, LocationParseError, MissingSchema)
+_SETTINGS = (InvalidSchema, InvalidURL, LocationParseError, MissingSchema, UnicodeError)
+_NOT_SENT = (
+    ConnectTimeoutError,
+    NewConnectionError,
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+)
 _REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 _NOT_IN_TIME = frozenset({9, 10})
 """What OpenSSL calls a certificate that is not valid yet, and one that has expired."""
@@ -44,11 +58,11 @@ _OF_OUR_CERTIFICATE = frozenset(
     }
 )
 """Alerts by which a server ends the handshake over the client's certificate. With TLS 1.3 they
-come after the request was written, which the server then does not read."""
+come after the request was written."""
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """The gateway, and the proxy in front of it; its text is without a proxy's password."""
 
     base_url: str
@@ -56,10 +70,12 @@ class Way:
 
     def __str__(self) -> str:
         """Name the gateway, and the proxy if there is one."""
-        return f"{self.base_url} through the proxy {self.proxys}" if self.proxy else self.base_url
+        return (
+            f"{self.base_url} through the proxy {self.proxy_url}" if self.proxy else self.base_url
+        )
 
     @property
-    def proxys(self) -> str:
+    def proxy_url(self) -> str:
         """Address of the proxy, without user and password."""
         parts = urlsplit(self.proxy or "")
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
@@ -70,68 +86,63 @@ class Way:
         return bool(asked) and status == requests.codes.proxy_authentication_required
 
 
-def failure(error: BaseException, way: Way, progress: Progress) -> QuickRouterError:
-    """Say what a library's error means: for the connection's settings, and for money."""
+def failure(error: BaseException, route: Route, *, creates: bool = False) -> QuickRouterError:
+    """Return what a library's exception means: for the connection's settings, and for money.
+
+    :param creates: the request costs money if it was accepted. Any error of TLS but a certificate
+        that is not trusted may come after the request was read, so it proves nothing.
+    """
     causes = list(_causes(error))
-    if progress.sent:
-        refused = None if progress.answered else _refused_certificate(causes, way)
-        return refused or ConnectionLostError(f"no answer from {way} ({_name(error)})")
-    if wrong := _wrong_tls(causes, way):
-        return wrong
+    for tls in (cause for cause in causes if _is_of_tls(cause)):
+        if isinstance(tls, ssl.SSLCertVerificationError):
+            return _untrusted(tls, _tls_peer(causes, route))
+        if wrong := _wrong_tls(tls, _tls_peer(causes, route)):
+            return ConnectionLostError(f"no answer from {route} ({wrong})") if creates else wrong
     status = next(filter(None, map(_refusal, causes)), None)
     if status == requests.codes.proxy_authentication_required:
-        return proxy_refused(way)
-    if any(map(_of_settings, causes)):
+        return proxy_refused(route)
+    if any(isinstance(cause, _SETTINGS) for cause in causes):
         return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
-    why = f"the proxy answers HTTP {status}" if status else _name(causes[-1])
-    return NotConnectedError(f"no connection to {way} ({why})")
+    if status or any(isinstance(cause, _NOT_SENT) for cause in causes):
+        why = f"the proxy answers HTTP {status}" if status else _name(causes[-1])
+        return NotConnectedError(f"no connection to {route} ({why})")
+    return ConnectionLostError(f"no answer from {route} ({_name(error)})")
 
 
-def proxy_refused(way: Way) -> InvalidConnectionError:
+def proxy_refused(route: Route) -> InvalidConnectionError:
     """Return the error of a proxy that answered 407."""
-    return _for_now(
-        f"extra.proxies: the proxy {way.proxys} on the way to {way.base_url} wants another user or "
-        "password (HTTP 407); give them as http://user:password@proxy:3128, special characters "
-        "percent-encoded. Nothing was sent there."
+    return _possibly_transient(
+        f"extra.proxies: the proxy {route.proxy_url} on the way to {route.base_url} wants another "
+        "user or password (HTTP 407); give them as http://user:password@proxy:3128, special "
+        "characters percent-encoded. Nothing was sent there."
     )
 
 
-def _for_now(text: str) -> InvalidConnectionError:
+def _possibly_transient(text: str) -> InvalidConnectionError:
     """Make an error of what another side says, which may be its own trouble: a wait goes on."""
     error = InvalidConnectionError(text)
     error.transient = True
     return error
 
 
-def _wrong_tls(causes: list[BaseException], way: Way) -> QuickRouterError | None:
-    """Tell what is wrong in a handshake; later, a middleman's words may look the same."""
-    for cause in _of_tls(causes):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _untrusted(cause, _who(causes, way))
-        if cause.reason == "WRONG_VERSION_NUMBER":
-            return InvalidConnectionError(
-                f"host: {_who(causes, way)} does not speak TLS; give it with http:// if that is "
-                "meant. Nothing was sent."
-            )
-    return _refused_certificate(causes, way)
+def _is_of_tls(cause: BaseException) -> TypeGuard[ssl.SSLError]:
+    """Whether it is Python's own error; aiohttp's have the same base without its attributes."""
+    return isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError)
 
 
-def _refused_certificate(causes: list[BaseException], way: Way) -> QuickRouterError | None:
-    """Tell the alerts after which surely nothing was accepted, unless an answer has begun."""
-    for cause in _of_tls(causes):
-        alert = (cause.reason or "").partition("ALERT_")[2]
-        if alert in _OF_OUR_CERTIFICATE:
-            return _for_now(
-                f"extra.cert: {_who(causes, way)} demands another client certificate ({alert}); "
-                "give one that it accepts. Nothing was accepted."
-            )
-    return None
-
-
-def _of_tls(causes: list[BaseException]) -> Iterator[ssl.SSLError]:
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
-            yield cause
+def _wrong_tls(cause: ssl.SSLError, peer: str) -> InvalidConnectionError | None:
+    """Return which field an error of TLS points to."""
+    if cause.reason == "WRONG_VERSION_NUMBER":
+        return InvalidConnectionError(
+            f"host: {peer} does not speak TLS; give it with http:// if that is meant."
+        )
+    alert = (cause.reason or "").partition("ALERT_")[2]
+    if alert not in _OF_OUR_CERTIFICATE:
+        return None
+    return _possibly_transient(
+        f"extra.cert: {peer} demands another client certificate ({alert}); give one that it "
+        "accepts."
+    )
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, who: str) -> QuickRouterError:
@@ -151,21 +162,14 @@ def _untrusted(error: ssl.SSLCertVerificationError, who: str) -> QuickRouterErro
     )
 
 
-def _who(causes: list[BaseException], way: Way) -> str:
+def _tls_peer(causes: list[BaseException], route: Route) -> str:
     """Whose TLS it is: an https proxy's, if the error says so, else the gateway's."""
-    proxy = urlsplit(way.proxy or "")
+    proxy = urlsplit(route.proxy or "")
     for cause in causes:
         host = getattr(cause, "host", None), getattr(cause, "port", None)
         if isinstance(cause, ProxyError) or (proxy.netloc and host == (proxy.hostname, proxy.port)):
-            return f"the proxy {way.proxys}"
-    return way.base_url
-
-
-def _of_settings(cause: BaseException) -> bool:
-    """Whether an address or a password cannot be written into a request at all."""
-    if isinstance(cause, _SETTINGS):
-        return True
-    return isinstance(cause, ValueError) and not isinstance(cause, OSError)
+            return f"the proxy {route.proxy_url}"
+    return route.base_url
 
 
 def _refusal(cause: BaseException) -> int | None:

@@ -11,10 +11,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,8 +25,8 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.protocol import Answer, Request
 from airflow_provider_quickrouter.api.storable import storable_headers
-from airflow_provider_quickrouter.hooks.connecting import Way, failure, proxy_refused
-from airflow_provider_quickrouter.hooks.progress import Progress, tracing, watched
+from airflow_provider_quickrouter.hooks import threads
+from airflow_provider_quickrouter.hooks.routes import Route, failure, proxy_refused
 from airflow_provider_quickrouter.hooks.settings import Settings
 
 MAX_BODY = 32 * 2**20
@@ -37,7 +35,6 @@ MAX_BODY = 32 * 2**20
 LAST_BYTES = 0.5
 """Seconds that a body may take longer than its timeouts, so that its own limit ends it first."""
 
-_Exchanged = tuple[requests.Response, bytes]
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
 
@@ -78,47 +75,26 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     plain = requests.Request(request.method, url, headers=dict(request.headers), json=request.body)
     limits = (settings.timeout[0], settings.read_timeout(request))
     options = environment(session, url) | {"stream": True}
-    way = Way(settings.base_url, _proxy(url, options["proxies"]))
-    options["proxies"] = {"all": way.proxy} if way.proxy else {}
-    progress = Progress()
+    route = Route(settings.base_url, _proxy(url, options["proxies"]))
+    options["proxies"] = {"all": route.proxy} if route.proxy else {}
     total = settings.total_timeout(request)
     until = time.monotonic() + total
 
-    def exchange() -> _Exchanged:
-        watched(session, url, way.proxy, progress)
+    def exchange() -> tuple[requests.Response, bytes]:
         prepared = session.prepare_request(plain)
         with session.send(prepared, timeout=limits, **options) as response:
             if response.status_code < requests.codes.ok:
-                raise HTTPError("no answer")  # which the next request would get
+                # http.client takes any 1xx but 100 for the response; what follows it is lost.
+                raise HTTPError("no final response")
             return response, _read(response, until)
 
     try:
-        response, body = _within(total + LAST_BYTES, exchange, progress)
+        # In a thread: the read timeout of requests starts again with each byte, so a server that
+        # drips its headers would hold the task for ever.
+        response, body = threads.start(exchange).result(total + LAST_BYTES)
     except (OSError, ValueError, HTTPError) as error:
-        raise failure(error, way, progress) from None
-    return _answer(response.status_code, response.headers, body, way)
-
-
-def _within(seconds: float, exchange: Callable[[], _Exchanged], progress: Progress) -> _Exchanged:
-    """Return what ``exchange`` returns, or raise TimeoutError if it takes longer.
-
-    The read timeout of ``requests`` starts again with each byte, so a server that drips its headers
-    would hold the task for ever. A thread that is given up ends with its connection; since it may
-    still send the request, the request counts as sent.
-    """
-    future: Future[_Exchanged] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(exchange())
-        except BaseException as error:  # noqa: BLE001  # it is raised below
-            future.set_exception(error)
-
-    Thread(target=run, name="quickrouter-request", daemon=True).start()
-    if not wait([future], seconds).done:
-        progress.sent = True
-        raise TimeoutError
-    return future.result()
+        raise failure(error, route, creates=request.creates) from None
+    return _answer(response.status_code, response.headers, body, route)
 
 
 def _read(response: requests.Response, until: float) -> bytes:
@@ -141,7 +117,7 @@ class AsyncSender:
     def __init__(
         self, settings: Settings, headers: Mapping[str, str], proxy: str | None, tls: Any
     ) -> None:
-        self._settings, self._way = settings, Way(settings.base_url, proxy)
+        self._settings, self._route = settings, Route(settings.base_url, proxy)
         self._options: dict[str, Any] = {"proxy": proxy, "ssl": tls, "allow_redirects": False}
         headers = {**headers, "Authorization": f"Bearer {settings.api_key}"}
         self._session = aiohttp.ClientSession(
@@ -151,27 +127,24 @@ class AsyncSender:
             # Callers limit what they send at once: a cancel must not queue behind polls that hang.
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[tracing()],
         )
 
     async def send(self, request: Request) -> Answer:
         """Send one request; the errors are those of :func:`send`."""
-        url, progress = self._settings.url(request), Progress()
-        timeout = _timeout(self._settings, request)
-        options = self._options | {"trace_request_ctx": progress, "timeout": timeout}
+        url, timeout = self._settings.url(request), _timeout(self._settings, request)
         try:
             async with self._session.request(
-                request.method, url, headers=request.headers, json=request.body, **options
+                request.method, url, headers=request.headers, timeout=timeout, **self._options
             ) as response:
                 body = await _aread(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise failure(error, self._way, progress) from None
+            raise failure(error, self._route) from None
         except asyncio.CancelledError as error:
             # A session that is closed cancels those who wait for a connection, or for its name.
             if _cancelled():
                 raise
-            raise failure(error, self._way, progress) from None
-        return _answer(response.status, response.headers, body, self._way)
+            raise failure(error, self._route) from None
+        return _answer(response.status, response.headers, body, self._route)
 
     async def close(self) -> None:
         """Close the kept connections."""
@@ -291,7 +264,7 @@ def _show(context: ssl.SSLContext, *files: str) -> None:
         ) from None
 
 
-def _answer(status: int, headers: Mapping[str, str], body: bytes, way: Way) -> Answer:
-    if way.refuses(status):
-        raise proxy_refused(way)
+def _answer(status: int, headers: Mapping[str, str], body: bytes, route: Route) -> Answer:
+    if route.refuses(status):
+        raise proxy_refused(route)
     return Answer(status, storable_headers(headers), body)

@@ -1,0 +1,31 @@
+"""Blocking work in threads that nothing waits for longer than it wants to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from threading import Thread
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def start(work: Callable[[], Result]) -> Future[Result]:
+    """Start work in a thread of its own, with the context variables of the caller.
+
+    The thread is a daemon: neither a worker nor a triggerer that exits waits for a request that
+    hangs, as it would for the threads of an executor.
+    """
+    future: Future[Result] = Future()
+    future.set_running_or_notify_cancel()  # whoever stops waiting cannot cancel it any more
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # who waits for the future raises it
+            future.set_exception(error)
+
+    context = copy_context()  # Airflow finds a trigger's log by it
+    Thread(target=context.run, args=(run,), name="quickrouter", daemon=True).start()
+    return future
