@@ -14,7 +14,7 @@ import jsonschema
 
 import airflow_provider_quickrouter
 from airflow_provider_quickrouter import __version__, get_provider_info
-from airflow_provider_quickrouter.hooks.settings import EXTRAS
+from airflow_provider_quickrouter.hooks.connection import EXTRAS
 
 MODULES = [
     module.name

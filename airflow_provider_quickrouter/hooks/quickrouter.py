@@ -24,9 +24,13 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks import threads
+from airflow_provider_quickrouter.hooks.connection import (
+    Settings,
+    checked,
+    mask_password_of,
+    readable,
+)
 from airflow_provider_quickrouter.hooks.create import create_with
-from airflow_provider_quickrouter.hooks.reading import checked, mask_password_of, readable
-from airflow_provider_quickrouter.hooks.settings import Settings
 from airflow_provider_quickrouter.hooks.transport import (
     AsyncSender,
     BearerAuth,

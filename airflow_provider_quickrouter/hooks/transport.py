@@ -9,16 +9,13 @@ connection and of the environment. Neither follows a redirect.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import requests
-from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError
 
@@ -26,8 +23,8 @@ from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.protocol import Answer, Request
 from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.hooks import threads
+from airflow_provider_quickrouter.hooks.connection import Settings, tls_context
 from airflow_provider_quickrouter.hooks.routes import Route, failure, proxy_refused
-from airflow_provider_quickrouter.hooks.settings import Settings
 
 MAX_BODY = 32 * 2**20
 """Bytes of an answer. A prediction with pictures as ``data:`` URIs has some; more is no answer."""
@@ -217,51 +214,6 @@ def _is_proxy(url: str) -> bool:
         return False
     cut_off = "@" in parts.path + parts.query + parts.fragment  # within a password
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not cut_off
-
-
-def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
-    """Make the TLS settings of a connection.
-
-    :raises InvalidConnectionError: a file cannot be used as what it is given for.
-    """
-    context = _trusting(verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH)
-    if cert:
-        _show(context, *((cert,) if isinstance(cert, str) else cert))
-    if verify is False:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-def _trusting(bundle: str) -> ssl.SSLContext:
-    folder = Path(bundle).is_dir()
-    try:
-        # With the bundle given, Python does not add the authorities of the system.
-        return ssl.create_default_context(
-            cafile=None if folder else bundle, capath=bundle if folder else None
-        )
-    except OSError as error:
-        raise InvalidConnectionError(
-            f"extra.verify, or REQUESTS_CA_BUNDLE of the environment: {bundle!r} on this machine "
-            f"cannot be used as a CA bundle ({type(error).__name__}). Nothing was sent."
-        ) from None
-
-
-def _show(context: ssl.SSLContext, *files: str) -> None:
-    """Add the client certificate; without the callback OpenSSL would ask the terminal."""
-
-    def password() -> str:
-        raise InvalidConnectionError(
-            f"extra.cert: the key in {files[-1]!r} is encrypted; give one without a password, "
-            "readable by Airflow alone."
-        )
-
-    try:
-        context.load_cert_chain(files[0], files[1] if len(files) > 1 else None, password)
-    except OSError as error:
-        raise InvalidConnectionError(
-            f"extra.cert: {' and '.join(map(repr, files))} on this machine cannot be used as a "
-            f"certificate with its key ({type(error).__name__})."
-        ) from None
 
 
 def _answer(status: int, headers: Mapping[str, str], body: bytes, route: Route) -> Answer:

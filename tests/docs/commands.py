@@ -13,7 +13,7 @@ from pathlib import Path
 from airflow.sdk import Connection
 from packaging.requirements import Requirement
 
-from airflow_provider_quickrouter.hooks.settings import Settings
+from airflow_provider_quickrouter.hooks.connection import Settings
 from airflow_provider_quickrouter.sandbox.__main__ import _parser
 from airflow_provider_quickrouter.sandbox.faults import parse_fault_options
 from tests.docs.blocks import ROOT

@@ -119,7 +119,7 @@ def test_every_option_of_the_sandbox_is_told() -> None:
 
 
 def test_every_extra_of_the_connection_is_told() -> None:
-    from airflow_provider_quickrouter.hooks.settings import EXTRAS
+    from airflow_provider_quickrouter.hooks.connection import EXTRAS
 
     assert set(first_cells("howto/connection.md", "Fields")) == EXTRAS
 

@@ -9,7 +9,7 @@ from airflow.sdk import Connection
 
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError
-from airflow_provider_quickrouter.hooks.settings import Settings
+from airflow_provider_quickrouter.hooks.connection import Settings
 
 KEY = "qr-0123456789"
 ID = "qpt5jq1fssrmc0cmd5hvy31mdg"

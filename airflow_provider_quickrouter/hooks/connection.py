@@ -1,4 +1,4 @@
-"""What an Airflow connection means: one reading for both senders, requests and aiohttp.
+"""What an Airflow connection means: read wherever Airflow finds it, checked, and masked.
 
 Each field is checked here, before anything is sent, with an error that names it.
 """
@@ -9,16 +9,29 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 
 from airflow_provider_quickrouter import get_provider_info
-from airflow_provider_quickrouter.api.errors import InvalidConnectionError
+from airflow_provider_quickrouter.api.errors import InvalidConnectionError, UpstreamError
 from airflow_provider_quickrouter.api.protocol import Request, get
 from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE
+
+if TYPE_CHECKING:
+    from airflow.sdk.log import mask_secret
+else:  # common.compat names it only since 1.22; Airflow 2.11 to 3.3 were released with older ones
+    try:
+        from airflow.sdk.log import mask_secret
+    except ImportError:  # Airflow 2
+        from airflow.utils.log.secrets_masker import mask_secret
 
 DEFAULT_BASE_URL = "https://api.quickrouter.ai"
 DEFAULT_PATH_PREFIX = "/replicate/v1"
@@ -36,6 +49,11 @@ _HOST = (
 )
 _FLAGS = dict.fromkeys(("true", "1", "yes", "on"), True)
 _FLAGS |= dict.fromkeys(("false", "0", "no", "off"), False)
+_NOT_FOUND = (
+    "Airflow found no connection {!r}. Add it, or look at the secrets backend that has it: that "
+    "one does not answer, or has something else there, is told only in Airflow's log at level "
+    "DEBUG. Nothing was sent."
+)
 
 
 @dataclass(frozen=True)
@@ -240,3 +258,85 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None
+
+
+@contextmanager
+def readable(conn_id: str) -> Iterator[None]:
+    """Turn what Airflow raises for a connection into one error.
+
+    :raises UpstreamError: there is none, or Airflow could not tell; a retry may help. Airflow
+        passes over a secrets backend that is down and then finds none: no error for good.
+    """
+    try:
+        yield
+    except AirflowNotFoundException:
+        raise UpstreamError(_NOT_FOUND.format(conn_id)) from None
+    except Exception as error:  # noqa: BLE001  # a backend's; its text may hold the key
+        why = f"the connection {conn_id!r} could not be read ({type(error).__name__})"
+        raise UpstreamError(f"{why}. Nothing was sent.") from None
+
+
+def checked(connection: Any) -> Settings:
+    """Read a connection, check the files that it names, and mask what is secret. Blocks.
+
+    :raises InvalidConnectionError: a field, or a file, cannot be used.
+    """
+    settings = Settings.of(connection)
+    if isinstance(settings.verify, str) or settings.cert:
+        tls_context(settings.verify, settings.cert)  # for its check of the files
+    mask_secret(settings.api_key)
+    for proxy in settings.proxies.values():
+        mask_password_of(proxy)
+    return settings
+
+
+def mask_password_of(proxy: str | None) -> None:
+    """Mask the password in a proxy's address, both as it stands there and as it is meant."""
+    if password := urlsplit(proxy or "").password:
+        mask_secret(password)
+        mask_secret(unquote(password))
+
+
+def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
+    """Make the TLS settings of a connection.
+
+    :raises InvalidConnectionError: a file cannot be used as what it is given for.
+    """
+    context = _trusting(verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH)
+    if cert:
+        _show(context, *((cert,) if isinstance(cert, str) else cert))
+    if verify is False:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _trusting(bundle: str) -> ssl.SSLContext:
+    folder = Path(bundle).is_dir()
+    try:
+        # With the bundle given, Python does not add the authorities of the system.
+        return ssl.create_default_context(
+            cafile=None if folder else bundle, capath=bundle if folder else None
+        )
+    except OSError as error:
+        raise InvalidConnectionError(
+            f"extra.verify, or REQUESTS_CA_BUNDLE of the environment: {bundle!r} on this machine "
+            f"cannot be used as a CA bundle ({type(error).__name__}). Nothing was sent."
+        ) from None
+
+
+def _show(context: ssl.SSLContext, *files: str) -> None:
+    """Add the client certificate; without the callback OpenSSL would ask the terminal."""
+
+    def password() -> str:
+        raise InvalidConnectionError(
+            f"extra.cert: the key in {files[-1]!r} is encrypted; give one without a password, "
+            "readable by Airflow alone."
+        )
+
+    try:
+        context.load_cert_chain(files[0], files[1] if len(files) > 1 else None, password)
+    except OSError as error:
+        raise InvalidConnectionError(
+            f"extra.cert: {' and '.join(map(repr, files))} on this machine cannot be used as a "
+            f"certificate with its key ({type(error).__name__})."
+        ) from None
