@@ -1,4 +1,4 @@
-"""The command line: start one sandbox, say where it listens, and end quietly when asked to."""
+"""The command line: start one sandbox, print where it listens, and end when asked to."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from airflow_provider_quickrouter.sandbox.faults import (
-    KINDS,
-    FaultError,
-    Faults,
-    parse_fault_options,
-)
+from airflow_provider_quickrouter.sandbox.faults import KINDS, FaultError, parse_fault_options
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sandbox.store import StateError
 
@@ -23,44 +18,27 @@ from airflow_provider_quickrouter.sandbox.store import StateError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sandbox until SIGINT or SIGTERM; return the exit code."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    settings = vars(parser.parse_args(arguments))
     try:
-        faults = parse_fault_options(options.fault)
+        settings["faults"] = parse_fault_options(settings.pop("fault"))
     except FaultError as wrong:
         parser.error(str(wrong))
-    return _run(_sandbox(options, faults), f"{options.host}:{options.port}")
-
-
-def _run(sandbox: Sandbox, address: str) -> int:
     end = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: end.set())
     try:
-        with sandbox:
+        with Sandbox(**settings) as sandbox:
+            # Whoever started this process may wait for the line: it must not lie in a buffer.
             print(f"QuickRouter sandbox on {sandbox.url}", flush=True)
             end.wait()
     except OSError as wrong:
+        address = f"{settings['host']}:{settings['port']}"
         print(f"cannot listen on {address}: {wrong}", file=sys.stderr)
         return 1
     except StateError as wrong:
         print(wrong, file=sys.stderr)
         return 1
     return 0
-
-
-def _sandbox(options: argparse.Namespace, faults: Faults) -> Sandbox:
-    return Sandbox(
-        api_key=options.api_key,
-        starting=options.starting,
-        processing=options.processing,
-        faults=faults,
-        host=options.host,
-        port=options.port,
-        chaos=options.chaos,
-        state=options.state,
-        creates_per_minute=options.creates_per_minute,
-        calls_per_minute=options.calls_per_minute,
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The sandbox over HTTP: the API with its faults and its journal, and the routes for people.
+"""The sandbox over HTTP: the API behind a faulty proxy, its journal, and the pages for people.
 
 Written against ASGI itself: the API must answer thousands of status requests a second, and a
 dropped connection needs the server's own transport.
@@ -8,24 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from airflow_provider_quickrouter.sandbox import answers, local
-from airflow_provider_quickrouter.sandbox.calls import CANCEL, GET, Call, read_call
-from airflow_provider_quickrouter.sandbox.faults import FaultError, Faults
+from airflow_provider_quickrouter.sandbox import pages, protocol
+from airflow_provider_quickrouter.sandbox.bodies import HEADER_SUFFIX
+from airflow_provider_quickrouter.sandbox.chaos import subject_of
+from airflow_provider_quickrouter.sandbox.faults import (
+    ABOUT_ANSWERS,
+    NONE,
+    FaultError,
+    Faults,
+    own_faults,
+    parse_faults,
+)
 from airflow_provider_quickrouter.sandbox.gateway import Gateway
 from airflow_provider_quickrouter.sandbox.handlers import handle
 from airflow_provider_quickrouter.sandbox.journal import Entry
-from airflow_provider_quickrouter.sandbox.poison import HEADER_SUFFIX, poisons_header
-from airflow_provider_quickrouter.sandbox.proxy import faults_for, refusal, spoilt
+from airflow_provider_quickrouter.sandbox.protocol import CANCEL, GET, LIST, OTHER, Call, read_call
 
 REQUEST_ID = "X-Oneapi-Request-Id"
+FAULTS_HEADER = "x-sandbox-faults"
+DEFAULT_RETRY_AFTER = 1.0
 
 
 class App:
@@ -37,103 +47,151 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        page = local.find(scope["method"], scope["path"])
-        answer = await (page(self.gateway, scope, receive) if page else self._api(scope, receive))
-        if answer is None:
+        page = pages.find(scope["method"], scope["path"])
+        response = await (page(self.gateway, scope, receive) if page else self._api(scope, receive))
+        if response is None:
             await _drop(receive)
             return
-        answer.headers.setdefault(REQUEST_ID, self._new_request_id())
-        answer.headers.setdefault("Date", _http_date())
-        await answer(scope, receive, send)
+        response.headers.setdefault(REQUEST_ID, self._new_request_id())
+        response.headers.setdefault("Date", _http_date())
+        await response(scope, receive, send)
 
     async def _api(self, scope: Scope, receive: Receive) -> Response | None:
         """Answer a request to the API and enter it in the journal; ``None`` asks for a drop."""
+        gateway = self.gateway
         call, now = await read_call(scope, receive), time.time()
-        entry = _entry(call, now)
-        self.gateway.journal.entries.append(entry)
-        self.gateway.count(call.kind, now)
+        path = f"{call.path}?{call.query}" if call.query else call.path
+        entry = Entry(
+            now, call.method, path, call.shown_headers, call.body, None, call.prediction_id
+        )
+        gateway.journal.entries.append(entry)
+        gateway.count(call.kind, now)
         if call.kind == CANCEL:
-            await self.gateway.note_cancel_request(call.prediction_id, now)
-        answer = await self._within_limits(call, entry, now, receive)
-        entry.status = None if answer is None else answer.status_code
-        if answer is not None:
-            answer.headers.setdefault("Date", _http_date(self.gateway.settings.faults.clock_skew))
-            self._poison_header(answer, entry.prediction_id)
-        return answer
-
-    async def _within_limits(
-        self, call: Call, entry: Entry, now: float, receive: Receive
-    ) -> Response | None:
-        """Answer a call, or refuse it for its limit; where there is one, the headers report it.
-
-        Limits come before all faults: a refused call uses up none, planned or scheduled.
-        """
-        verdict = self.gateway.limits.take(call.kind, now)
-        if verdict is None:
-            return await self._with_faults(call, entry, now, receive)
-        if verdict.refused:
-            answer: Response | None = answers.limited(call.dialect, verdict.retry_after)
+            await gateway.note_cancel_request(call.prediction_id, now)
+        # Limits come before all faults: a refused call uses up none, planned or scheduled.
+        verdict = gateway.limits.take(call.kind, now)
+        if verdict is not None and verdict.refused:
+            response: Response | None = protocol.limited(call.dialect, verdict.retry_after)
         else:
-            answer = await self._with_faults(call, entry, now, receive)
-        if answer is not None:
-            answer.headers.update(verdict.headers)
-        return answer
+            response = await self._through_faults(call, entry, receive)
+        entry.status = None if response is None else response.status_code
+        if response is not None:
+            response.headers.update({} if verdict is None else verdict.headers)
+            response.headers.setdefault("Date", _http_date(gateway.settings.faults.clock_skew))
+            record = gateway.predictions.get(entry.prediction_id or "")
+            if record is not None and record.faults.poison in ("header", "everywhere"):
+                response.headers[REQUEST_ID] = self._new_request_id() + HEADER_SUFFIX
+        return response
 
-    async def _with_faults(
-        self, call: Call, entry: Entry, now: float, receive: Receive
-    ) -> Response | None:
+    async def _through_faults(self, call: Call, entry: Entry, receive: Receive) -> Response | None:
         try:
-            faults = faults_for(self.gateway, call, now)
+            faults = _faults_for(self.gateway, call, entry.at)
         except FaultError as wrong:
-            return answers.bad_request(str(wrong))
-        answer = await self._through_faults(call, faults, entry, receive)
-        if answer is not None and faults.clock_skew is not None:
-            answer.headers["Date"] = _http_date(faults.clock_skew)
-        return answer
-
-    async def _through_faults(
-        self, call: Call, faults: Faults, entry: Entry, receive: Receive
-    ) -> Response | None:
-        await _pause(faults.latency)
+            return protocol.bad_request(str(wrong))
+        if faults.latency:
+            await asyncio.sleep(faults.latency)
         if faults.drop == "before":
             return None
-        refused = refusal(faults, call.dialect, time.time() + (faults.clock_skew or 0.0))
-        if refused is not None:
-            return refused
-        answer, prediction_id = await handle(self.gateway, call, faults)
-        entry.prediction_id = prediction_id
-        await _hold(faults.hang, receive)
-        if faults.drop == "after":
-            return None
-        self._note_good_get(call, answer, faults)
-        return spoilt(answer, faults, call.method)
-
-    def _note_good_get(self, call: Call, answer: Response, faults: Faults) -> None:
-        record = self.gateway.predictions.get(call.prediction_id or "")
-        if call.kind == GET and answer.status_code == 200 and record and faults.body is None:
-            self.gateway.gets.note_good(record)
-
-    def _poison_header(self, answer: Response, prediction_id: str | None) -> None:
-        record = self.gateway.predictions.get(prediction_id or "")
-        if record is not None and poisons_header(record.faults.poison):
-            answer.headers[REQUEST_ID] = self._new_request_id() + HEADER_SUFFIX
+        response = _refusal(faults, call)
+        if response is None:
+            response, entry.prediction_id = await handle(self.gateway, call, faults)
+            await _hold(faults.hang, receive)
+            if faults.drop == "after":
+                return None
+            record = self.gateway.predictions.get(call.prediction_id or "")
+            good = response.status_code == 200 and faults.body is None
+            if call.kind == GET and good and record is not None:
+                self.gateway.gets.note_good(record)
+            response = _spoilt(response, faults, call.method)
+        if faults.clock_skew is not None:
+            response.headers["Date"] = _http_date(faults.clock_skew)
+        return response
 
     def _new_request_id(self) -> str:
         return f"sandbox-{next(self._numbers)}"
 
 
-def _entry(call: Call, now: float) -> Entry:
-    path = f"{call.path}?{call.query}" if call.query else call.path
-    return Entry(now, call.method, path, call.shown_headers, call.body, None, call.prediction_id)
+def _faults_for(gateway: Gateway, call: Call, now: float) -> Faults:
+    """Return the faults of a call, and count it where they are scheduled.
+
+    The call's own header goes before the prediction's input, that before the schedule, that before
+    chaos, and that before the sandbox's settings. A call for which any of the first three asks for
+    a fault of the response gets none by chaos.
+
+    :raises FaultError: when the header or the input asks for faults that do not exist.
+    """
+    asked, given = gateway.schedule.take(call.method, now), None
+    if call.prediction_id is None:
+        given = call.body.get("input") if isinstance(call.body, dict) else None
+        asked |= own_faults(given)
+    elif (record := gateway.predictions.get(call.prediction_id)) is not None:
+        given, asked = record.input, asked | record.faults
+        asked |= gateway.gets.faults_of(record, now) if call.kind == GET else NONE
+    header = call.headers.get(FAULTS_HEADER)
+    if header is not None:
+        try:
+            asked |= parse_faults(protocol.parse_json(header))
+        except json.JSONDecodeError as error:
+            raise FaultError(f"the header {FAULTS_HEADER} must be a JSON object") from error
+    subject = None if gateway.chaos is None or call.kind in (LIST, OTHER) else subject_of(given)
+    planned = NONE
+    if gateway.chaos is not None and subject is not None:
+        # Drawn even where it is not used: the next request must get the same fault either way.
+        planned = gateway.chaos.for_request(gateway.starts, call.kind, subject)
+    return (
+        gateway.settings.faults | (planned if asked.only(ABOUT_ANSWERS) == NONE else NONE) | asked
+    )
+
+
+def _refusal(faults: Faults, call: Call) -> Response | None:  # noqa: PLR0911
+    """Return the response that is given instead of handling the call, if there is one."""
+    if faults.odd_response is not None:
+        return protocol.ODD_RESPONSES[faults.odd_response](call.dialect)
+    if faults.redirect is not None:
+        return RedirectResponse(faults.redirect, 302)
+    if faults.status is not None:
+        return protocol.html_page(faults.status)
+    if faults.rate_limit is not None:
+        wait = DEFAULT_RETRY_AFTER if faults.retry_after is None else faults.retry_after
+        now = time.time() + (faults.clock_skew or 0.0)
+        return protocol.rate_limited(faults.rate_limit, wait, now)
+    if faults.quota:
+        message, code = "User quota is not enough", "insufficient_user_quota"
+        return protocol.gateway_error(403, message, code)
+    if faults.no_channel:  # permanent, in spite of its status
+        message = "No available channel for this model under group default (distributor)"
+        return protocol.gateway_error(503, message, "model_not_found")
+    if faults.dressed:
+        return JSONResponse({"success": False, "message": "upstream error: do request failed"})
+    return None
+
+
+def _spoilt(response: Response, faults: Faults, method: str) -> Response:
+    """Return the response as it arrives, when it was a good one."""
+    if response.status_code >= 300:
+        return response
+    body, status = bytes(response.body), response.status_code
+    if faults.accepted_status is not None and method == "POST":
+        status = faults.accepted_status
+        if status >= 300:
+            response = protocol.html_page(status)
+            body = bytes(response.body)
+        else:
+            response = Response(body, status, media_type="application/json")
+    if faults.body == "html":
+        return HTMLResponse(protocol.html_page(200).body, status)
+    if faults.body == "sparse":
+        whole = json.loads(body)
+        sparse = {name: whole[name] for name in ("id", "status", "output") if name in whole}
+        return protocol.LenientJSONResponse(sparse, status)
+    if faults.body is not None:
+        body = body[: len(body) // 2] if faults.body == "cut" else b""
+        return Response(body, status, media_type="application/json")
+    return response
 
 
 def _http_date(skew: float | None = None) -> str:
     return formatdate(time.time() + (skew or 0.0), usegmt=True)
-
-
-async def _pause(seconds: float | None) -> None:
-    if seconds:
-        await asyncio.sleep(seconds)
 
 
 async def _hold(seconds: float | None, receive: Receive) -> None:
@@ -147,10 +205,8 @@ async def _hold(seconds: float | None, receive: Receive) -> None:
 
 
 async def _drop(receive: Receive) -> None:
-    """Close the connection without an answer, as a broken proxy or a network does.
-
-    ASGI has no word for it; uvicorn's ``receive`` belongs to the object that has the transport.
-    """
+    """Close the connection without a response, as a broken proxy or a network does."""
+    # ASGI has no word for it; uvicorn's `receive` belongs to the object that has the transport.
     cycle: Any = getattr(receive, "__self__")  # noqa: B009
     cycle.transport.abort()
     while (await receive())["type"] != "http.disconnect":

@@ -1,37 +1,63 @@
-"""A prediction as JSON: the same shape that Replicate answers, at any instant."""
+"""A prediction as JSON, at any instant, in the shape that Replicate answers."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from airflow_provider_quickrouter.sandbox.faults import UNSET, Faults
-from airflow_provider_quickrouter.sandbox.poison import poisoned
+from airflow_provider_quickrouter.sandbox.faults import UNSET
 from airflow_provider_quickrouter.sandbox.predictions import Phase, Record, Status, phase_at
-from airflow_provider_quickrouter.sandbox.progress import logs_of, steps_of
 
 API_OF_REPLICATE = "https://api.replicate.com"
-SIDES = {"stability-ai/sdxl": 1024, "black-forest-labs/flux": 1024, "flux-kontext-apps/": 1024}
 DEFAULT_SIDE = 768
+# By how a model's name begins: the side of its pictures, and whose output is one URL and no list.
+SIDES = {"stability-ai/sdxl": 1024, "black-forest-labs/flux": 1024, "flux-kontext-apps/": 1024}
 ONE_FILE = ("black-forest-labs/flux", "flux-kontext-apps/")
-"""Models, by how their names begin, whose output is one URL and not a list."""
+
+BAR_WIDTH = 10
+# About so many bars at most: tqdm draws by time, not one for each of 500 steps.
+MAX_BARS = 50
+
+# Values that many databases and encoders refuse. NUL and the first half of a surrogate pair cross
+# JSON as escapes; the header's suffix is sent as latin-1, as two bytes that no UTF-8 text has.
+TEXT = "poison \x00 \ud83d"
+BEYOND_64_BITS = 10**30
+HEADER_SUFFIX = "-\xff\xfe"
+POISONS: dict[str, Callable[[Any], Any]] = {
+    "output": lambda output: [*(output if isinstance(output, list) else [output]), TEXT],
+    "error": lambda error: f"{error} {TEXT}",
+    "logs": lambda logs: f"{logs}\n{TEXT}",
+    "metrics": lambda metrics: {
+        **metrics,
+        **{"text": TEXT, TEXT: 1, "beyond_64_bits": BEYOND_64_BITS, "nan": math.nan},
+    },
+}
 
 
 def body_of(record: Record, now: float, base_url: str, skew: float = 0.0) -> dict[str, Any]:
-    """Return the prediction as an answer shows it at ``now``; files lie under ``base_url``.
+    """Return the prediction as a response shows it at ``now``; files lie under ``base_url``.
 
     The times in it are later by ``skew`` seconds than the true ones.
     """
     phase = phase_at(record, now)
+    logs = ""
+    if phase.started_at is not None and not phase.expired:
+        logs = logs_of(record.seed, steps_of(record.input), record.duration, phase.fraction)
+    host = record.faults.evil_urls or API_OF_REPLICATE
+    base = host.rstrip("/") if "://" in host else f"https://{host}"
+    get = f"{base}/v1/predictions/{record.id}"
     body = {
         "id": record.id,
         "model": record.model,
         "version": record.version,
         "input": {} if phase.expired else record.input,
-        "logs": _logs(record, phase),
+        "logs": logs,
         "output": _output(record, phase, base_url),
         "error": record.faults.fail if phase.status is Status.FAILED else None,
-        "status": _status_word(record.faults, phase.status),
+        "status": _status_word(record, phase.status),
         "created_at": timestamp(record.created_at, skew),
         "started_at": timestamp(phase.started_at, skew),
         "completed_at": timestamp(phase.completed_at, skew),
@@ -39,31 +65,25 @@ def body_of(record: Record, now: float, base_url: str, skew: float = 0.0) -> dic
         "data_removed": phase.expired,
         "metrics": _metrics(record, phase),
         "source": "api",
-        "urls": _urls(record),
+        "urls": {"get": get, "cancel": f"{get}/cancel", "stream": f"{base}/v1/streams/{record.id}"},
     }
     return poisoned(body, record.faults.poison)
 
 
 def ledger_entry(record: Record, now: float, base_url: str) -> dict[str, Any]:
-    """Return the prediction for the ledger: its input for ever, and what came to cancel it.
+    """Return the prediction for the ledger, with its input for ever and with true times.
 
-    Its times are the true ones, whatever clock the API shows.
     ``canceled`` says whether a cancel took effect, ``cancels`` how many were carried out.
     """
-    told = {"canceled": record.canceled_at is not None, "cancels": record.cancels}
-    return {**body_of(record, now, base_url), "input": record.input, **told}
+    cancels = {"canceled": record.canceled_at is not None, "cancels": record.cancels}
+    return {**body_of(record, now, base_url), "input": record.input, **cancels}
 
 
 def pictures_of(record: Record, phase: Phase, base_url: str) -> list[str]:
     """Return the URLs of the pictures that a prediction has now."""
     if phase.status is not Status.SUCCEEDED or phase.expired or record.faults.output is not UNSET:
         return []
-    return [f"{base_url}/files/{record.id}/out-{n}.png" for n in range(count_of(record))]
-
-
-def count_of(record: Record) -> int:
-    """Return how many pictures were asked for."""
-    return int(record.input.get("num_outputs", 1))
+    return [f"{base_url}/files/{record.id}/out-{n}.png" for n in range(_count_of(record))]
 
 
 def size_of(record: Record) -> tuple[int, int]:
@@ -86,10 +106,48 @@ def timestamp(instant: float | None, skew: float = 0.0) -> str | None:
     return f"{moment.isoformat(timespec='microseconds')}Z"
 
 
-def _logs(record: Record, phase: Phase) -> str:
-    if phase.started_at is None or phase.expired:
-        return ""
-    return logs_of(record.seed, steps_of(record.input), record.duration, phase.fraction)
+def poisoned(body: dict[str, Any], place: str | None) -> dict[str, Any]:
+    """Return a prediction's body with poison in one place of :data:`faults.POISONED`.
+
+    A part that is empty stays empty: an unfinished prediction has neither output nor metrics.
+    """
+    if place is None:
+        return body
+    names = POISONS if place == "everywhere" else POISONS.keys() & {place}
+    return {**body, **{name: POISONS[name](body[name]) for name in names if body[name]}}
+
+
+def logs_of(seed: int, steps: int, seconds: float, fraction: float) -> str:
+    """Return the logs when ``fraction`` (0 to 1) of ``steps`` that take ``seconds`` is done."""
+    return f"Using seed: {seed}\n{_bars(steps, seconds, int(steps * fraction))}"
+
+
+def steps_of(given: dict[str, Any]) -> int:
+    """Return the number of steps that an input asks for, 1 to 1000; 50 when it asks for none."""
+    steps = given.get("num_inference_steps", given.get("steps", 50))
+    return min(max(steps, 1), 1000) if isinstance(steps, int) else 50
+
+
+def bar(done: int, steps: int, seconds: float) -> str:
+    """Draw one bar, such as ``50%|█████     | 25/50 [00:04<00:04,  5.05it/s]``."""
+    if done == 0:
+        return f"  0%|{' ' * BAR_WIDTH}| 0/{steps} [00:00<?, ?it/s]"
+    part, rate = done / steps, steps / max(seconds, 0.001)
+    full, eighth = divmod(int(part * BAR_WIDTH * 8), 8)
+    partial = " ▏▎▍▌▋▊▉"[eighth] if full < BAR_WIDTH else ""
+    blocks = f"{'█' * full}{partial}".ljust(BAR_WIDTH)
+    past, left = (
+        f"{int(s) // 60:02d}:{int(s) % 60:02d}" for s in (done / rate, (steps - done) / rate)
+    )
+    return f"{part:4.0%}|{blocks}| {done}/{steps} [{past}<{left}, {rate:5.2f}it/s]"
+
+
+# Thousands of waiting clients read the same logs: cached, since each is 50 bars.
+@lru_cache(maxsize=1024)
+def _bars(steps: int, seconds: float, done: int) -> str:
+    shown = [*range(0, done, max(1, steps // MAX_BARS)), done]
+    # Each bar begins with a carriage return, as on a terminal, so the last one is the present one.
+    return "".join(f"\r{bar(step, steps, seconds)}" for step in shown)
 
 
 def _output(record: Record, phase: Phase, base_url: str) -> Any:
@@ -101,13 +159,11 @@ def _output(record: Record, phase: Phase, base_url: str) -> Any:
     return pictures[0] if record.model.startswith(ONE_FILE) else pictures
 
 
-def _status_word(faults: Faults, status: Status) -> str:
-    words = faults.status_word
-    if words is None:
-        return status.value
+def _status_word(record: Record, status: Status) -> str:
+    words = record.faults.status_word
     if isinstance(words, str):
-        return words if status is Status.SUCCEEDED else status.value
-    return words.get(status.value, status.value)
+        words = {Status.SUCCEEDED: words}
+    return (words or {}).get(status.value, status.value)
 
 
 def _metrics(record: Record, phase: Phase) -> dict[str, Any]:
@@ -117,12 +173,9 @@ def _metrics(record: Record, phase: Phase) -> dict[str, Any]:
     if phase.started_at is not None:
         metrics["predict_time"] = round(phase.completed_at - phase.started_at, 6)
     if phase.status is Status.SUCCEEDED and record.faults.output is UNSET:
-        metrics["image_count"] = count_of(record)
+        metrics["image_count"] = _count_of(record)
     return metrics
 
 
-def _urls(record: Record) -> dict[str, str]:
-    host = record.faults.evil_urls or API_OF_REPLICATE
-    base = host.rstrip("/") if "://" in host else f"https://{host}"
-    get = f"{base}/v1/predictions/{record.id}"
-    return {"get": get, "cancel": f"{get}/cancel", "stream": f"{base}/v1/streams/{record.id}"}
+def _count_of(record: Record) -> int:
+    return int(record.input.get("num_outputs", 1))

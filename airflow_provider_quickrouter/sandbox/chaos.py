@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -38,26 +37,12 @@ from airflow_provider_quickrouter.sandbox.faults import (
 )
 
 SERVER_ERRORS = (500, 502, 503, 504)
-RETRY_AFTER = 1.0
-SLOW = 0.10
-SLOW_SECONDS = (3.0, 10.0)
-FAILING = 0.03
 PASSING_REASONS = (
     "Prediction interrupted; please retry (code: PA)",
     "Director: unexpected error handling prediction (E9828)",
 )
 LASTING_REASONS = ("NSFW content detected", "Prediction input failed validation")
-ODD = 0.20
-ODD_SECONDS = (2.0, 8.0)
-"""A JSON 404 that lasts for a minute would mean that the prediction is gone."""
-
 KEY_REFUSED = ("unauthorized", "forbidden")
-LONG_SECONDS = (15.0, 30.0)
-HUNG = 0.05
-HUNG_SECONDS = 30.0
-HUNG_TIMES = (1, 3)
-POISONED = 0.08
-POISONED_FAILURES = 0.5
 POISONS = ("output", "logs", "metrics", "header", "everywhere")
 POISONS_OF_FAILURES = ("error", "everywhere")
 
@@ -69,11 +54,6 @@ class Chaos:
         self._seed = seed
         self._requests: Counter[tuple[str, str]] = Counter()
         self._predictions: Counter[str] = Counter()
-
-    def clear(self) -> None:
-        """Count requests and predictions from 0 again."""
-        self._requests.clear()
-        self._predictions.clear()
 
     def for_request(self, start: int, kind: str, subject: str) -> Faults:
         """Return the faults of the next request of a kind about a subject, and count it."""
@@ -92,20 +72,44 @@ def of_request(seed: int, start: int, kind: str, subject: str, nth: int) -> Faul
     """Return what goes wrong with a request; ``start`` counts from 1, ``nth`` from 0."""
     dice = _dice(seed, start, kind, subject, nth)
     draw = dice.random()
-    for share, make in REQUEST_FAULTS:
-        if draw < share:
-            return make(dice, kind)
-        draw -= share
-    return NONE
+    if draw < 0.05:
+        status, before = dice.choice(SERVER_ERRORS), dice.random() < 0.5
+        accepted = kind == "create" and not before
+        return Faults(accepted_status=status) if accepted else Faults(status=status)
+    if draw < 0.10:
+        return Faults(drop=dice.choice(("before", "after")))
+    if draw < 0.13:
+        return Faults(rate_limit=dice.choice(RATE_LIMITS), retry_after=1.0)
+    return Faults(body=dice.choice(("html", "cut"))) if draw < 0.14 else NONE
 
 
 def of_prediction(seed: int, subject: str, nth: int) -> Faults:
     """Return what goes wrong with a prediction after its acceptance; ``nth`` counts from 0."""
     dice = _dice(seed, "prediction", subject, nth)
-    fate = _slow_start(dice) | _failure(dice)
-    gets = _faults_of_gets(_dice(seed, "gets", subject, nth))
-    poison = _poison(_dice(seed, "poison", subject, nth), failing=fate.fail is not None)
-    return fate | gets | poison
+    # Every number is drawn, used or not, so that no part of the plan depends on another.
+    slow, seconds = dice.random() < 0.10, dice.uniform(3.0, 10.0)
+    faults = Faults(starting=round(seconds, 3)) if slow else NONE
+    failing = dice.random() < 0.03
+    if failing:
+        reasons = dice.choice((PASSING_REASONS, LASTING_REASONS))
+        faults |= Faults(fail=dice.choice(reasons))
+    faults |= _faults_of_gets(_dice(seed, "gets", subject, nth))
+    dice = _dice(seed, "poison", subject, nth)
+    share, places = (0.5, POISONS_OF_FAILURES) if failing else (0.08, POISONS)
+    return faults | Faults(poison=dice.choice(places)) if dice.random() < share else faults
+
+
+def _faults_of_gets(dice: Random) -> Faults:
+    draw = dice.random()
+    if draw < 0.20:
+        # Seconds only: a JSON 404 that lasts for a minute would mean that the prediction is gone.
+        odd = {"response": dice.choice(ODD_RESPONSES), "seconds": round(dice.uniform(2.0, 8.0), 3)}
+        late, longer = dice.random() < 0.5, round(dice.uniform(15.0, 30.0), 3)
+        if late or odd["response"] in KEY_REFUSED:
+            return Faults(odd_gets={**odd, "after": 1}, processing=longer)
+        return Faults(odd_gets=odd)
+    hung = {"times": dice.randint(1, 3), "seconds": 30.0}
+    return Faults(hung_gets=hung) if draw < 0.25 else NONE
 
 
 def subject_of(given: object) -> str | None:
@@ -120,66 +124,4 @@ def subject_of(given: object) -> str | None:
 
 
 def _dice(*parts: Any) -> Random:
-    return Random(json.dumps(parts))  # noqa: S311
-
-
-def _server_error(dice: Random, kind: str) -> Faults:
-    status, before = dice.choice(SERVER_ERRORS), dice.random() < 0.5
-    if before or kind != "create":
-        return Faults(status=status)
-    return Faults(accepted_status=status)
-
-
-def _drop(dice: Random, kind: str) -> Faults:
-    return Faults(drop=dice.choice(("before", "after")))
-
-
-def _rate_limit(dice: Random, kind: str) -> Faults:
-    return Faults(rate_limit=dice.choice(RATE_LIMITS), retry_after=RETRY_AFTER)
-
-
-def _broken_body(dice: Random, kind: str) -> Faults:
-    return Faults(body=dice.choice(("html", "cut")))
-
-
-def _slow_start(dice: Random) -> Faults:
-    slow, seconds = dice.random() < SLOW, dice.uniform(*SLOW_SECONDS)
-    return Faults(starting=round(seconds, 3)) if slow else NONE
-
-
-def _failure(dice: Random) -> Faults:
-    if dice.random() >= FAILING:
-        return NONE
-    return Faults(fail=dice.choice(dice.choice((PASSING_REASONS, LASTING_REASONS))))
-
-
-def _faults_of_gets(dice: Random) -> Faults:
-    draw = dice.random()
-    if draw < ODD:
-        return _odd_gets(dice)
-    if draw < ODD + HUNG:
-        return Faults(hung_gets={"times": dice.randint(*HUNG_TIMES), "seconds": HUNG_SECONDS})
-    return NONE
-
-
-def _odd_gets(dice: Random) -> Faults:
-    response, seconds = dice.choice(ODD_RESPONSES), round(dice.uniform(*ODD_SECONDS), 3)
-    late, longer = dice.random() < 0.5, round(dice.uniform(*LONG_SECONDS), 3)
-    if late or response in KEY_REFUSED:
-        odd = {"response": response, "seconds": seconds, "after": 1}
-        return Faults(odd_gets=odd, processing=longer)
-    return Faults(odd_gets={"response": response, "seconds": seconds})
-
-
-def _poison(dice: Random, *, failing: bool) -> Faults:
-    share, places = (POISONED_FAILURES, POISONS_OF_FAILURES) if failing else (POISONED, POISONS)
-    return Faults(poison=dice.choice(places)) if dice.random() < share else NONE
-
-
-REQUEST_FAULTS: tuple[tuple[float, Callable[[Random, str], Faults]], ...] = (
-    (0.05, _server_error),
-    (0.05, _drop),
-    (0.03, _rate_limit),
-    (0.01, _broken_body),
-)
-"""The share of all requests that a fault has; no request has two."""
+    return Random(json.dumps(parts))  # noqa: S311  # reproducible, not secret

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Final
@@ -51,12 +52,13 @@ class Kind:
     good: Callable[[Any], bool]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number in JSON; Python's ``True`` is one, too, and is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_status(value: Any) -> bool:
-    return _is_number(value) and value in HTTP_STATUSES
+    return is_number(value) and value in HTTP_STATUSES
 
 
 def _is_words(value: Any) -> bool:
@@ -92,13 +94,13 @@ def _one_of(words: tuple[str, ...]) -> Kind:
     return Kind(f"one of {', '.join(words)}", lambda value: value in words)
 
 
-SECONDS = Kind("a number of seconds, 0 or more", lambda value: _is_number(value) and value >= 0)
+SECONDS = Kind("a number of seconds, 0 or more", lambda value: is_number(value) and value >= 0)
 STATUS = Kind("an HTTP status, 200 to 599", _is_status)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("a text", lambda value: isinstance(value, str) and value != "")
 WORDS = Kind('a text, or an object such as {"processing": "IN_PROGRESS"}', _is_words)
 JSON = Kind("any JSON", lambda value: True)
-OFFSET = Kind("a number of seconds, also below 0", _is_number)
+OFFSET = Kind("a number of seconds, also below 0", is_number)
 ODD_GETS = Kind(
     'an object such as {"response": "forbidden", "seconds": 5, "after": 1}, with a response of '
     f"{', '.join(ODD_RESPONSES)}",
@@ -217,29 +219,13 @@ KINDS: Final[dict[str, Kind]] = {f.name: f.metadata["kind"] for f in fields(Faul
 DEFAULTS: Final[tuple[tuple[str, Any], ...]] = tuple((f.name, f.default) for f in fields(Faults))
 NONE: Final = Faults()
 
-LASTING = frozenset(
-    {
-        "starting",
-        "processing",
-        "never",
-        "fail",
-        "output",
-        "status_word",
-        "not_found_for",
-        "odd_gets",
-        "hung_gets",
-        "poison",
-        "evil_urls",
-        "expire_after",
-    }
-)
-"""Faults of a create that stay with its prediction, wherever they were asked for."""
-
+# Faults of a create that stay with its prediction, wherever they were asked for: the fields from
+# ``starting`` on.
+LASTING = frozenset(list(KINDS)[list(KINDS).index("starting") :])
+# Faults of a request and of its response.
 ABOUT_ANSWERS = frozenset(KINDS) - LASTING
-"""Faults of a request and of its answer."""
-
+# Faults that stay with a prediction when its own input asks for them.
 OWN = LASTING | {"latency", "hang", "no_cancel"}
-"""Faults that stay with a prediction when its own input asks for them."""
 
 
 def parse_faults(values: object) -> Faults:
@@ -270,16 +256,11 @@ def parse_fault_options(options: Iterable[str]) -> Faults:
 
     :raises FaultError: when a name or a value is not a fault's.
     """
-    return parse_faults(dict(_parse_option(option) for option in options))
-
-
-def _parse_option(option: str) -> tuple[str, Any]:
-    name, equals, text = option.partition("=")
-    if not equals:
-        return name, True
-    if KINDS.get(name) is TEXT:
-        return name, text
-    try:
-        return name, json.loads(text)
-    except ValueError:
-        return name, text
+    values: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        values[name] = text if equals else True
+        if equals and KINDS.get(name) is not TEXT:  # a text needs no quotes, also not "404"
+            with suppress(ValueError):
+                values[name] = json.loads(text)
+    return parse_faults(values)

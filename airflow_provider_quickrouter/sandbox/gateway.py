@@ -12,19 +12,16 @@ import asyncio
 import re
 import secrets
 import string
-from concurrent.futures import wait
-from dataclasses import replace
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_quickrouter.sandbox.chaos import Chaos, subject_of
-from airflow_provider_quickrouter.sandbox.faults import LASTING, OWN, Faults, own_faults
-from airflow_provider_quickrouter.sandbox.gets import Gets
-from airflow_provider_quickrouter.sandbox.journal import Journal
-from airflow_provider_quickrouter.sandbox.limits import Limits
-from airflow_provider_quickrouter.sandbox.predictions import Record, phase_at
-from airflow_provider_quickrouter.sandbox.schedule import FaultSchedule
-from airflow_provider_quickrouter.sandbox.settings import Settings
-from airflow_provider_quickrouter.sandbox.shelf import Shelf
+from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, OWN, Faults, own_faults
+from airflow_provider_quickrouter.sandbox.journal import Journal, Limits
+from airflow_provider_quickrouter.sandbox.predictions import Record, Shelf, phase_at
+from airflow_provider_quickrouter.sandbox.schedule import FaultSchedule, Gets
 from airflow_provider_quickrouter.sandbox.store import (
     Event,
     Store,
@@ -34,15 +31,33 @@ from airflow_provider_quickrouter.sandbox.store import (
 
 ID_LETTERS = string.ascii_lowercase + string.digits
 ID_LENGTH = 26
+# Seconds between two writes of the counts: a status request must not cost a write.
 COUNTS_EVERY = 0.25
-"""Seconds between two writes of the counts: a status request must not cost a write."""
 
 START: Event = {"event": "start"}
+# What a response shows for a version that was not named by its hash, and for the model of a version
+# that is only a hash.
 HIDDEN = "hidden"
-"""What an answer shows for a version that was not named by its hash."""
-
 NAMELESS = "sandbox/model"
-"""What an answer shows for the model of a version that is only a hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a sandbox behaves; durations are seconds.
+
+    ``chaos`` is the seed of the faults that nobody asked for one by one; ``state`` is the file that
+    outlives the process. ``creates_per_minute`` and ``calls_per_minute`` (all but creates) are the
+    limits of the API; ``None`` means that there is none.
+    """
+
+    api_key: str | None = None
+    starting: float = 0.5
+    processing: float = 3.0
+    faults: Faults = NONE
+    chaos: int | None = None
+    state: Path | None = None
+    creates_per_minute: float | None = None
+    calls_per_minute: float | None = None
 
 
 class Gateway:
@@ -55,20 +70,23 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._store = None if settings.state is None else Store(settings.state)
+        self._counts_written_at = 0.0
+        self._forget()
+
+    def _forget(self) -> None:
         self.predictions = Shelf()
         self.schedule = FaultSchedule()
         self.gets = Gets()
         self.cancel_requests: list[dict[str, Any]] = []
         self.journal = Journal()
-        self.limits = Limits(settings.creates_per_minute, settings.calls_per_minute)
-        self.chaos = None if settings.chaos is None else Chaos(settings.chaos)
+        self.limits = Limits(self.settings.creates_per_minute, self.settings.calls_per_minute)
+        self.chaos = None if self.settings.chaos is None else Chaos(self.settings.chaos)
         self.starts = 0
         self.paging = asyncio.Lock()
-        self._store = None if settings.state is None else Store(settings.state)
-        self._counts_written_at = 0.0
 
     def start(self) -> None:
-        """Take up what the state file knows, and count this start.
+        """Load what the state file knows, and count this start.
 
         :raises StateError: when the file cannot be used.
         """
@@ -81,8 +99,9 @@ class Gateway:
 
     def stop(self) -> None:
         """Write the last counts, if they can be written."""
-        if self._store is not None:
-            wait([self._store.hand_over(self._counts())])
+        written = self._write_counts()
+        if written is not None:
+            wait([written])
 
     def clear(self) -> None:
         """Forget predictions, requests and scheduled faults, here and in the state file.
@@ -96,16 +115,15 @@ class Gateway:
 
     async def clear_requests(self) -> None:
         """Forget the requests, and count from 0 again."""
-        self.journal.clear()
-        self.cancel_requests.clear()
+        self._forget_requests()
         await self._write({"event": "clear_requests"})
 
     def count(self, kind: str, now: float) -> None:
         """Count a request to the API."""
         self.journal.count(kind, now)
-        if self._store is not None and now >= self._counts_written_at + COUNTS_EVERY:
+        if now >= self._counts_written_at + COUNTS_EVERY:
             self._counts_written_at = now
-            self._store.hand_over(self._counts())
+            self._write_counts()
 
     async def accept(
         self,
@@ -116,13 +134,13 @@ class Gateway:
         deadline: float | None,
     ) -> Record:
         """Make and keep a prediction; ``names`` are its model and version."""
-        model, version = names
+        (model, version), seed = names, given.get("seed")
         record = Record(
-            id=_new_id(),
+            id="".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
             model=model,
             version=version,
             input=given,
-            seed=_seed(given),
+            seed=seed if type(seed) is int else secrets.randbelow(2**16),
             created_at=now,
             starting=self.settings.starting,
             processing=self.settings.processing,
@@ -160,12 +178,15 @@ class Gateway:
         ``faults`` may hold the settings' own, which are asked for of no prediction in particular.
         """
         lasting = faults.only(LASTING) | own_faults(given).only(OWN)
-        subject = subject_of(given)
-        if self.chaos is None or subject is None:
-            return lasting
-        planned = self.chaos.for_prediction(subject)
+        planned = self._plan(given)
         asked = lasting.only(LASTING) != self.settings.faults.only(LASTING)
         return lasting if asked else lasting | planned
+
+    def _plan(self, given: dict[str, Any]) -> Faults:
+        subject = subject_of(given)
+        if self.chaos is None or subject is None:
+            return NONE
+        return self.chaos.for_prediction(subject)
 
     def _add(self, record: Record) -> None:
         self.predictions.add(record)
@@ -180,17 +201,6 @@ class Gateway:
         self.predictions.replace(changed)
         return changed
 
-    def _forget(self) -> None:
-        self.predictions.clear()
-        self.schedule.clear()
-        self.gets.clear()
-        self.cancel_requests.clear()
-        self.journal.clear()
-        self.limits.fill()
-        self.starts = 0
-        if self.chaos is not None:
-            self.chaos.clear()
-
     def _apply(self, event: Event) -> None:
         """Do again what an event of the state file says.
 
@@ -200,30 +210,30 @@ class Gateway:
             case "start":
                 self.starts += 1
             case "create":
-                self._take_up(record_of_json(event["record"]))
+                record = record_of_json(event["record"])
+                self._add(record)
+                self.gets.end(record.id)
+                self._plan(record.input)
             case "cancel":
                 self._note_cancel(event["id"], event["at"])
             case "cancel_request":
                 self.cancel_requests.append({"id": event["id"], "at": event["at"]})
             case "counts":
-                self.journal.take_up(event["requests"], event.get("peak_per_minute", 0))
+                self.journal.resume(event["requests"], event.get("peak_per_minute", 0))
             case "clear_requests":
-                self.journal.clear()
-                self.cancel_requests.clear()
+                self._forget_requests()
             case unknown:
                 raise ValueError(f"unknown event {unknown!r}")
 
-    def _take_up(self, record: Record) -> None:
-        self._add(record)
-        self.gets.end(record.id)
-        subject = subject_of(record.input)
-        if self.chaos is not None and subject is not None:
-            self.chaos.for_prediction(subject)
+    def _forget_requests(self) -> None:
+        self.journal, self.cancel_requests = Journal(), []
 
-    def _counts(self) -> Event:
+    def _write_counts(self) -> Future[None] | None:
+        if self._store is None:
+            return None
         journal = self.journal
-        told = {"requests": dict(journal.counts), "peak_per_minute": journal.peak_per_minute}
-        return {"event": "counts", **told}
+        counts = {"requests": dict(journal.counts), "peak_per_minute": journal.peak_per_minute}
+        return self._store.hand_over({"event": "counts", **counts})
 
     async def _write(self, event: Event) -> None:
         if self._store is not None:
@@ -236,12 +246,3 @@ def names_of_version(version: str) -> tuple[str, str]:
     if re.fullmatch("[0-9a-f]{64}", digest):
         return model or NAMELESS, digest
     return digest, HIDDEN
-
-
-def _new_id() -> str:
-    return "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
-
-
-def _seed(given: dict[str, Any]) -> int:
-    seed = given.get("seed")
-    return seed if type(seed) is int else secrets.randbelow(2**16)

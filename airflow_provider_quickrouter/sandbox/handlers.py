@@ -1,33 +1,39 @@
-"""The API's routes: each handler takes a call and the faults that last, and returns an answer."""
+"""The API's routes, and what a create request must look like.
+
+The rules for inputs are few on purpose. They are here so that a client meets a real refusal, not
+to describe the models.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_quickrouter.sandbox import answers
+from airflow_provider_quickrouter.sandbox import protocol
 from airflow_provider_quickrouter.sandbox.bodies import body_of
-from airflow_provider_quickrouter.sandbox.calls import Call
-from airflow_provider_quickrouter.sandbox.checks import (
-    BY_MODEL,
-    MODEL,
-    Problem,
-    check_input,
-    check_root,
-    parse_cancel_after,
-    parse_wait,
-)
-from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, Faults
+from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, Faults, is_number
 from airflow_provider_quickrouter.sandbox.gateway import HIDDEN, Gateway, names_of_version
 from airflow_provider_quickrouter.sandbox.predictions import Record
+from airflow_provider_quickrouter.sandbox.protocol import Call
 
+# Seconds after which a held response looks again: somebody may have cancelled meanwhile.
 TICK = 0.05
-"""Seconds after which a held answer looks again, for somebody may have cancelled meanwhile."""
+ROOTS = frozenset({"input", "webhook", "webhook_events_filter", "stream"})
+MAX_SIDE = 2048
+MAX_WAIT = 60
+MIN_CANCEL_AFTER = 5.0
+
+MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+VERSION = re.compile(rf"{MODEL.pattern}(:[0-9a-f]{{64}})?|[0-9a-f]{{64}}")
+PREFER_WAIT = re.compile(r"\bwait(?:\s*=\s*(\d+))?\b")
+DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 USAGE = {
     "code": True,
@@ -43,155 +49,247 @@ USAGE = {
     },
 }
 
+Problem = dict[str, str]
+"""One thing that is wrong, as ``invalid_fields`` lists it."""
 
 Handled = tuple[Response, str | None]
-"""An answer, and the id of the prediction that it made or named."""
+"""A response, and the id of the prediction that it made or named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule for one input: ``good`` decides, ``wording`` completes "must be ..."."""
+
+    name: str
+    wording: str
+    good: Callable[[Any], bool]
+    required: bool = False
+
+
+def _number(name: str, low: float, high: float) -> Rule:
+    wording = f"a number from {low:g} to {high:g}"
+    return Rule(name, wording, lambda v: is_number(v) and low <= v <= high)
+
+
+def _whole(name: str, low: int, high: int, multiple: int = 1) -> Rule:
+    wording = f"an integer from {low} to {high}" + (f", a multiple of {multiple}" * (multiple > 1))
+    return Rule(name, wording, lambda v: type(v) is int and low <= v <= high and v % multiple == 0)
+
+
+def _text(name: str) -> Rule:
+    return Rule(name, "a text", lambda v: isinstance(v, str) and v != "", required=True)
+
+
+FOR_ALL = (
+    _whole("width", 8, MAX_SIDE),
+    _whole("height", 8, MAX_SIDE),
+    _whole("num_outputs", 1, 8),
+)
+# The rules that show each kind of refusal; other models take anything.
+BY_MODEL: dict[str, tuple[Rule, ...]] = {
+    "stability-ai/stable-diffusion": (
+        _whole("width", 64, MAX_SIDE, multiple=64),
+        _whole("height", 64, MAX_SIDE, multiple=64),
+        _number("guidance_scale", 1, 20),
+        _whole("num_inference_steps", 1, 500),
+        _whole("num_outputs", 1, 4),
+    ),
+    "stability-ai/sdxl": (_number("guidance_scale", 1, 50), _whole("num_inference_steps", 1, 500)),
+    "stability-ai/stable-diffusion-img2img": (_text("image"),),
+    "stability-ai/stable-diffusion-inpainting": (_text("image"), _text("mask")),
+    "black-forest-labs/flux-kontext-max": (_text("prompt"), _whole("safety_tolerance", 0, 6)),
+    "black-forest-labs/flux-kontext-pro": (_text("prompt"), _whole("safety_tolerance", 0, 6)),
+    "black-forest-labs/flux-fill-pro": (_text("prompt"), _text("image")),
+}
+
+MODELS = {"object": "list", "data": [{"id": name, "object": "model"} for name in BY_MODEL]}
+FIXED = {"models": MODELS, "/api/usage/token": USAGE, "/api/usage/token/": USAGE}
 
 
 async def handle(gateway: Gateway, call: Call, faults: Faults) -> Handled:
     """Answer a call as the API does when nothing but a prediction can go wrong."""
-    refused = _refused_at_the_door(call, gateway.settings.api_key)
+    refused = _refused_client(call, gateway.settings.api_key)
     if refused is not None:
         return refused, call.prediction_id
     match (call.method, *call.parts):
         case ("POST", "predictions"):
-            return await create(gateway, call, faults, None)
+            return await _create(gateway, call, faults, None)
         case ("POST", "models", owner, name, "predictions"):
-            return await create(gateway, call, faults, f"{owner}/{name}")
+            return await _create(gateway, call, faults, f"{owner}/{name}")
         case ("POST", "predictions", prediction_id, "cancel"):
-            return await cancel(gateway, call, faults, prediction_id), prediction_id
-        case ("GET", "predictions"):
-            return await list_page(gateway, call, faults), None
-    return _handle_quickly(gateway, call, faults), call.prediction_id
-
-
-def _handle_quickly(gateway: Gateway, call: Call, faults: Faults) -> Response:
-    match (call.method, *call.parts):
+            response = await _cancel(gateway, call, faults, prediction_id)
         case ("GET", "predictions", prediction_id):
-            return show(gateway, call, faults, prediction_id)
-        case ("GET", "models"):
-            models = [{"id": name, "object": "model"} for name in BY_MODEL]
-            return JSONResponse({"object": "list", "data": models})
-        case ("GET", "/api/usage/token/" | "/api/usage/token"):
-            return JSONResponse(USAGE)
-    return answers.invalid_url(call.method, call.path)
+            response = _show(gateway, call, faults, prediction_id)
+        case ("GET", "predictions"):
+            response = await _list_page(gateway, call, faults)
+        case ("GET", part) if part in FIXED:
+            response = JSONResponse(FIXED[part])
+        case _:
+            response = protocol.gateway_error(404, f"Invalid URL ({call.method} {call.path})")
+    return response, call.prediction_id
 
 
-async def create(gateway: Gateway, call: Call, faults: Faults, model: str | None) -> Handled:
-    """Accept a prediction, and hold the answer as long as ``Prefer: wait`` asks."""
+def _refused_client(call: Call, api_key: str | None) -> Response | None:
+    agent = call.headers.get("user-agent", "")
+    if agent == "" or agent.startswith("Python-urllib"):  # the real gateway's firewall does so
+        return protocol.html_page(403)
+    scheme, _, key = call.headers.get("authorization", "").partition(" ")
+    good = scheme.lower() == "bearer" and key.strip() and api_key in (None, key.strip())
+    return None if good else protocol.unauthorised(call.dialect)
+
+
+async def _create(gateway: Gateway, call: Call, faults: Faults, model: str | None) -> Handled:
+    """Accept a prediction, and hold the response as long as ``Prefer: wait`` asks."""
     refused = _refused_create(call, model)
     if refused is not None:
         return refused, None
-    now, limit = time.time(), parse_cancel_after(call.headers.get("cancel-after"))
+    try:
+        wait = _parse_wait(call.headers.get("prefer"))
+        limit = _parse_cancel_after(call.headers.get("cancel-after"))
+    except ValueError as wrong:
+        return protocol.replicate_error(422, "Invalid header", str(wrong)), None
+    now = time.time()
     deadline = None if limit is None else now + limit
     names = (model, HIDDEN) if model is not None else names_of_version(call.body["version"])
     record = await gateway.accept(call.body["input"], names, faults, now, deadline)
-    wait = parse_wait(call.headers.get("prefer"))
-    if wait is not None:
-        record, now = await _held(gateway, record, now + wait)
-    return _shown_as(record, now, call, faults, 201), record.id
+    until = now + wait
+    while wait and (now := time.time()) < (end := min(until, record.ends_at)):
+        await asyncio.sleep(min(TICK, max(0.001, end - now)))
+        record = gateway.predictions.get(record.id) or record
+    return _response(record, now, call, faults, 201), record.id
 
 
-def show(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Response:
-    """Answer a prediction as it is now."""
+def _show(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Response:
     record, now = gateway.predictions.get(prediction_id), time.time()
     if record is None:
-        return answers.not_found(call.dialect)
-    record = _shown(record, faults)
+        return protocol.not_found(call.dialect)
+    record = _with_lasting(record, faults)
     if now < record.created_at + (record.faults.not_found_for or 0):
-        return answers.not_found(call.dialect)
-    return _shown_as(record, now, call, faults)
+        return protocol.not_found(call.dialect)
+    return _response(record, now, call, faults)
 
 
-async def cancel(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Response:
-    """Cancel a prediction and answer it."""
+async def _cancel(gateway: Gateway, call: Call, faults: Faults, prediction_id: str) -> Response:
     if faults.no_cancel is not None:
-        return answers.error(call.dialect, faults.no_cancel, "Not available", "No such route")
+        return protocol.error(call.dialect, faults.no_cancel, "Not available", "No such route")
     record, now = gateway.predictions.get(prediction_id), time.time()
     if record is None:
-        return answers.not_found(call.dialect)
+        return protocol.not_found(call.dialect)
     record = await gateway.cancel(record, now)
-    return _shown_as(_shown(record, faults), now, call, faults)
+    return _response(_with_lasting(record, faults), now, call, faults)
 
 
-async def list_page(gateway: Gateway, call: Call, faults: Faults) -> Response:
-    """Answer a page of predictions, newest first."""
+async def _list_page(gateway: Gateway, call: Call, faults: Faults) -> Response:
+    """Return a page of predictions, newest first."""
     if faults.no_list is not None:
-        return answers.error(call.dialect, faults.no_list, "Not available", "No such route")
+        return protocol.error(call.dialect, faults.no_list, "Not available", "No such route")
     cursor = parse_qs(call.query).get("cursor", [None])[0]
     if cursor is not None and not cursor.isdecimal():
-        return answers.replicate_error(400, "Bad request", "The cursor is not one of this API's")
+        return protocol.replicate_error(400, "Bad request", "The cursor is not one of this API's")
     async with gateway.paging:
-        answer = _page(gateway, call, faults, None if cursor is None else int(cursor))
+        records, *places = gateway.predictions.page(None if cursor is None else int(cursor))
+        now, skew, url = time.time(), faults.clock_skew or 0.0, f"{call.base_url}{call.path}"
+        older, newer = (None if place is None else f"{url}?cursor={place}" for place in places)
+        results = [body_of(record, now, call.base_url, skew) for record in records]
+        page = {"previous": newer, "next": older, "results": results}
+        response = protocol.LenientJSONResponse(page)
         await asyncio.sleep(0)  # a page costs as much as twenty status requests: these go between
-    return answer
+    return response
 
 
-def _page(gateway: Gateway, call: Call, faults: Faults, end: int | None) -> Response:
-    records, older, newer = gateway.predictions.page(end)
-    now, url = time.time(), f"{call.base_url}{call.path}"
-    skew = faults.clock_skew or 0.0
-    results = [body_of(record, now, call.base_url, skew) for record in records]
-    return answers.LenientJSONResponse(
-        {"previous": _page_url(url, newer), "next": _page_url(url, older), "results": results}
-    )
-
-
-async def _held(gateway: Gateway, record: Record, until: float) -> tuple[Record, float]:
-    """Wait until the prediction is over, or ``until``; return it, and the time."""
-    while (now := time.time()) < min(until, record.ends_at):
-        await asyncio.sleep(min(TICK, max(0.001, min(until, record.ends_at) - now)))
-        record = gateway.predictions.get(record.id) or record
-    return record, now
-
-
-def _shown_as(
+def _response(
     record: Record, now: float, call: Call, faults: Faults, status: int = 200
 ) -> Response:
     body = body_of(record, now, call.base_url, faults.clock_skew or 0.0)
-    return answers.LenientJSONResponse(body, status)
+    return protocol.LenientJSONResponse(body, status)
 
 
-def _shown(record: Record, faults: Faults) -> Record:
+def _with_lasting(record: Record, faults: Faults) -> Record:
+    """Return the prediction with those faults of this call that are about predictions."""
     lasting = faults.only(LASTING)
     return record if lasting is NONE else replace(record, faults=record.faults | lasting)
 
 
 def _refused_create(call: Call, model: str | None) -> Response | None:
-    """Return the refusal of a create that is wrong in any way."""
+    """Return the refusal of a create whose model or body is wrong in any way."""
     if model is not None and not MODEL.fullmatch(model):
-        return answers.not_found(call.dialect)
+        return protocol.not_found(call.dialect)
     if not isinstance(call.body, dict):
-        return answers.replicate_error(400, "Bad request", "The body must be a JSON object")
-    problems = check_root(call.body, on_model_route=model is not None)
+        return protocol.replicate_error(400, "Bad request", "The body must be a JSON object")
+    problems = _check_root(call.body, on_model_route=model is not None)
     if not problems:
         name = names_of_version(call.body["version"])[0] if model is None else model
-        problems = check_input(name, call.body["input"])
-    if problems:
-        return _refused(problems)
-    try:
-        parse_wait(call.headers.get("prefer"))
-        parse_cancel_after(call.headers.get("cancel-after"))
-    except ValueError as wrong:
-        return answers.replicate_error(422, "Invalid header", str(wrong))
-    return None
+        problems = _check_input(name, call.body["input"])
+    if not problems:
+        return None
+    detail = "".join(f"- {problem['field']}: {problem['description']}\n" for problem in problems)
+    title = "Input validation failed"
+    return protocol.replicate_error(422, title, detail, invalid_fields=problems)
 
 
-def _refused(problems: list[Problem]) -> Response:
-    detail = "".join(f"- {problem.field}: {problem.description}\n" for problem in problems)
-    fields: list[Any] = [problem.as_json() for problem in problems]
-    return answers.replicate_error(422, "Input validation failed", detail, invalid_fields=fields)
+def _check_root(body: dict[str, Any], *, on_model_route: bool) -> list[Problem]:
+    """Return what is wrong with a create's root keys and version."""
+    allowed = ROOTS if on_model_route else ROOTS | {"version"}
+    unknown = "additional_property_not_allowed"
+    problems = [
+        _problem(key, unknown, f"Additional property {key} is not allowed")
+        for key in body
+        if key not in allowed
+    ]
+    version = body.get("version")
+    if not on_model_route and version is None:
+        problems.append(_problem("version", "required", "version is required"))
+    elif not on_model_route and not (isinstance(version, str) and VERSION.fullmatch(version)):
+        wording = "version must be owner/name, owner/name:<64 hex> or <64 hex>"
+        problems.append(_problem("version", "invalid_version", wording))
+    if not isinstance(body.get("input"), dict):
+        problems.append(_problem("input", "required", "input is required and must be an object"))
+    return problems
 
 
-def _refused_at_the_door(call: Call, api_key: str | None) -> Response | None:
-    """Return the refusal of a client without a name (by the firewall) or without a good key."""
-    agent = call.headers.get("user-agent", "")
-    if agent == "" or agent.startswith("Python-urllib"):
-        return answers.html_page(403)
-    scheme, _, key = call.headers.get("authorization", "").partition(" ")
-    good = scheme.lower() == "bearer" and key.strip() and api_key in (None, key.strip())
-    return None if good else answers.unauthorised(call.dialect)
+def _check_input(model: str, given: dict[str, Any]) -> list[Problem]:
+    """Return what is wrong with the inputs of a model."""
+    nulls = [name for name, value in given.items() if value is None]
+    if nulls:
+        return [_problem(f"input.{n}", "invalid_type", f"{n} must not be null") for n in nulls]
+    problems: dict[str, Problem] = {}
+    for rule in BY_MODEL.get(model, ()) + FOR_ALL:
+        path = f"input.{rule.name}"
+        if rule.required and rule.name not in given:
+            problems[path] = _problem(path, "required", f"{rule.name} is required")
+        elif rule.name in given and not rule.good(given[rule.name]):
+            problems[path] = _problem(path, "invalid", f"{rule.name} must be {rule.wording}")
+    return list(problems.values())
 
 
-def _page_url(url: str, place: int | None) -> str | None:
-    return None if place is None else f"{url}?cursor={place}"
+def _problem(field: str, kind: str, description: str) -> Problem:
+    return {"type": kind, "field": field, "description": description}
+
+
+def _parse_wait(prefer: str | None) -> float:
+    """Return the seconds of ``Prefer: wait=N`` (60 for a bare ``wait``), 0 without it.
+
+    :raises ValueError: when N is not from 1 to 60.
+    """
+    found = PREFER_WAIT.search(prefer or "")
+    if found is None:
+        return 0.0
+    seconds = int(found[1] or MAX_WAIT)
+    if not 1 <= seconds <= MAX_WAIT:
+        raise ValueError("Prefer: wait must be from 1 to 60 seconds")
+    return float(seconds)
+
+
+def _parse_cancel_after(text: str | None) -> float | None:
+    """Return the seconds of ``Cancel-After`` (``90s``, ``2m``, ``1h30m``), ``None`` without it.
+
+    :raises ValueError: when it is not a duration, or less than 5 s.
+    """
+    if text is None:
+        return None
+    found = DURATION.fullmatch(text.strip())
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    total = float(hours * 3600 + minutes * 60 + seconds)
+    if total < MIN_CANCEL_AFTER:
+        raise ValueError("Cancel-After must be a duration such as 90s or 1h30m, at least 5s")
+    return total

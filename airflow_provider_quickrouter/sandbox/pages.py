@@ -1,17 +1,37 @@
-"""The pages for people: what was predicted, with its pictures, as plain self-contained HTML.
+"""The routes that no real gateway has: pages and files for people, and controls for tests.
 
-All text that came from outside is escaped here, by :func:`html.escape`, before it meets a template.
+All strings that came from outside are escaped by :func:`html.escape` before they meet a template.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable, Sequence
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict
 from html import escape
 from string import Template
+from typing import Any
 
-from airflow_provider_quickrouter.sandbox.bodies import body_of, pictures_of, prompt_of, size_of
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope
+
+from airflow_provider_quickrouter.sandbox import protocol
+from airflow_provider_quickrouter.sandbox.bodies import (
+    body_of,
+    ledger_entry,
+    pictures_of,
+    prompt_of,
+    size_of,
+)
+from airflow_provider_quickrouter.sandbox.faults import FaultError
+from airflow_provider_quickrouter.sandbox.gateway import Gateway
+from airflow_provider_quickrouter.sandbox.pictures import render
 from airflow_provider_quickrouter.sandbox.predictions import Phase, Record, phase_at
+from airflow_provider_quickrouter.sandbox.protocol import read_json
+from airflow_provider_quickrouter.sandbox.schedule import parse_entry
 
 NEWEST = 48
 
@@ -60,53 +80,89 @@ CARD = Template("""<a class="card" href="/predictions/$id">$picture<div class="t
 <div class="row"><span class="state $status">$state</span><span>$note</span></div></div></a>
 """)
 
+Page = Callable[[Gateway, Scope, Receive], Awaitable[Response]]
 
-def index_page(records: Sequence[Record], now: float) -> str:
-    """Return the page that lists predictions, in the order given."""
-    cards = "".join(_card(record, phase_at(record, now)) for record in records)
-    empty = "<p>Nothing was asked for yet: trigger a DAG, or POST to /replicate/v1/predictions.</p>"
+FILE_NAME = re.compile(r"out-(\d{1,3})\.png")
+# How many entries are written before other requests have their turn.
+PIECE = 100
+
+PREDICTION = Template("""<p><a href="/">All predictions</a></p><h1>$prompt</h1>
+<p class="state $status">$state</p><div class="shots">$shots</div><dl>$facts</dl>$blocks""")
+
+UNKNOWN = """<p><a href="/">All predictions</a></p><h1>This prediction is not known here</h1>
+<p>The sandbox forgets all predictions when it ends, unless it has a state file.</p>"""
+
+
+def find(method: str, path: str) -> Page | None:
+    """Return the local route of a request; ``None`` sends it to the API."""
+    method = "GET" if method == "HEAD" else method  # the server itself leaves out the body
+    head, _, rest = path[1:].partition("/")
+    if head in ("files", "predictions") and method == "GET" and rest:
+        return FOR_PEOPLE[head]
+    if head == "sandbox" or path in ("/", "/favicon.ico"):
+        return EXACT.get((method, path))
+    return None
+
+
+async def show_index(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Show the newest predictions."""
+    now, records = time.time(), gateway.predictions.newest(NEWEST)
+    phases = [phase_at(record, now) for record in records]
+    cards = "".join(_card(record, phase) for record, phase in zip(records, phases, strict=True))
     content = (
         "<h1>QuickRouter sandbox</h1><p>The newest predictions. Nothing here was paid for.</p>"
         f'<div class="grid">{cards}</div>'
     )
-    phases = [phase_at(record, now) for record in records]
-    return _layout("QuickRouter sandbox", content if records else content + empty, phases)
+    if not records:
+        content += (
+            "<p>Nothing was asked for yet: trigger a DAG, or POST to /replicate/v1/predictions.</p>"
+        )
+    return _page("QuickRouter sandbox", content, phases)
 
 
-def unknown_page() -> str:
-    """Return the page of a prediction that does not exist, or not any more."""
-    content = (
-        '<p><a href="/">All predictions</a></p><h1>This prediction is not known here</h1>'
-        "<p>The sandbox forgets all predictions when it ends, unless it has a state file.</p>"
-    )
-    return _layout("QuickRouter sandbox", content, [])
-
-
-def prediction_page(record: Record, now: float) -> str:
-    """Return the page of one prediction."""
-    phase = phase_at(record, now)
+async def show_prediction(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Show one prediction."""
+    record = gateway.predictions.get(scope["path"].rpartition("/")[2])
+    if record is None:
+        return _page("QuickRouter sandbox", UNKNOWN, [], 404)
+    now = time.time()
+    phase, body = phase_at(record, now), body_of(record, now, "")
     prompt = escape(prompt_of(record)) or "(no prompt)"
     width, height = size_of(record)
     shots = "".join(
         f'<img src="{url}" alt="{prompt}" width="{width}" height="{height}">'
         for url in pictures_of(record, phase, "")
     )
-    content = (
-        f'<p><a href="/">All predictions</a></p><h1>{prompt}</h1>'
-        f'<p class="state {phase.status}">{_state(record, phase)}</p>'
-        f'<div class="shots">{shots}</div>'
-        f"{_facts(record, now)}"
+    names = ("error", "id", "model", "version", "created_at", "started_at", "completed_at")
+    facts = {name: body[name] for name in names} | body["metrics"]
+    rows = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>"
+        for name, value in facts.items()
+        if value is not None
     )
-    return _layout(f"{prompt_of(record)[:60]} · QuickRouter sandbox", content, [phase])
+    given = json.dumps(body["input"], indent=2, ensure_ascii=False, default=str)
+    # A browser does not overwrite a line at a carriage return, as a terminal does.
+    logs = "\n".join(line.rpartition("\r")[2] for line in body["logs"].split("\n"))
+    content = PREDICTION.substitute(
+        prompt=prompt,
+        status=phase.status,
+        state=_state(record, phase),
+        shots=shots,
+        facts=rows,
+        blocks="".join(f"<pre>{escape(text)}</pre>" for text in (given, logs) if text),
+    )
+    return _page(f"{prompt_of(record)[:60]} · QuickRouter sandbox", content, [phase])
 
 
 def _card(record: Record, phase: Phase) -> str:
     pictures = pictures_of(record, phase, "")
-    unfinished = phase.completed_at is None
-    blank = f'<div class="blank">{f"{phase.fraction:.0%}" if unfinished else ""}</div>'
+    blank = f"{phase.fraction:.0%}" if phase.completed_at is None else ""
+    picture = f'<div class="blank">{blank}</div>'
+    if pictures:
+        picture = f'<img src="{pictures[0]}" alt="" loading="lazy">'
     return CARD.substitute(
         id=record.id,
-        picture=f'<img src="{pictures[0]}" alt="" loading="lazy">' if pictures else blank,
+        picture=picture,
         prompt=escape(prompt_of(record)) or "(no prompt)",
         status=phase.status,
         state=_state(record, phase),
@@ -120,24 +176,103 @@ def _state(record: Record, phase: Phase) -> str:
     return f"{phase.status}: {escape(why[:120])}" if why else str(phase.status)
 
 
-def _facts(record: Record, now: float) -> str:
-    body = body_of(record, now, "")
-    names = ("error", "id", "model", "version", "created_at", "started_at", "completed_at")
-    facts = {name: body[name] for name in names} | body["metrics"]
-    rows = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>"
-        for name, value in facts.items()
-        if value is not None
-    )
-    given = escape(json.dumps(body["input"], indent=2, ensure_ascii=False, default=str))
-    logs = escape("\n".join(line.rpartition("\r")[2] for line in body["logs"].split("\n")))
-    blocks = "".join(f"<pre>{text}</pre>" for text in (given, logs) if text)
-    return f"<dl>{rows}</dl>{blocks}"
-
-
-def _layout(title: str, content: str, phases: Iterable[Phase]) -> str:
+def _page(title: str, content: str, phases: Iterable[Phase], status: int = 200) -> Response:
     """Return the whole page; it loads itself again while anything on it is unfinished."""
     running = any(phase.completed_at is None for phase in phases)
     refresh = '<meta http-equiv="refresh" content="2">' if running else ""
     page = LAYOUT.substitute(title=escape(title), refresh=refresh, style=STYLE, content=content)
-    return page.encode(errors="replace").decode()  # half a surrogate pair cannot be sent
+    # Half a surrogate pair cannot be sent.
+    return HTMLResponse(page.encode(errors="replace"), status)
+
+
+async def show_file(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Answer a picture; it is drawn in a thread, so that the API goes on meanwhile."""
+    _, _, prediction_id, name = f"{scope['path']}//".split("/")[:4]
+    record, found = gateway.predictions.get(prediction_id), FILE_NAME.fullmatch(name)
+    if record is None or found is None:
+        return protocol.html_page(404)
+    pictures = pictures_of(record, phase_at(record, time.time()), "")
+    if int(found[1]) >= len(pictures):
+        return protocol.html_page(404)
+    drawing = (prompt_of(record), record.seed, int(found[1]), size_of(record))
+    return Response(await asyncio.to_thread(render, *drawing), media_type="image/png")
+
+
+async def show_no_icon(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Have no icon, and keep browsers' question for it out of the journal."""
+    return Response(status_code=204)
+
+
+async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """List the requests to the API, oldest first."""
+    journal = gateway.journal
+    before = f'{{"creates": {journal.creates}, "requests": '
+    return _in_pieces(before, list(journal.entries), asdict, "}")
+
+
+async def clear_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Forget the requests."""
+    await gateway.clear_requests()
+    return Response(status_code=204)
+
+
+async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """List all predictions, oldest first, each with its input and the cancels that came."""
+    now, host = time.time(), dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
+    records = gateway.predictions.all()
+    return _in_pieces("", records, lambda record: ledger_entry(record, now, f"http://{host}"), "")
+
+
+async def list_cancels(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """List the requests to cancel a prediction, oldest first: the id and when it arrived."""
+    return JSONResponse(list(gateway.cancel_requests))
+
+
+async def show_counts(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Tell how many starts, creates and requests there were, and the requests' peak."""
+    return JSONResponse(gateway.counted())
+
+
+async def schedule_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Take faults for the next requests."""
+    try:
+        gateway.schedule.add(parse_entry(await read_json(receive), time.time()))
+    except FaultError as wrong:
+        return protocol.bad_request(str(wrong))
+    return Response(status_code=204)
+
+
+async def clear_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Forget the scheduled faults."""
+    gateway.schedule.clear()
+    return Response(status_code=204)
+
+
+def _in_pieces(
+    before: str, items: Sequence[Any], as_json: Callable[[Any], Any], after: str
+) -> Response:
+    """Answer a JSON array, with the text around it, so that the API goes on between its pieces."""
+
+    async def pieces() -> AsyncIterator[str]:
+        yield f"{before}["
+        for start in range(0, len(items), PIECE):
+            text = json.dumps([as_json(item) for item in items[start : start + PIECE]])
+            yield f"{',' if start else ''}{text[1:-1]}"
+            await asyncio.sleep(0)
+        yield f"]{after}"
+
+    return StreamingResponse(pieces(), media_type="application/json")
+
+
+FOR_PEOPLE: dict[str, Page] = {"files": show_file, "predictions": show_prediction}
+EXACT: dict[tuple[str, str], Page] = {
+    ("GET", "/"): show_index,
+    ("GET", "/favicon.ico"): show_no_icon,
+    ("GET", "/sandbox/requests"): list_requests,
+    ("DELETE", "/sandbox/requests"): clear_requests,
+    ("GET", "/sandbox/counts"): show_counts,
+    ("GET", "/sandbox/predictions"): list_predictions,
+    ("GET", "/sandbox/cancels"): list_cancels,
+    ("POST", "/sandbox/faults"): schedule_faults,
+    ("DELETE", "/sandbox/faults"): clear_faults,
+}

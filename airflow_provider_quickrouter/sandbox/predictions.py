@@ -14,8 +14,9 @@ from typing import Any
 
 from airflow_provider_quickrouter.sandbox.faults import NONE, Faults
 
+# How long input, output, logs and files are kept after completion, unless a fault sets another.
 RETENTION = 3600.0
-"""How long input, output, logs and files are kept after completion, unless a fault says else."""
+PAGE = 100
 
 
 class Status(StrEnum):
@@ -68,7 +69,8 @@ class Record:
     @property
     def stops_at(self) -> float:
         """The instant of the cancel or of the deadline, whichever is first; else infinite."""
-        return min(_or_never(self.canceled_at), _or_never(self.deadline))
+        ends = (self.canceled_at, self.deadline)
+        return min((end for end in ends if end is not None), default=math.inf)
 
     @property
     def ends_at(self) -> float:
@@ -94,43 +96,75 @@ class Phase:
 def phase_at(record: Record, now: float) -> Phase:
     """Return the state of a prediction at ``now``.
 
-    At the very instant of its creation it is always ``starting``, as a create's answer is.
+    At the very instant of its creation it is always ``starting``, as a create's response is.
     """
-    end = record.ends_at
+    start, finish, end = record.starts_at, record.starts_at + record.duration, record.ends_at
     over = now >= end and (now > record.created_at or record.canceled_at is not None)
     last = min(now, end)
-    started = last >= record.starts_at and (over or now > record.created_at)
+    started = last >= start and (over or now > record.created_at)
+    if not over:
+        status = Status.PROCESSING if started else Status.STARTING
+    elif end >= finish:
+        status = Status.SUCCEEDED if record.faults.fail is None else Status.FAILED
+    else:
+        # The API tells a deadline before the start from all other cancels.
+        aborted = end == record.deadline and end < start
+        status = Status.ABORTED if aborted else Status.CANCELED
+    fraction = 0.0
+    if started:  # all is done at the end, also where rounding hides it or nothing lasts
+        fraction = 1.0 if last >= finish else (last - start) / record.duration
+    asked = record.faults.expire_after
     return Phase(
-        status=_final_status(record) if over else _running_status(started),
-        started_at=record.starts_at if started else None,
+        status=status,
+        started_at=start if started else None,
         completed_at=end if over else None,
-        fraction=_fraction(record, last) if started else 0.0,
-        expired=over and now >= end + _retention(record),
+        fraction=fraction,
+        expired=over and now >= end + (RETENTION if asked is None else asked),
     )
 
 
-def _or_never(instant: float | None) -> float:
-    return math.inf if instant is None else instant
+class Shelf:
+    """Predictions, oldest first. A page costs the same however many there are."""
 
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._places: dict[str, int] = {}
 
-def _running_status(started: bool) -> Status:
-    return Status.PROCESSING if started else Status.STARTING
+    def add(self, record: Record) -> None:
+        """Put a new prediction at the end."""
+        self._places[record.id] = len(self._records)
+        self._records.append(record)
 
+    def replace(self, record: Record) -> None:
+        """Put a prediction in the place of the one with its id.
 
-def _final_status(record: Record) -> Status:
-    if record.stops_at < record.starts_at + record.duration:
-        by_deadline = record.stops_at == record.deadline
-        before_start = record.stops_at < record.starts_at
-        return Status.ABORTED if by_deadline and before_start else Status.CANCELED
-    return Status.FAILED if record.faults.fail is not None else Status.SUCCEEDED
+        :raises KeyError: when there is none.
+        """
+        self._records[self._places[record.id]] = record
 
+    def get(self, prediction_id: str) -> Record | None:
+        """Return the prediction of an id, if there is one."""
+        place = self._places.get(prediction_id)
+        return None if place is None else self._records[place]
 
-def _fraction(record: Record, last: float) -> float:
-    if last >= record.starts_at + record.duration:  # also where rounding hides it, or nothing lasts
-        return 1.0
-    return (last - record.starts_at) / record.duration
+    def __getitem__(self, prediction_id: str) -> Record:
+        return self._records[self._places[prediction_id]]
 
+    def all(self) -> list[Record]:
+        """Return all predictions, oldest first."""
+        return list(self._records)
 
-def _retention(record: Record) -> float:
-    asked = record.faults.expire_after
-    return RETENTION if asked is None else asked
+    def newest(self, count: int) -> list[Record]:
+        """Return at most so many predictions, newest first."""
+        return self._records[: -count - 1 : -1]
+
+    def page(self, end: int | None) -> tuple[list[Record], int | None, int | None]:
+        """Return the page before the place ``end``, or the newest page.
+
+        It is its records, newest first, and where the next (older) and the previous page end.
+        """
+        length = len(self._records)
+        end = length if end is None else min(end, length)
+        start = max(0, end - PAGE)
+        previous = min(end + PAGE, length) if end < length else None
+        return self._records[start:end][::-1], start or None, previous

@@ -23,10 +23,9 @@ import uvicorn
 from airflow_provider_quickrouter.sandbox.app import App
 from airflow_provider_quickrouter.sandbox.bodies import ledger_entry
 from airflow_provider_quickrouter.sandbox.faults import NONE, Faults
-from airflow_provider_quickrouter.sandbox.gateway import Gateway
+from airflow_provider_quickrouter.sandbox.gateway import Gateway, Settings
 from airflow_provider_quickrouter.sandbox.journal import Entry
 from airflow_provider_quickrouter.sandbox.schedule import ScheduledFaults
-from airflow_provider_quickrouter.sandbox.settings import Settings
 
 START_TIMEOUT = 10.0
 
@@ -66,8 +65,9 @@ class Sandbox:
         calls_per_minute: float | None = None,
     ) -> None:
         limits = (creates_per_minute, calls_per_minute)
-        settings = Settings(api_key, starting, processing, faults, chaos, state, *limits)
-        self._gateway = Gateway(settings)
+        self._gateway = Gateway(
+            Settings(api_key, starting, processing, faults, chaos, state, *limits)
+        )
         self._address = (host, port)
         self.port = port
 
@@ -88,7 +88,7 @@ class Sandbox:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """What ``GET /sandbox/counts`` tells, since the last :meth:`clear`.
+        """What ``GET /sandbox/counts`` shows, since the last :meth:`clear`.
 
         These are ``starts``, ``creates``, ``requests`` by their kinds and ``peak_per_minute``.
         """
@@ -154,13 +154,26 @@ class Sandbox:
             listener.close()
             raise
         self.port = listener.getsockname()[1]
-        self._server = _Server(_config(self._gateway))
+        config = uvicorn.Config(
+            App(self._gateway),
+            access_log=False,
+            date_header=False,  # the app sends one, which a fault may shift
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            timeout_graceful_shutdown=1,  # a held request must not hold the end
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="quickrouter-sandbox", daemon=True
         )
         self._thread.start()
-        if not self._server.ready.wait(START_TIMEOUT):
-            raise RuntimeError(f"the sandbox did not start within {START_TIMEOUT:g} s")
+        give_up = time.monotonic() + START_TIMEOUT
+        while not self._server.started:
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"the sandbox did not start within {START_TIMEOUT:g} s")
+            time.sleep(0.001)
         return self
 
     def __exit__(
@@ -172,28 +185,3 @@ class Sandbox:
         self._server.should_exit = True
         self._thread.join()
         self._gateway.stop()
-
-
-class _Server(uvicorn.Server):
-    """A server that tells when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-
-def _config(gateway: Gateway) -> uvicorn.Config:
-    return uvicorn.Config(
-        App(gateway),
-        access_log=False,
-        date_header=False,  # the app sends one, which a fault may shift
-        lifespan="off",
-        log_config=None,
-        log_level="critical",
-        timeout_graceful_shutdown=1,
-        ws="none",
-    )

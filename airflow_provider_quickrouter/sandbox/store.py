@@ -13,13 +13,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from airflow_provider_quickrouter.sandbox.faults import parse_faults
 from airflow_provider_quickrouter.sandbox.predictions import Record
 
+# What happened: its name under "event", which comes first, and what belongs to it.
 Event = dict[str, Any]
-"""What happened: its name under ``event``, which comes first, and what belongs to it."""
 
 BEGINNING = b'{"event": "'
 
@@ -46,8 +46,15 @@ class Store:
             with self._path.open("a+b") as file:
                 file.seek(0)
                 *lines, rest = file.read().split(b"\n")
-                self._apply_all(lines, apply)
-                self._take_off(len(lines) + 1, rest, file)
+                for number, line in enumerate(lines, 1):
+                    try:
+                        apply(json.loads(line))
+                    except (KeyError, TypeError, ValueError) as error:
+                        raise self._foreign(number, repr(error)) from error
+                # Only the beginning of an event is cut off: else it is another program's file.
+                if rest[: len(BEGINNING)] != BEGINNING[: len(rest)]:
+                    raise self._foreign(len(lines) + 1, "it does not begin as an event does")
+                file.truncate(file.tell() - len(rest))
         except OSError as error:
             raise StateError(f"cannot use the state file {self._path}: {error}") from error
 
@@ -68,19 +75,6 @@ class Store:
         :raises OSError: when the file cannot be written.
         """
         self._writer.submit(self._write, "wb", event).result()
-
-    def _apply_all(self, lines: list[bytes], apply: Callable[[Event], None]) -> None:
-        for number, line in enumerate(lines, 1):
-            try:
-                apply(json.loads(line))
-            except (KeyError, TypeError, ValueError) as error:
-                raise self._foreign(number, repr(error)) from error
-
-    def _take_off(self, number: int, rest: bytes, file: BinaryIO) -> None:
-        """Cut off the beginning of an event; anything else is somebody's file and stays."""
-        if rest[: len(BEGINNING)] != BEGINNING[: len(rest)]:
-            raise self._foreign(number, "it does not begin as an event does")
-        file.truncate(file.tell() - len(rest))
 
     def _foreign(self, number: int, reason: str) -> StateError:
         return StateError(f"{self._path} is no state file, see its line {number}: {reason}")

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from airflow_provider_quickrouter.sandbox.faults import NONE, ODD_RESPONSES, Faults
-from airflow_provider_quickrouter.sandbox.gets import Gets
 from airflow_provider_quickrouter.sandbox.predictions import Record
+from airflow_provider_quickrouter.sandbox.schedule import Gets
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 
 from .client import Client

@@ -38,7 +38,7 @@ def test_the_peak_counts_all_but_creates() -> None:
 
 def test_the_peak_of_an_earlier_start_stays_until_there_is_a_higher_one() -> None:
     journal = Journal()
-    journal.take_up({"get": 7}, peak=2)
+    journal.resume({"get": 7}, peak=2)
     peaks = []
     for _ in range(3):
         journal.count("get", 100.0)

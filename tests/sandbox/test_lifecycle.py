@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_quickrouter.sandbox.bodies import body_of, timestamp
+from airflow_provider_quickrouter.sandbox.bodies import bar, body_of, logs_of, steps_of, timestamp
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.predictions import RETENTION, Record, Status, phase_at
-from airflow_provider_quickrouter.sandbox.progress import bar, logs_of, steps_of
 
 CREATED = 1_790_000_000.0
 RECORD = Record(

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_quickrouter.sandbox.limits import Bucket, Limits, Verdict
+from airflow_provider_quickrouter.sandbox.journal import Bucket, Limits, Verdict
 
 
 def taken(bucket: Bucket, now: float, calls: int) -> int:
@@ -61,13 +61,6 @@ def test_a_clock_that_is_set_back_stops_nothing_for_long() -> None:
     assert not bucket.take(5000).refused
     assert bucket.take(1000).refused
     assert not bucket.take(1001).refused
-
-
-def test_a_bucket_is_filled_on_demand() -> None:
-    bucket = Bucket(60)
-    bucket.take(0)
-    bucket.fill()
-    assert not bucket.take(0).refused
 
 
 @pytest.mark.parametrize("per_minute", [0, -1, float("nan"), float("inf")])

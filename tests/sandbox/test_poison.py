@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from airflow_provider_quickrouter.sandbox.bodies import BEYOND_64_BITS, TEXT, poisoned
 from airflow_provider_quickrouter.sandbox.faults import POISONED
-from airflow_provider_quickrouter.sandbox.poison import BEYOND_64_BITS, TEXT, poisoned
 
 from .client import KEY, Client
 
