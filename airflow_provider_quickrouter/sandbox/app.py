@@ -64,7 +64,7 @@ class App:
         entry = Entry(
             now, call.method, path, call.shown_headers, call.body, None, call.prediction_id
         )
-        gateway.journal.entries.append(entry)
+        gateway.journal.entries.append(entry)  # before all else: a dropped request is in it, too
         gateway.count(call.kind, now)
         if call.kind == CANCEL:
             await gateway.note_cancel_request(call.prediction_id, now)
@@ -98,6 +98,7 @@ class App:
             await _hold(faults.hang, receive)
             if faults.drop == "after":
                 return None
+            # Faults that wait for a good GET wait for a whole one that arrives.
             record = self.gateway.predictions.get(call.prediction_id or "")
             good = response.status_code == 200 and faults.body is None
             if call.kind == GET and good and record is not None:
@@ -114,12 +115,10 @@ class App:
 def _faults_for(gateway: Gateway, call: Call, now: float) -> Faults:
     """Return the faults of a call, and count it where they are scheduled.
 
-    The call's own header goes before the prediction's input, that before the schedule, that before
-    chaos, and that before the sandbox's settings. A call for which any of the first three asks for
-    a fault of the response gets none by chaos.
-
     :raises FaultError: when the header or the input asks for faults that do not exist.
     """
+    # The call's own header goes before the prediction's input, that before the schedule, that
+    # before chaos, and that before the sandbox's settings.
     asked, given = gateway.schedule.take(call.method, now), None
     if call.prediction_id is None:
         given = call.body.get("input") if isinstance(call.body, dict) else None
@@ -130,17 +129,17 @@ def _faults_for(gateway: Gateway, call: Call, now: float) -> Faults:
     header = call.headers.get(FAULTS_HEADER)
     if header is not None:
         try:
-            asked |= parse_faults(protocol.parse_json(header))
-        except json.JSONDecodeError as error:
+            values = protocol.parse_json(header)
+        except ValueError as error:
             raise FaultError(f"the header {FAULTS_HEADER} must be a JSON object") from error
-    subject = None if gateway.chaos is None or call.kind in (LIST, OTHER) else subject_of(given)
-    planned = NONE
-    if gateway.chaos is not None and subject is not None:
+        asked |= parse_faults(values)
+    planned, about_prediction = NONE, call.kind not in (LIST, OTHER)
+    if gateway.chaos and about_prediction and (subject := subject_of(given)) is not None:
         # Drawn even where it is not used: the next request must get the same fault either way.
         planned = gateway.chaos.for_request(gateway.starts, call.kind, subject)
-    return (
-        gateway.settings.faults | (planned if asked.only(ABOUT_ANSWERS) == NONE else NONE) | asked
-    )
+        if asked.only(ABOUT_ANSWERS) != NONE:  # who asks for a fault means this one alone
+            planned = NONE
+    return gateway.settings.faults | planned | asked
 
 
 def _refusal(faults: Faults, call: Call) -> Response | None:  # noqa: PLR0911
@@ -195,9 +194,9 @@ def _http_date(skew: float | None = None) -> str:
 
 
 async def _hold(seconds: float | None, receive: Receive) -> None:
-    """Wait, but not longer than the client keeps the connection open."""
     if not seconds:
         return
+    # Not longer than the client keeps the connection open: it may have given up long before.
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":

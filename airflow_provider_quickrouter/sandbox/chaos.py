@@ -17,9 +17,8 @@ submitted again has another fate.
 
 Also of a hundred predictions, 20 have an episode of 2 to 8 s in which every GET gets an odd
 response. Some episodes begin with the first GET, others with the first one after a good GET: then
-the prediction runs longer, so that there is such a GET. Odd responses that refuse the key come only
-after a good GET, since a client may give up when its very first GET gets one. Another 5 have their
-first GETs held for 30 s. 8 of those that succeed, and half of those that fail, hold poison.
+the prediction runs longer, so that there is such a GET. Another 5 have their first GETs held for
+30 s. 8 of those that succeed, and half of those that fail, hold poison.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ PASSING_REASONS = (
     "Director: unexpected error handling prediction (E9828)",
 )
 LASTING_REASONS = ("NSFW content detected", "Prediction input failed validation")
+# A client may give up when its very first GET gets one of these: they come after a good GET only.
 KEY_REFUSED = ("unauthorized", "forbidden")
 POISONS = ("output", "logs", "metrics", "header", "everywhere")
 POISONS_OF_FAILURES = ("error", "everywhere")
@@ -86,7 +86,7 @@ def of_request(seed: int, start: int, kind: str, subject: str, nth: int) -> Faul
 def of_prediction(seed: int, subject: str, nth: int) -> Faults:
     """Return what goes wrong with a prediction after its acceptance; ``nth`` counts from 0."""
     dice = _dice(seed, "prediction", subject, nth)
-    # Every number is drawn, used or not, so that no part of the plan depends on another.
+    # The seconds are drawn also where they are not used: what follows must not depend on that.
     slow, seconds = dice.random() < 0.10, dice.uniform(3.0, 10.0)
     faults = Faults(starting=round(seconds, 3)) if slow else NONE
     failing = dice.random() < 0.03
@@ -94,6 +94,7 @@ def of_prediction(seed: int, subject: str, nth: int) -> Faults:
         reasons = dice.choice((PASSING_REASONS, LASTING_REASONS))
         faults |= Faults(fail=dice.choice(reasons))
     faults |= _faults_of_gets(_dice(seed, "gets", subject, nth))
+    # Dice of its own for each part: a change of one part leaves the plans of the others.
     dice = _dice(seed, "poison", subject, nth)
     share, places = (0.5, POISONS_OF_FAILURES) if failing else (0.08, POISONS)
     return faults | Faults(poison=dice.choice(places)) if dice.random() < share else faults
@@ -115,7 +116,7 @@ def _faults_of_gets(dice: Random) -> Faults:
 def subject_of(given: object) -> str | None:
     """Return what a create is about: its prompt, else its whole input as JSON.
 
-    ``None`` stands for an input that is no object.
+    It is ``None`` for an input that is not an object.
     """
     if not isinstance(given, dict):
         return None

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Final
 
-HTTP_STATUSES = range(200, 600)
-DROPS = ("before", "after")
 RATE_LIMITS = ("header", "date", "body", "text", "bare")
 BODIES = ("html", "cut", "empty", "sparse")
 ODD_RESPONSES = (
@@ -35,8 +33,9 @@ class FaultError(ValueError):
     """A fault with a name or a value that does not exist; the message names the good ones."""
 
 
+# Not None: that is JSON's null, which may be asked for as an output.
 class Unset(Enum):
-    """The type of :data:`UNSET`, which differs from every JSON value, ``None`` included."""
+    """The type of :data:`UNSET`, which differs from every JSON value."""
 
     UNSET = "unset"
 
@@ -53,12 +52,8 @@ class Kind:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number in JSON; Python's ``True`` is one, too, and is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_status(value: Any) -> bool:
-    return is_number(value) and value in HTTP_STATUSES
+    """Return whether a value is a number in JSON."""
+    return isinstance(value, int | float) and not isinstance(value, bool)  # a bool is an int
 
 
 def _is_words(value: Any) -> bool:
@@ -95,7 +90,9 @@ def _one_of(words: tuple[str, ...]) -> Kind:
 
 
 SECONDS = Kind("a number of seconds, 0 or more", lambda value: is_number(value) and value >= 0)
-STATUS = Kind("an HTTP status, 200 to 599", _is_status)
+STATUS = Kind(
+    "an HTTP status, 200 to 599", lambda value: is_number(value) and value in range(200, 600)
+)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("a text", lambda value: isinstance(value, str) and value != "")
 WORDS = Kind('a text, or an object such as {"processing": "IN_PROGRESS"}', _is_words)
@@ -124,7 +121,7 @@ class Faults:
     * ``accepted_status``: a POST is carried out, but answered by this status and an HTML page (by
       the JSON for 2xx).
     * ``drop``: close the connection ``"before"`` or ``"after"`` handling, without an answer.
-    * ``rate_limit``: 429 that tells the wait by ``"header"`` (seconds), ``"date"`` (header with
+    * ``rate_limit``: 429 that states the wait by ``"header"`` (seconds), ``"date"`` (header with
       an HTTP date), ``"body"`` (``retry_after``), ``"text"`` or not at all (``"bare"``);
       ``retry_after`` is that wait (default 1).
     * ``quota``: 403 ``insufficient_user_quota``. ``no_channel``: 503 ``model_not_found``.
@@ -166,7 +163,7 @@ class Faults:
     hang: float | None = _fault(SECONDS)
     status: int | None = _fault(STATUS)
     accepted_status: int | None = _fault(STATUS)
-    drop: str | None = _fault(_one_of(DROPS))
+    drop: str | None = _fault(_one_of(("before", "after")))
     rate_limit: str | None = _fault(_one_of(RATE_LIMITS))
     retry_after: float | None = _fault(SECONDS)
     quota: bool = _fault(FLAG, False)
@@ -199,6 +196,7 @@ class Faults:
 
     def given(self) -> dict[str, Any]:
         """Return the fields that are not at their defaults."""
+        # DEFAULTS and not fields(): the API answers thousands of requests a second.
         values = ((name, getattr(self, name), default) for name, default in DEFAULTS)
         return {name: value for name, value, default in values if value != default}
 

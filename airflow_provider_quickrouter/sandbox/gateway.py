@@ -45,8 +45,8 @@ NAMELESS = "sandbox/model"
 class Settings:
     """How a sandbox behaves; durations are seconds.
 
-    ``chaos`` is the seed of the faults that nobody asked for one by one; ``state`` is the file that
-    outlives the process. ``creates_per_minute`` and ``calls_per_minute`` (all but creates) are the
+    ``chaos`` is the seed of a plan of faults; ``state`` is the file that outlives the process.
+    ``creates_per_minute`` and ``calls_per_minute`` (all but creates) are the
     limits of the API; ``None`` means that there is none.
     """
 
@@ -65,7 +65,6 @@ class Gateway:
 
     ``starts`` is how often the sandbox was started since then. ``cancel_requests`` are all that
     arrived, also the refused and dropped ones: ``id`` and ``at`` (epoch seconds) of each.
-    ``paging`` is held while a page of the list is made.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -83,7 +82,7 @@ class Gateway:
         self.limits = Limits(self.settings.creates_per_minute, self.settings.calls_per_minute)
         self.chaos = None if self.settings.chaos is None else Chaos(self.settings.chaos)
         self.starts = 0
-        self.paging = asyncio.Lock()
+        self.paging = asyncio.Lock()  # one page after the other: status requests go between
 
     def start(self) -> None:
         """Load what the state file knows, and count this start.
@@ -147,6 +146,7 @@ class Gateway:
             deadline=deadline,
             faults=self._lasting(given, faults),
         )
+        # Written first: whatever a client knows to be accepted outlives a kill.
         await self._write({"event": "create", "record": record_as_json(record)})
         self._add(record)
         return record
@@ -173,18 +173,15 @@ class Gateway:
         }
 
     def _lasting(self, given: dict[str, Any], faults: Faults) -> Faults:
-        """Return the faults that stay with a prediction; chaos adds some where none are asked for.
-
-        ``faults`` may hold the settings' own, which are asked for of no prediction in particular.
-        """
+        """Return the faults that stay with a prediction; chaos adds some if none are asked for."""
         lasting = faults.only(LASTING) | own_faults(given).only(OWN)
         planned = self._plan(given)
+        # The settings' own faults are asked for of no prediction in particular.
         asked = lasting.only(LASTING) != self.settings.faults.only(LASTING)
         return lasting if asked else lasting | planned
 
     def _plan(self, given: dict[str, Any]) -> Faults:
-        subject = subject_of(given)
-        if self.chaos is None or subject is None:
+        if self.chaos is None or (subject := subject_of(given)) is None:
             return NONE
         return self.chaos.for_prediction(subject)
 
@@ -212,8 +209,8 @@ class Gateway:
             case "create":
                 record = record_of_json(event["record"])
                 self._add(record)
-                self.gets.end(record.id)
-                self._plan(record.input)
+                self.gets.end(record.id)  # how many GETs came before is not in the file
+                self._plan(record.input)  # counted, so that the next one has the next fate
             case "cancel":
                 self._note_cancel(event["id"], event["at"])
             case "cancel_request":

@@ -35,25 +35,14 @@ VERSION = re.compile(rf"{MODEL.pattern}(:[0-9a-f]{{64}})?|[0-9a-f]{{64}}")
 PREFER_WAIT = re.compile(r"\bwait(?:\s*=\s*(\d+))?\b")
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
-USAGE = {
-    "code": True,
-    "message": "ok",
-    "data": {
-        "object": "token_usage",
-        "name": "sandbox",
-        "total_granted": 1_000_000,
-        "total_used": 0,
-        "total_available": 1_000_000,
-        "unlimited_quota": True,
-        "expires_at": 0,
-    },
-}
+TOKENS = {"total_granted": 1_000_000, "total_used": 0, "total_available": 1_000_000}
+TOKEN = {"object": "token_usage", "name": "sandbox", **TOKENS, "unlimited_quota": True}
+USAGE = {"code": True, "message": "ok", "data": {**TOKEN, "expires_at": 0}}
 
+# One thing that is wrong, as `invalid_fields` lists it.
 Problem = dict[str, str]
-"""One thing that is wrong, as ``invalid_fields`` lists it."""
-
+# A response, and the id of the prediction that it made or named.
 Handled = tuple[Response, str | None]
-"""A response, and the id of the prediction that it made or named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +120,8 @@ async def handle(gateway: Gateway, call: Call, faults: Faults) -> Handled:
 
 def _refused_client(call: Call, api_key: str | None) -> Response | None:
     agent = call.headers.get("user-agent", "")
-    if agent == "" or agent.startswith("Python-urllib"):  # the real gateway's firewall does so
+    # The real gateway's firewall refuses clients without a name of their own.
+    if agent == "" or agent.startswith("Python-urllib"):
         return protocol.html_page(403)
     scheme, _, key = call.headers.get("authorization", "").partition(" ")
     good = scheme.lower() == "bearer" and key.strip() and api_key in (None, key.strip())
@@ -155,7 +145,7 @@ async def _create(gateway: Gateway, call: Call, faults: Faults, model: str | Non
     until = now + wait
     while wait and (now := time.time()) < (end := min(until, record.ends_at)):
         await asyncio.sleep(min(TICK, max(0.001, end - now)))
-        record = gateway.predictions.get(record.id) or record
+        record = gateway.predictions.get(record.id) or record  # none after a clear
     return _response(record, now, call, faults, 201), record.id
 
 
@@ -228,7 +218,6 @@ def _refused_create(call: Call, model: str | None) -> Response | None:
 
 
 def _check_root(body: dict[str, Any], *, on_model_route: bool) -> list[Problem]:
-    """Return what is wrong with a create's root keys and version."""
     allowed = ROOTS if on_model_route else ROOTS | {"version"}
     unknown = "additional_property_not_allowed"
     problems = [
@@ -248,7 +237,6 @@ def _check_root(body: dict[str, Any], *, on_model_route: bool) -> list[Problem]:
 
 
 def _check_input(model: str, given: dict[str, Any]) -> list[Problem]:
-    """Return what is wrong with the inputs of a model."""
     nulls = [name for name, value in given.items() if value is None]
     if nulls:
         return [_problem(f"input.{n}", "invalid_type", f"{n} must not be null") for n in nulls]
@@ -259,7 +247,7 @@ def _check_input(model: str, given: dict[str, Any]) -> list[Problem]:
             problems[path] = _problem(path, "required", f"{rule.name} is required")
         elif rule.name in given and not rule.good(given[rule.name]):
             problems[path] = _problem(path, "invalid", f"{rule.name} must be {rule.wording}")
-    return list(problems.values())
+    return list(problems.values())  # a general rule replaces what the model's own one found
 
 
 def _problem(field: str, kind: str, description: str) -> Problem:

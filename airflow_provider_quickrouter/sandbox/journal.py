@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_quickrouter.sandbox.protocol import CREATE
 
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 100_000  # a benchmark sends more: a list without an end would fill the memory
 MINUTE = 60.0
 
 
@@ -33,51 +33,34 @@ class Entry:
     prediction_id: str | None = None
 
 
-class Peak:
-    """The most events within any 60 seconds, exactly: the instants of the last 60 s are kept."""
-
-    def __init__(self, most: int = 0) -> None:
-        self.most = most
-        self._instants: deque[float] = deque()
-
-    def note(self, now: float) -> None:
-        """Take an event at ``now``, in seconds; one that is exactly 60 s older is out."""
-        self._instants.append(now)
-        while self._instants[0] <= now - MINUTE:
-            self._instants.popleft()
-        self.most = max(self.most, len(self._instants))
-
-
 class Journal:
     """The last 100,000 requests, oldest first, and the numbers of accepted creates and of requests.
 
     ``counts`` are the requests to the API by :attr:`Call.kind`, also the refused and dropped ones.
+    ``peak_per_minute`` is the most of them but creates within any 60 seconds of one start.
     """
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self.creates = 0
         self.counts: Counter[str] = Counter()
-        self._peak = Peak()
-
-    @property
-    def peak_per_minute(self) -> int:
-        """The most requests other than creates within any 60 seconds of one start."""
-        return self._peak.most
+        self.peak_per_minute = 0
+        self._last_minute: deque[float] = deque()
 
     def count(self, kind: str, now: float) -> None:
         """Count a request that came at ``now``."""
         self.counts[kind] += 1
-        if kind != CREATE:
-            self._peak.note(now)
+        if kind == CREATE:  # it has a limit of its own
+            return
+        self._last_minute.append(now)
+        while self._last_minute[0] <= now - MINUTE:
+            self._last_minute.popleft()
+        self.peak_per_minute = max(self.peak_per_minute, len(self._last_minute))
 
     def resume(self, counts: dict[str, int], peak: int) -> None:
         """Go on from the numbers of an earlier start."""
-        self.counts = Counter(counts)
-        self._peak = Peak(peak)
-
-
-MINUTE = 60.0
+        self.counts, self.peak_per_minute = Counter(counts), peak
+        self._last_minute.clear()
 
 
 @dataclass(frozen=True, slots=True)

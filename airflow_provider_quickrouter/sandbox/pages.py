@@ -186,21 +186,15 @@ def _page(title: str, content: str, phases: Iterable[Phase], status: int = 200) 
 
 
 async def show_file(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Answer a picture; it is drawn in a thread, so that the API goes on meanwhile."""
+    """Return a picture."""
     _, _, prediction_id, name = f"{scope['path']}//".split("/")[:4]
     record, found = gateway.predictions.get(prediction_id), FILE_NAME.fullmatch(name)
-    if record is None or found is None:
-        return protocol.html_page(404)
-    pictures = pictures_of(record, phase_at(record, time.time()), "")
-    if int(found[1]) >= len(pictures):
+    pictures = [] if record is None else pictures_of(record, phase_at(record, time.time()), "")
+    if record is None or found is None or int(found[1]) >= len(pictures):
         return protocol.html_page(404)
     drawing = (prompt_of(record), record.seed, int(found[1]), size_of(record))
+    # Drawn in a thread, so that the API goes on meanwhile.
     return Response(await asyncio.to_thread(render, *drawing), media_type="image/png")
-
-
-async def show_no_icon(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Have no icon, and keep browsers' question for it out of the journal."""
-    return Response(status_code=204)
 
 
 async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
@@ -210,12 +204,6 @@ async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Res
     return _in_pieces(before, list(journal.entries), asdict, "}")
 
 
-async def clear_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Forget the requests."""
-    await gateway.clear_requests()
-    return Response(status_code=204)
-
-
 async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     """List all predictions, oldest first, each with its input and the cancels that came."""
     now, host = time.time(), dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
@@ -223,42 +211,34 @@ async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> 
     return _in_pieces("", records, lambda record: ledger_entry(record, now, f"http://{host}"), "")
 
 
-async def list_cancels(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """List the requests to cancel a prediction, oldest first: the id and when it arrived."""
-    return JSONResponse(list(gateway.cancel_requests))
-
-
-async def show_counts(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Tell how many starts, creates and requests there were, and the requests' peak."""
-    return JSONResponse(gateway.counted())
-
-
-async def schedule_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Take faults for the next requests."""
-    try:
-        gateway.schedule.add(parse_entry(await read_json(receive), time.time()))
-    except FaultError as wrong:
-        return protocol.bad_request(str(wrong))
-    return Response(status_code=204)
-
-
-async def clear_faults(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Forget the scheduled faults."""
-    gateway.schedule.clear()
+async def control(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
+    """Answer the other controls, and browsers' request for an icon, with a short response."""
+    match (scope["method"], scope["path"]):
+        case ("POST", "/sandbox/faults"):
+            try:
+                gateway.schedule.add(parse_entry(await read_json(receive), time.time()))
+            except FaultError as wrong:
+                return protocol.bad_request(str(wrong))
+        case ("DELETE", "/sandbox/faults"):
+            gateway.schedule.clear()
+        case ("DELETE", "/sandbox/requests"):
+            await gateway.clear_requests()
+        case (_, "/sandbox/cancels"):
+            return JSONResponse(list(gateway.cancel_requests))
+        case (_, "/sandbox/counts"):
+            return JSONResponse(gateway.counted())
     return Response(status_code=204)
 
 
 def _in_pieces(
     before: str, items: Sequence[Any], as_json: Callable[[Any], Any], after: str
 ) -> Response:
-    """Answer a JSON array, with the text around it, so that the API goes on between its pieces."""
-
     async def pieces() -> AsyncIterator[str]:
         yield f"{before}["
         for start in range(0, len(items), PIECE):
             text = json.dumps([as_json(item) for item in items[start : start + PIECE]])
             yield f"{',' if start else ''}{text[1:-1]}"
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the list may be long: the API goes on between its pieces
         yield f"]{after}"
 
     return StreamingResponse(pieces(), media_type="application/json")
@@ -267,12 +247,12 @@ def _in_pieces(
 FOR_PEOPLE: dict[str, Page] = {"files": show_file, "predictions": show_prediction}
 EXACT: dict[tuple[str, str], Page] = {
     ("GET", "/"): show_index,
-    ("GET", "/favicon.ico"): show_no_icon,
+    ("GET", "/favicon.ico"): control,  # not for the API: it would stand in the journal
     ("GET", "/sandbox/requests"): list_requests,
-    ("DELETE", "/sandbox/requests"): clear_requests,
-    ("GET", "/sandbox/counts"): show_counts,
+    ("DELETE", "/sandbox/requests"): control,
+    ("GET", "/sandbox/counts"): control,
     ("GET", "/sandbox/predictions"): list_predictions,
-    ("GET", "/sandbox/cancels"): list_cancels,
-    ("POST", "/sandbox/faults"): schedule_faults,
-    ("DELETE", "/sandbox/faults"): clear_faults,
+    ("GET", "/sandbox/cancels"): control,
+    ("POST", "/sandbox/faults"): control,
+    ("DELETE", "/sandbox/faults"): control,
 }

@@ -107,7 +107,7 @@ def phase_at(record: Record, now: float) -> Phase:
     elif end >= finish:
         status = Status.SUCCEEDED if record.faults.fail is None else Status.FAILED
     else:
-        # The API tells a deadline before the start from all other cancels.
+        # A deadline before the start has a state of its own.
         aborted = end == record.deadline and end < start
         status = Status.ABORTED if aborted else Status.CANCELED
     fraction = 0.0

@@ -151,7 +151,7 @@ class Sandbox:
         try:
             self._gateway.start()
         except Exception:
-            listener.close()
+            listener.close()  # a state file that cannot be used must not keep the port
             raise
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
@@ -166,7 +166,11 @@ class Sandbox:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="quickrouter-sandbox", daemon=True
+            # A daemon: a test that dies before the end of its `with` must not hang its process.
+            target=self._server.run,
+            args=([listener],),
+            name="quickrouter-sandbox",
+            daemon=True,
         )
         self._thread.start()
         give_up = time.monotonic() + START_TIMEOUT

@@ -66,7 +66,7 @@ class Store:
         await asyncio.wrap_future(self.hand_over(event))
 
     def hand_over(self, event: Event) -> Future[None]:
-        """Let an event be written, after the ones before it; nobody needs to wait for it."""
+        """Let an event be written, after the ones before it; there is no need to wait for it."""
         return self._writer.submit(self._write, "ab", event)
 
     def restart(self, event: Event) -> None:

@@ -253,8 +253,9 @@ def test_a_wrong_fault_is_a_bad_request_that_names_it(client: Client) -> None:
         client.create({"sandbox": {"fial": "x"}}),
         client.create(faults={"fial": "x"}),
         client.create(headers={"X-Sandbox-Faults": "{not json"}),
+        client.create(headers={"X-Sandbox-Faults": '{"latency": NaN}'}),
         client.send("POST", "/sandbox/faults", {"faults": {"fial": "x"}}),
     ]
-    assert [answer.status_code for answer in answers] == [400] * 4
+    assert [answer.status_code for answer in answers] == [400] * 5
     assert "unknown fault 'fial'; there are: latency" in answers[0].json()["error"]["message"]
     assert client.sandbox.creates == 0

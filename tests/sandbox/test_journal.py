@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_quickrouter.sandbox.journal import Journal, Peak
+from airflow_provider_quickrouter.sandbox.journal import Journal
 
 from .client import Client
 
@@ -22,10 +22,10 @@ from .client import Client
 def test_the_peak_is_the_fullest_minute_wherever_it_begins(
     instants: list[float], most: int
 ) -> None:
-    peak = Peak()
+    journal = Journal()
     for instant in instants:
-        peak.note(instant)
-    assert peak.most == most
+        journal.count("get", instant)
+    assert journal.peak_per_minute == most
 
 
 def test_the_peak_counts_all_but_creates() -> None:
