@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from airflow_provider_quickrouter.api.outcome import Outcome
-from airflow_provider_quickrouter.polling.agenda import Agenda
-from airflow_provider_quickrouter.polling.lanes import Wait
+from airflow_provider_quickrouter.polling.agenda import Agenda, Wait
 from airflow_provider_quickrouter.polling.poll import Again
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from benchmarks.waiting.meter import Watchdog, reading

@@ -15,8 +15,7 @@ from random import Random
 from airflow_provider_quickrouter.api.errors import NotFoundError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.agenda import Agenda
-from airflow_provider_quickrouter.polling.lanes import Wait
+from airflow_provider_quickrouter.polling.agenda import Agenda, Wait
 from airflow_provider_quickrouter.polling.list_sweep import PAGE, Sweep
 from airflow_provider_quickrouter.polling.poll import Watch
 from airflow_provider_quickrouter.polling.poller import AT_ONCE, SHORTEST_REST

@@ -9,14 +9,12 @@ PACKAGE = Path(__file__).parent.parent / "airflow_provider_quickrouter"
 API = [f"api.{path.stem}" for path in sorted((PACKAGE / "api").glob("[!_]*.py"))]
 PURE = (
     *API,
-    *("batch.lines", "batch.summary"),
-    *("polling.agenda", "polling.history", "polling.lanes", "polling.limits"),
-    *("polling.list_sweep", "polling.poll", "polling.progress", "polling.rate_limit"),
-    "policies.retrying",
-    *("storage.addresses", "storage.dimensions", "storage.fetching", "storage.integrity"),
-    *("storage.inventory", "storage.names"),
+    "batch.ledger",
+    *("polling.agenda", "polling.history", "polling.limits", "polling.list_sweep"),
+    *("polling.poll", "polling.rate_limit"),
+    *("storage.addresses", "storage.fetching", "storage.inventory", "storage.media"),
+    "storage.names",
     *("submission.record", "submission.search"),
-    *("tasks.harmless", "tasks.measures"),
 )
 
 

@@ -1,10 +1,13 @@
-"""Which package may import which, and which modules are pure."""
+"""Which module may import which: what lies in its own layer or in a lower one; no circles."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from fnmatch import fnmatch
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,54 +17,80 @@ from tests.pure_modules import PURE
 
 PACKAGE = Path(airflow_provider_quickrouter.__file__).parent
 NAME = PACKAGE.name
-ALLOWED = {
-    "": {""},
-    "api": {"api"},
-    "links": set[str](),
-    "polling": {"api", "hooks", "polling"},
-    "hooks": {"", "api", "hooks", "polling", "submission", "tasks"},
-    "storage": {"api", "hooks", "storage", "tasks"},
-    "submission": {"api", "hooks", "submission", "tasks"},
-    "tasks": {"api", "hooks", "links", "polling", "storage", "submission", "tasks", "triggers"},
-    "batch": {"api", "batch", "hooks", "polling", "submission", "tasks"},
-    "triggers": {"api", "batch", "links", "polling", "submission", "tasks", "triggers"},
-    "operators": {
-        *("api", "batch", "hooks", "links", "operators", "polling", "submission", "tasks"),
-        "triggers",
-    },
-    "sensors": {
-        *("api", "hooks", "links", "polling", "sensors", "submission", "tasks", "triggers"),
-    },
-    "transfers": {"api", "hooks", "links", "storage", "tasks", "operators", "transfers"},
-    "decorators": {
-        *("api", "decorators", "hooks", "operators", "sensors", "storage", "tasks", "transfers"),
-    },
-    "plugins": {"api", "plugins", "storage"},
-    "policies": {"api", "policies"},
-    "sandbox": {"", "sandbox"},
-}
+LAYERS = (
+    ("", "links"),
+    ("api.*",),
+    ("polling.limits", "polling.history", "polling.rate_limit", "polling.list_sweep"),
+    ("polling.poll", "polling.agenda", "tasks.reporting", "tasks.lineage"),
+    ("hooks.*",),
+    ("polling.poller", "storage.*", "submission.*"),
+    ("batch.*",),
+    ("triggers.*",),
+    ("tasks.*",),
+    ("operators.*", "sensors.*"),
+    ("transfers.*",),
+    ("decorators.*",),
+)
+"""From the lowest to the highest; the first layer that names a module is its own."""
+
+APART = {"plugins": ("api.", "storage.", "plugins."), "policies": ("api.", "policies.")}
+"""Packages that no other one imports, and what they may import."""
 
 
-def part(module: str) -> str:
-    """``api`` of ``airflow_provider_quickrouter.api.errors``; "" of the package itself."""
-    words = module.split(".")
-    return words[1] if len(words) > 1 and words[1] in ALLOWED else ""
+@cache
+def modules() -> dict[str, Path]:
+    """All modules by their name below the package, "" for the package itself."""
+    paths = {path.relative_to(PACKAGE).with_suffix(""): path for path in PACKAGE.rglob("*.py")}
+    return {".".join(name.parts).removesuffix("__init__").strip("."): paths[name] for name in paths}
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(module: str) -> set[str]:
+    """What a module imports of the package, within functions and for types alone as well."""
     found = set[str]()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if below(full) in modules() else node.module)
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-    return {name for name in found if name.split(".")[0] == NAME}
+    return {below(name) for name in found if name.split(".")[0] == NAME} - {module}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
-def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
-    own = part(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
-    assert {part(name) for name in imports(path)} <= ALLOWED[own]
+def below(name: str) -> str:
+    return name.removeprefix(NAME).removeprefix(".")
+
+
+def layer(module: str) -> int:
+    for number, patterns in enumerate(LAYERS):
+        if any(fnmatch(module, pattern) or f"{module}.*" == pattern for pattern in patterns):
+            return number
+    raise ValueError(f"{module} lies in no layer")
+
+
+LAYERED = sorted(name for name in modules() if name.split(".")[0] not in {"sandbox", *APART})
+
+
+@pytest.mark.parametrize("module", LAYERED)
+def test_a_module_imports_nothing_that_lies_above_it(module: str) -> None:
+    assert {name for name in imports(module) if layer(name) > layer(module)} == set()
+
+
+@pytest.mark.parametrize(("package", "allowed"), APART.items())
+def test_a_package_apart_imports_only_what_it_may(package: str, allowed: tuple[str, ...]) -> None:
+    own = [name for name in modules() if name.startswith(f"{package}.")]
+    assert all(name.startswith(allowed) for module in own for name in imports(module))
+
+
+def test_the_sandbox_imports_nothing_of_the_rest_but_the_version() -> None:
+    own = {name for name in modules() if name.split(".")[0] == "sandbox"}
+    assert {name for module in own for name in imports(module)} <= own | {""}
+    assert not any(imports(module) & own for module in LAYERED)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter({module: imports(module) - {""} for module in modules()}).prepare()
 
 
 def loaded_by(statement: str, *watched: str) -> list[str]:

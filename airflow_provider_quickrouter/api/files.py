@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from airflow_provider_quickrouter.api.errors import FileRefused, InvalidInputError
-from airflow_provider_quickrouter.api.small import LEFT_OUT
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT
 
 DEFAULT_MAX_BYTES = 512 * 2**20
 """Bytes of one file. The longest videos that were seen have a tenth of it."""

@@ -28,8 +28,12 @@ from airflow_provider_quickrouter.api.errors import (
     UpstreamError,
     from_payload,
 )
-from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.small import LEFT_OUT, small
+from airflow_provider_quickrouter.api.prediction import (
+    LEFT_OUT,
+    Prediction,
+    PredictionStatus,
+    small,
+)
 
 UNKNOWN_ID = "unknown"
 """Stands for the id in an event that cannot be understood."""

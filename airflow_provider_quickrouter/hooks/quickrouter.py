@@ -31,6 +31,7 @@ from airflow_provider_quickrouter.hooks.connection import (
     readable,
 )
 from airflow_provider_quickrouter.hooks.create import create_with
+from airflow_provider_quickrouter.hooks.input_files import read_files
 from airflow_provider_quickrouter.hooks.transport import (
     AsyncSender,
     BearerAuth,
@@ -38,7 +39,6 @@ from airflow_provider_quickrouter.hooks.transport import (
     proxy_and_tls,
     send,
 )
-from airflow_provider_quickrouter.tasks.input_files import read_files
 
 _LARGE = 2**18
 """Bytes of a body from which on it is parsed in a thread: it would hold up the event loop."""

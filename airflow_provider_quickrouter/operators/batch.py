@@ -13,9 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, 
 
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.protocol import Request, create
-from airflow_provider_quickrouter.batch.lines import PRINT, Lines, State
-from airflow_provider_quickrouter.batch.record import Record, owner_of
-from airflow_provider_quickrouter.batch.summary import FailOn, check_fail_on
+from airflow_provider_quickrouter.batch.journal import Record, owner_of
+from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Lines, State, check_fail_on
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.polling.limits import SERVER_MARGIN, Limits, airflows_limit
 from airflow_provider_quickrouter.submission import cancel
@@ -201,9 +200,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     async def _work(self, record: Record, lines: Lines, deadline: float) -> None:
         # Here, as all that runs a batch takes a time that no parsing of DAGs should pay.
-        from airflow_provider_quickrouter.batch.gathering import Gathering
         from airflow_provider_quickrouter.batch.journal import Journal
-        from airflow_provider_quickrouter.batch.runner import Plan, Submitting
+        from airflow_provider_quickrouter.batch.runner import Gathering, Plan, Submitting
         from airflow_provider_quickrouter.polling.poller import shared_poller
 
         plan = Plan(

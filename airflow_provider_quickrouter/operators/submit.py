@@ -16,6 +16,7 @@ from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, create
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
+from airflow_provider_quickrouter.hooks.input_files import read_files
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.submission.submit import Durable
 from airflow_provider_quickrouter.tasks.arguments import (
@@ -23,8 +24,7 @@ from airflow_provider_quickrouter.tasks.arguments import (
     check_create,
 )
 from airflow_provider_quickrouter.tasks.base import PredictionTask
-from airflow_provider_quickrouter.tasks.harmless import harmless
-from airflow_provider_quickrouter.tasks.input_files import read_files
+from airflow_provider_quickrouter.tasks.reporting import harmless
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

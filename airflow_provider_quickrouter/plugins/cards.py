@@ -7,16 +7,190 @@ Pure: what the database holds goes in, JSON comes out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import FileRefused
 from airflow_provider_quickrouter.api.files import find_files
-from airflow_provider_quickrouter.api.prediction import RETENTION
-from airflow_provider_quickrouter.plugins.entries import Entry, Place, State
-from airflow_provider_quickrouter.plugins.inputs import others_of, prompt_of, seed_of
+from airflow_provider_quickrouter.api.prediction import RETENTION, PredictionStatus
+
+Place = tuple[str, int]
+"""A task instance of a run: task id and map index, -1 if it is not mapped."""
+
+ENDED_BADLY = frozenset({"failed", "upstream_failed", "skipped", "removed"})
+"""States of a task that follows its prediction no more, though the prediction may go on."""
+
+
+class State(StrEnum):
+    """How a card stands, in the words of the filter."""
+
+    SUCCEEDED = "succeeded"
+    RUNNING = "running"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    LOST = "lost"
+
+
+_STATES = {
+    PredictionStatus.SUCCEEDED: State.SUCCEEDED,
+    PredictionStatus.FAILED: State.FAILED,
+    PredictionStatus.CANCELED: State.CANCELED,
+    PredictionStatus.ABORTED: State.CANCELED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An XCom of a task instance, without its value.
+
+    :ivar prediction_id: of a manifest; None where the row tells of stored files.
+    :ivar status: the manifest's word.
+    :ivar task_state: the task instance's; None before it has one.
+    :ivar started: when the task instance started.
+    """
+
+    place: Place
+    prediction_id: str | None
+    status: str = ""
+    task_state: str | None = None
+    started: datetime | None = None
+
+    @property
+    def known(self) -> PredictionStatus:
+        """The status in the API's words."""
+        return PredictionStatus.of(self.status)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A prediction of a run, or files that were stored without one.
+
+    :ivar manifests: rows of its manifests, in the order in which their tasks started.
+    :ivar files: the task instances that stored its files, first started first.
+    """
+
+    prediction_id: str | None
+    manifests: list[Row] = field(default_factory=list)
+    files: list[Place] = field(default_factory=list)
+
+    @property
+    def best(self) -> Row | None:
+        """The row that knows most: of those that are over, else of all, the last one."""
+        over = [row for row in self.manifests if row.known.terminal] or self.manifests
+        return over[-1] if over else None
+
+    @property
+    def places(self) -> list[Place]:
+        """Every task instance that has to do with it, in the order of the tasks."""
+        return list(dict.fromkeys([row.place for row in self.manifests] + self.files))
+
+    def state(self, run_is_active: bool) -> State:
+        """How it stands; lost is what no task follows any more and was never seen to end."""
+        best = self.best
+        if best is None:
+            return State.SUCCEEDED
+        if best.known.terminal:
+            return _STATES[best.known]
+        return State.RUNNING if run_is_active and not self.given_up else State.LOST
+
+    @property
+    def given_up(self) -> str | None:
+        """The state of the first task that had to do with it and ended badly."""
+        states = (row.task_state for row in self.manifests)
+        return next((state for state in states if state in ENDED_BADLY), None)
+
+
+def entries_of(rows: Iterable[Row]) -> list[Entry]:
+    """Put rows together: one entry for each prediction, in the order of tasks and map indexes."""
+    known = list(rows)
+    order = _order_of_tasks(known)
+    known.sort(key=lambda row: (order[row.place[0]], row.place[1]))
+    made: dict[str | Place, Entry] = {}
+    at = {row.place: row.prediction_id for row in known if row.prediction_id is not None}
+    for row in known:
+        prediction_id = at.get(row.place)
+        key = row.place if prediction_id is None else prediction_id
+        entry = made.setdefault(key, Entry(prediction_id))
+        if row.prediction_id is None:
+            entry.files.append(row.place)
+        else:
+            entry.manifests.append(row)
+    return list(made.values())
+
+
+def _order_of_tasks(rows: Sequence[Row]) -> dict[str, tuple[datetime, str]]:
+    """Tasks that started earlier come first, then by name."""
+    late = datetime.max.replace(tzinfo=UTC)
+    first: dict[str, tuple[datetime, str]] = {}
+    for row in rows:
+        task_id = row.place[0]
+        start = (row.started or late, task_id)
+        first[task_id] = min(first.get(task_id, start), start)
+    return first
+
+
+PROMPTS = ("prompt", "prompt_start", "text")
+"""Fields of the known models that hold a prompt, the likeliest first."""
+
+MAX_VALUE = 500
+"""Characters of an input's value that are shown."""
+
+MAX_VALUES = 40
+"""Inputs that are shown."""
+
+MAX_PROMPT = 10_000
+"""Characters of a prompt that are shown."""
+
+_TEXT = r"""['"]{name}['"]\s*:\s*(?:'((?:[^'\\]|\\.)*)|"((?:[^"\\]|\\.)*))"""
+_NUMBER = r"""['"]{name}['"]\s*:\s*(-?\d+)"""
+
+
+def prompt_of(given: Any) -> str | None:
+    """Return the prompt of a rendered input, None if it cannot be found."""
+    for name in PROMPTS:
+        value = given.get(name) if isinstance(given, dict) else _text_in(given, name)
+        if isinstance(value, str) and value:
+            return value[:MAX_PROMPT]
+    return None
+
+
+def seed_of(given: Any) -> int | None:
+    """Return the seed of a rendered input, None if there is none."""
+    if isinstance(given, str):
+        found = re.search(_NUMBER.format(name="seed"), given)
+        return int(found[1]) if found else None
+    seed = given.get("seed") if isinstance(given, dict) else None
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+
+
+def others_of(given: Any) -> dict[str, str]:
+    """Return the inputs beside the prompt as short texts, by name."""
+    if not isinstance(given, dict):
+        return {}
+    kept = [(name, value) for name, value in given.items() if name not in ("prompt", "seed")]
+    return {str(name)[:100]: _short(value) for name, value in kept[:MAX_VALUES]}
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    if text.startswith("data:"):
+        return f"a file within the input ({len(text):,} characters)"
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
+
+
+def _text_in(given: Any, name: str) -> str | None:
+    """Find a text in what Airflow has cut: a dict as Python prints it, without its end."""
+    if not isinstance(given, str):
+        return None
+    found = re.search(_TEXT.format(name=re.escape(name)), given)
+    if not found:
+        return None
+    text = found[1] if found[1] is not None else found[2]
+    return re.sub(r"\\(['\"\\n])", lambda m: "\n" if m[1] == "n" else m[1], text)
+
 
 MAX_PICTURES = 64
 """Pictures of one prediction that are shown."""

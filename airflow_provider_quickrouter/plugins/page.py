@@ -10,9 +10,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from airflow_provider_quickrouter.plugins import query
-from airflow_provider_quickrouter.plugins.cards import Found, card_of
-from airflow_provider_quickrouter.plugins.entries import Entry, Place, State, entries_of
-from airflow_provider_quickrouter.plugins.inputs import prompt_of
+from airflow_provider_quickrouter.plugins.cards import (
+    Entry,
+    Found,
+    Place,
+    State,
+    card_of,
+    entries_of,
+    prompt_of,
+)
 from airflow_provider_quickrouter.plugins.query import Run, Task
 
 LIMIT = 48

@@ -21,7 +21,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from airflow_provider_quickrouter.plugins.entries import ENDED_BADLY, Place, Row
+from airflow_provider_quickrouter.plugins.cards import ENDED_BADLY, Place, Row
 
 PREDICTION = "prediction"
 FILES = "files"

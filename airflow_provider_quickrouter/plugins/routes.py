@@ -16,7 +16,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 
 from airflow_provider_quickrouter.api.files import StoredFile
-from airflow_provider_quickrouter.plugins import query, stored, thumbs
+from airflow_provider_quickrouter.plugins import query, stored
 from airflow_provider_quickrouter.plugins.page import PRINTABLE, Wanted, page_of
 
 ACCESS = [
@@ -40,7 +40,7 @@ NO_RUN = "There is no such run."
 NO_FILE = "There is no such picture."
 TROUBLE = "The storage could not be read; the API server's log says why."
 
-kept = thumbs.Kept()
+kept = stored.Kept()
 readers = anyio.CapacityLimiter(READERS)
 
 
@@ -89,11 +89,11 @@ def _answer(
     if known == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     if size == "thumb" and (thumb := kept.get(record)):
-        return Response(thumb, media_type=thumbs.TYPE, headers=headers)
+        return Response(thumb, media_type=stored.TYPE, headers=headers)
     found = stored.read(record)
-    if size == "thumb" and (thumb := thumbs.thumbnail(found.data)):
+    if size == "thumb" and (thumb := stored.thumbnail(found.data)):
         kept.put(record, thumb)
-        return Response(thumb, media_type=thumbs.TYPE, headers=headers)
+        return Response(thumb, media_type=stored.TYPE, headers=headers)
     how = "attachment" if download else "inline"
     name = stored.download_name(record, found.kind)
     headers["Content-Disposition"] = f'{how}; filename="{name}"'

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -23,6 +23,7 @@ from airflow_provider_quickrouter.api.errors import (
     ConnectionLostError,
     QuickRouterError,
     RateLimitError,
+    UpstreamError,
 )
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
@@ -32,17 +33,115 @@ from airflow_provider_quickrouter.api.protocol import (
     page,
     plainly_still,
 )
-from airflow_provider_quickrouter.polling.agenda import Agenda
+from airflow_provider_quickrouter.polling.agenda import Agenda, Wait
 from airflow_provider_quickrouter.polling.history import Histories
-from airflow_provider_quickrouter.polling.kept_hook import KeptHook, make_hook
-from airflow_provider_quickrouter.polling.lanes import Wait
 from airflow_provider_quickrouter.polling.list_sweep import Sweep
-from airflow_provider_quickrouter.polling.poll import Again, Watch
-from airflow_provider_quickrouter.polling.progress import percentage
+from airflow_provider_quickrouter.polling.poll import Again, Watch, percentage
 from airflow_provider_quickrouter.polling.rate_limit import Budget
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+
+FRESH = 60.0
+"""Seconds for which the connection's settings are used before a new wait has them read again."""
+
+SHORTEST_REFRESH = 5.0
+"""Seconds for which a key that was refused before is not read again."""
+
+
+class KeptHook:
+    """One open hook, replaced by another one when its connection was found to have changed.
+
+    :param changed: is told of each hook that comes into use.
+    """
+
+    def __init__(
+        self, quickrouter_conn_id: str, changed: Callable[[QuickRouterHook], None]
+    ) -> None:
+        self._conn_id = quickrouter_conn_id
+        self._changed = changed
+        self._reading = asyncio.Lock()
+        self._read_at = -math.inf
+        self._hook: QuickRouterHook | None = None
+        self._refused: QuickRouterHook | None = None
+        self._unreadable: tuple[QuickRouterError, float] | None = None
+
+    @property
+    def hook(self) -> QuickRouterHook | None:
+        """The hook that is in use; None as long as the connection could not be read."""
+        return self._hook
+
+    async def opened(self) -> QuickRouterHook:
+        """Return the hook that is in use; read the connection first if need be.
+
+        :raises QuickRouterError: the connection cannot be read, or cannot be used. Thousands of
+            waits do not read it more often than every five seconds.
+        """
+        if self._hook is None:
+            await self.refresh(SHORTEST_REFRESH)
+        if self._hook is None:
+            raise RuntimeError("a connection was read, but no session opened")
+        return self._hook
+
+    async def ready(self) -> None:
+        """Open the session; a while later look whether the connection has changed.
+
+        If Airflow cannot tell then, what it told before holds.
+        """
+        try:
+            await self.refresh(FRESH)
+        except UpstreamError:
+            if self._hook is None:
+                raise
+
+    async def replaces(self, refused: QuickRouterHook) -> bool:
+        """Whether another hook than the one whose key was refused is in use now."""
+        again, self._refused = self._refused is refused, refused
+        if self._hook is refused:
+            await self.refresh(SHORTEST_REFRESH if again else 0.0)
+        return self._hook is not refused
+
+    async def refresh(self, age: float) -> None:
+        """Read the connection again if that is longer ago than ``age`` seconds."""
+        async with self._reading:
+            now = time.monotonic()
+            if now - self._read_at <= age:
+                return
+            if self._unreadable and now - self._unreadable[1] <= SHORTEST_REFRESH:
+                raise self._unreadable[0]
+            try:
+                await self._read()
+            except QuickRouterError as error:
+                self._unreadable = error, time.monotonic()
+                raise
+            self._read_at, self._unreadable = time.monotonic(), None
+
+    async def _read(self) -> None:
+        hook = await sync_to_async(make_hook)(self._conn_id)
+        settings = await hook.aload()
+        if not self._hook or settings != self._hook.settings:
+            await self._use(await hook.__aenter__())
+
+    async def close(self) -> None:
+        """Close the session."""
+        if self._hook:
+            await self._hook.__aexit__()
+
+    async def _use(self, hook: QuickRouterHook) -> None:
+        old, self._hook = self._hook, hook
+        self._changed(hook)
+        if old:
+            await old.__aexit__()
+
+
+def make_hook(quickrouter_conn_id: str) -> QuickRouterHook:
+    """Make a hook; blocks."""
+    # In a thread: importing the HTTP clients takes half a second.
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+
+    return QuickRouterHook(quickrouter_conn_id)
+
 
 AT_ONCE = 12
 """Polls on their way at the same time, apart from those that take long."""

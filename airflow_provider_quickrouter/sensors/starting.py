@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
 
+from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.polling.limits import LONGEST, Limits, airflows_limit
 
 if TYPE_CHECKING:
@@ -66,10 +67,9 @@ def start_args(
     # Here, as Airflow's triggers take a time that no importing of a sensor should pay.
     from airflow.triggers.base import StartTriggerArgs
 
-    from airflow_provider_quickrouter.sensors.references import reference
     from airflow_provider_quickrouter.triggers.starting import QuickRouterStartTrigger
 
-    found = reference(task)
+    found = _reference(task)
     if found is None:
         return None
     limits = Limits(min(task.timeout, LONGEST), task.execution_timeout)
@@ -90,6 +90,25 @@ class StartArgs:
     def __get__(self, task: Any, owner: Any = None) -> StartTriggerArgs | None:
         """Return them for a task, None for the class."""
         return None if task is None else task.make_start_args()
+
+
+def _reference(task: Any) -> dict[str, Any] | None:
+    """Return the arguments of the trigger that lead to the id; None: only a worker finds it.
+
+    Airflow renders templates on a worker, with the DAG's own macros and all that they may speak of.
+    """
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
+
+    given = task.prediction_id
+    if isinstance(given, str):
+        return None if is_template(given) else {"prediction_id": given}
+    if not isinstance(given, PlainXComArg):
+        return None
+    upstream = task.dag.task_dict.get(given.operator.task_id)
+    # A mapped task leaves one XCom for each map index.
+    if upstream is None or upstream.is_mapped or upstream.get_closest_mapped_task_group():
+        return None
+    return {"from_task": given.operator.task_id, "from_key": given.key}
 
 
 def _overrides(task: Any, base: type, *names: str) -> bool:

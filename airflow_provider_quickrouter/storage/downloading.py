@@ -20,9 +20,8 @@ from airflow_provider_quickrouter.api.media import HEAD, Kind, kind_of
 from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.storage.addresses import shown
 from airflow_provider_quickrouter.storage.client import Client
-from airflow_provider_quickrouter.storage.dimensions import Size, dimensions
 from airflow_provider_quickrouter.storage.fetching import Owner, Trouble, pause_before, read_status
-from airflow_provider_quickrouter.storage.integrity import TAIL, ends_too_early
+from airflow_provider_quickrouter.storage.media import TAIL, Size, dimensions, ends_too_early
 from airflow_provider_quickrouter.storage.target import reason_of
 
 _CHUNK = 2**20

@@ -20,7 +20,7 @@ from typing import Any
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
 from airflow_provider_quickrouter.api.folders import check_folder, protocols
 from airflow_provider_quickrouter.api.storable import storable_text
-from airflow_provider_quickrouter.tasks.input_files import missing_connection
+from airflow_provider_quickrouter.hooks.input_files import missing_connection
 
 ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 """Protocols of the storages that show a file only when it is whole."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -50,6 +50,7 @@ class Attempt:
     :ivar prediction_id: None until the answer was read.
     :ivar done: the task was about to succeed.
     :ivar reported: a person was told that the create is uncertain.
+    :ivar resumed_at: when the first attempt after a clear resumed the prediction, epoch seconds.
     """
 
     fingerprint: str
@@ -58,6 +59,7 @@ class Attempt:
     prediction_id: str | None = None
     done: bool = False
     reported: bool = False
+    resumed_at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON for Airflow's store, far below a kilobyte."""
@@ -84,7 +86,20 @@ class Attempt:
             prediction_id=check_id(prediction_id) if prediction_id else None,
             done=stored.get("done") is True,
             reported=stored.get("reported") is True,
+            resumed_at=float(stored["resumed_at"]) if stored.get("resumed_at") else None,
         )
+
+    @property
+    def counts_from(self) -> float:
+        """Since when the task's time limit counts, epoch seconds."""
+        return self.begun_at if self.resumed_at is None else self.resumed_at
+
+    def resumed(self, max_tries: int, now: float) -> Attempt:
+        """Return the record of a prediction that an attempt resumes after a clear.
+
+        The next retry is no cleared one: its time counts from here, and it creates nothing.
+        """
+        return replace(self, max_tries=max_tries, resumed_at=now)
 
     def cleared(self, max_tries: int) -> bool:
         """Whether a person has cleared the task since, given its limit of tries now."""

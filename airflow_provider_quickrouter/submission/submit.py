@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import AirflowException
 
@@ -27,16 +27,39 @@ from airflow_provider_quickrouter.submission.record import (
     lost_by_an_earlier_try,
     still_good,
 )
-from airflow_provider_quickrouter.tasks import metrics
-from airflow_provider_quickrouter.tasks.harmless import harmless
+from airflow_provider_quickrouter.tasks.reporting import count_submitted, harmless
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-    from airflow_provider_quickrouter.tasks.base import PredictionTask
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 STORE_KEY = "quickrouter_prediction"
 """Key of the record in the task's ``task_state_store``."""
+
+
+class Task(Protocol):
+    """What a task offers to the submission of its prediction."""
+
+    @property
+    def log(self) -> Any:
+        """The task's log."""
+
+    @property
+    def hook(self) -> QuickRouterHook:
+        """The task's hook."""
+
+    def still_wanted(self) -> bool:
+        """Whether Airflow has not killed the task."""
+
+    def owns(self, prediction_id: str | None, ti: Any = None, *, resumable: bool = True) -> None:
+        """Take note of the prediction that a kill cancels."""
+
+    def stop_now(self, prediction_id: str) -> str:
+        """Cancel a prediction; return in a sentence what became of it."""
+
+    def look_up(self, prediction_id: str, *, confirmed: bool) -> Prediction:
+        """Poll a prediction of an earlier attempt."""
 
 
 class Durable:
@@ -49,9 +72,7 @@ class Durable:
     :ivar prediction_id: the task's prediction, as soon as it is obtained.
     """
 
-    def __init__(
-        self, task: PredictionTask, context: Any, *, durable: bool, resubmit: bool
-    ) -> None:
+    def __init__(self, task: Task, context: Any, *, durable: bool, resubmit: bool) -> None:
         self._task = task
         self._ti = context["ti"]
         self.log = task.log
@@ -91,17 +112,20 @@ class Durable:
             self._save(replace(old, reported=True, max_tries=self._max_tries))
             raise lost_by_an_earlier_try(request, old.begun_at, time.time())
         if old and old.prediction_id and step is Step.TAKE_UP:
-            cleared = old.cleared(self._max_tries)
-            found = self._find(old.prediction_id, request, old)
+            cleared, earlier_id = old.cleared(self._max_tries), old.prediction_id
+            found = self._find(earlier_id, request, old)
             if found and (still_good(found, time.time(), cleared=cleared) or is_stored(found)):
                 self.log.info("Resuming prediction %s: %s", found.id, found.status_word)
                 self.prediction_id = found.id
-                return found, time.time() if cleared else old.begun_at
+                if cleared:
+                    old = old.resumed(self._max_tries, time.time())
+                    self._save(old)
+                return found, old.counts_from
             self._task.owns(None)
             state = found.status_word if found else "unknown to the API"
-            if not cleared and time.time() >= old.begun_at + limit:
-                raise _too_late(old.prediction_id, found, state)
-            self.log.info("Prediction %s is %s: creating a new one", old.prediction_id, state)
+            if not cleared and time.time() >= old.counts_from + limit:
+                raise _too_late(earlier_id, found, state)
+            self.log.info("Prediction %s is %s: creating a new one", earlier_id, state)
         elif old and old.prediction_id and old.fingerprint != now and cancel_other:
             self._drop(old.prediction_id)
         return self._submit(request, now)
@@ -151,7 +175,7 @@ class Durable:
         self.prediction_id = prediction.id
         self.keep()
         self._own(prediction.id)
-        metrics.submitted(request.reference)
+        count_submitted(request.reference)
         self.log.info("Submitted prediction %s", prediction.id)
         return prediction, attempt.begun_at
 

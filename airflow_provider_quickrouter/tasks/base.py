@@ -28,16 +28,19 @@ from airflow_provider_quickrouter.links import FILES_KEY, publish
 from airflow_provider_quickrouter.polling.limits import airflows_limit
 from airflow_provider_quickrouter.polling.poll import Again, Watch
 from airflow_provider_quickrouter.submission import cancel
-from airflow_provider_quickrouter.tasks import metrics
-from airflow_provider_quickrouter.tasks.harmless import harmless
-from airflow_provider_quickrouter.tasks.outlets import stored_later, tell_outlets
+from airflow_provider_quickrouter.tasks.reporting import (
+    count_end,
+    harmless,
+    stored_later,
+    tell_outlets,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_quickrouter.api.files import StoredFile
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-    from airflow_provider_quickrouter.storage.storing import Storing
+    from airflow_provider_quickrouter.storage.store import Storing
 
 
 _FAIL = "__fail__"
@@ -259,7 +262,7 @@ class PredictionTask:
             if outcome.prediction:
                 with harmless(self.log, "State and link of the prediction were not told"):
                     self._publish(context, outcome.prediction)
-            metrics.ended(outcome, time.time())
+            count_end(outcome, time.time())
             if error:
                 raise error.for_good() if for_good else error
             kept = self._keeps or stored_later(context["task"])
@@ -275,7 +278,7 @@ class PredictionTask:
         """
         if not self._keeps or outcome.reason is not Reason.EXPIRED:
             return []
-        from airflow_provider_quickrouter.storage.storing import Storing
+        from airflow_provider_quickrouter.storage.store import Storing
 
         storing = Storing(self.hook, self.log, path=self.output_path)
         return storing.stored_before(outcome.prediction_id)
@@ -285,7 +288,7 @@ class PredictionTask:
         if not self._keeps:
             return None
         # Here, since its HTTP client takes half a second that no parsing of DAGs should pay.
-        from airflow_provider_quickrouter.storage.storing import STOPPED, Storing
+        from airflow_provider_quickrouter.storage.store import STOPPED, Storing
 
         storing = self._stoppable(Storing(self.hook, self.log, path=self.output_path))
         try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_quickrouter.api.prediction import Prediction
-    from airflow_provider_quickrouter.storage.storing import Storing
+    from airflow_provider_quickrouter.storage.store import Storing
 
 
 class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
@@ -90,7 +90,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     def execute(self, context: Context) -> list[str]:
         """Store what is missing; return all paths."""
         # Here, since its HTTP client takes half a second that no parsing of DAGs should pay.
-        from airflow_provider_quickrouter.storage.storing import Storing
+        from airflow_provider_quickrouter.storage.store import Storing
 
         with airflow_errors():
             _check(self.path, self.prediction_id, self.given_output)

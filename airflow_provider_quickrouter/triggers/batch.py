@@ -16,10 +16,9 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.outcome import PAYLOAD_VERSION
-from airflow_provider_quickrouter.batch.gathering import Gathering
-from airflow_provider_quickrouter.batch.journal import Journal
-from airflow_provider_quickrouter.batch.lines import Lines, State
-from airflow_provider_quickrouter.batch.record import Record
+from airflow_provider_quickrouter.batch.journal import Journal, Record
+from airflow_provider_quickrouter.batch.ledger import Lines, State
+from airflow_provider_quickrouter.batch.runner import Gathering
 from airflow_provider_quickrouter.polling.poller import Poller, shared_poller, spare_hook
 from airflow_provider_quickrouter.submission.cancel import Owner, astop
 

@@ -8,16 +8,20 @@ live on then.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow import __version__ as airflow_version
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
-from airflow_provider_quickrouter.api.outcome import Outcome
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
+from airflow_provider_quickrouter.links import LEFT, xcoms_of
 from airflow_provider_quickrouter.polling.history import Course
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Watch
 from airflow_provider_quickrouter.polling.poller import (
@@ -36,7 +40,78 @@ from airflow_provider_quickrouter.submission.cancel import (
     astop_prediction,
     not_canceled,
 )
-from airflow_provider_quickrouter.triggers.ending import event_of
+from airflow_provider_quickrouter.tasks.reporting import count_end
+
+RETURNED = "return_value"
+
+EVENT_LEAVES_XCOMS = airflow_version.startswith("2.")
+"""Whether downstream tasks read what the event holds: from Airflow 3 on they read JSON's text."""
+
+
+async def event_of(
+    trigger: QuickRouterPredictionTrigger, outcome: Outcome, url: str
+) -> TriggerEvent:
+    """Make a trigger's only event; a success may end the task, all else needs a worker.
+
+    :param url: where a person looks at the prediction.
+    """
+    payload = outcome.to_payload(url)
+    if not (trigger.end_from_trigger and outcome.reason is Reason.SUCCEEDED):
+        return TriggerEvent(payload)
+    xcoms = {RETURNED: outcome.output, **xcoms_of(payload["manifest"])}
+    if not trigger.push_xcom:
+        xcoms = {}
+    if not (EVENT_LEAVES_XCOMS or await _left(trigger, xcoms)):
+        return TriggerEvent(payload)
+    await asyncio.to_thread(count_end, outcome, time.time())
+    tell_success(trigger.log, outcome)
+    return TaskSuccessEvent(xcoms=xcoms if EVENT_LEAVES_XCOMS else None)
+
+
+async def _left(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) -> bool:
+    """Put values into XCom as a worker does; False if a worker is to do it."""
+    if xcoms and not _may_push(trigger):
+        return False
+    try:
+        await sync_to_async(_push, thread_sensitive=False)(trigger.task_instance, xcoms)
+    except Exception:
+        trigger.log.warning("XCom could not be set here: a worker ends the task", exc_info=True)
+        return False
+    return True
+
+
+def _may_push(trigger: QuickRouterPredictionTrigger) -> bool:
+    """Whether Airflow listens. A triggerer that does not know a question never answers it."""
+    triggerer = sys.modules.get("airflow.jobs.triggerer_job_runner")
+    return trigger.task_instance is not None and (not triggerer or hasattr(triggerer, "SetXCom"))
+
+
+async def forget(trigger: QuickRouterPredictionTrigger) -> None:
+    """Delete what an earlier try left in XCom; Airflow does that only when a worker begins."""
+    try:
+        await sync_to_async(_delete, thread_sensitive=False)(trigger.task_instance)
+    except Exception:
+        trigger.log.warning("XComs of an earlier try could not be deleted", exc_info=True)
+
+
+def _delete(task_instance: Any) -> None:
+    from airflow.providers.common.compat.sdk import XCom
+
+    for key in (RETURNED, *LEFT):
+        XCom.delete(key=key, map_index=task_instance.map_index, **_place(task_instance))
+
+
+def _push(task_instance: Any, xcoms: dict[str, Any]) -> None:
+    """Set XComs of this task, through the XCom backend; blocks."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    for key, value in xcoms.items():
+        map_index = task_instance.map_index
+        XCom.set(key=key, value=value, map_index=map_index, **_place(task_instance))
+
+
+def _place(task_instance: Any) -> dict[str, str]:
+    return {name: getattr(task_instance, name) for name in ("dag_id", "run_id", "task_id")}
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):

@@ -13,8 +13,7 @@ from airflow_provider_quickrouter.api.errors import QuickRouterError, UpstreamEr
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome
 from airflow_provider_quickrouter.api.protocol import check_id
 from airflow_provider_quickrouter.submission.cancel import MARK
-from airflow_provider_quickrouter.triggers.ending import forget
-from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
+from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger, forget
 
 
 class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
@@ -24,7 +23,8 @@ class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
     instant from which they count is that of Airflow's own limit on the deferral, which lies in
     the database, less ``airflows_timeout``: a restarted triggerer finds the same one.
 
-    :param prediction_id: the id, or a template that Airflow renders in the triggerer.
+    :param prediction_id: the id. Deferrals that version 0.5 has written may hold a template, which
+        Airflow renders in the triggerer.
     :param from_task: the upstream task that left the id in XCom, in place of ``prediction_id``.
     :param from_key: under which key it did.
     :param timeout: seconds from the beginning to the deadline; None means no deadline.

@@ -21,7 +21,7 @@ from airflow_provider_quickrouter.api.files import (
     parsed,
     readable,
 )
-from airflow_provider_quickrouter.api.small import LEFT_OUT
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT
 from airflow_provider_quickrouter.storage.inventory import Inventory
 
 URL = "https://replicate.delivery/a/out-0.png"

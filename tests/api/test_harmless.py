@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from airflow_provider_quickrouter.tasks.harmless import harmless
+from airflow_provider_quickrouter.tasks.reporting import harmless
 
 
 def test_trouble_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.tasks.measures import counter, durations, tags
+from airflow_provider_quickrouter.tasks.reporting import counter, durations, tags_of
 
 TIMES = {
     "created_at": "2026-03-01T12:00:00Z",
@@ -58,4 +58,4 @@ def test_each_way_to_fail_has_a_counter_of_its_own(reason: Reason) -> None:
     ],
 )
 def test_a_metric_names_the_model_without_its_version(reference: str, model: str) -> None:
-    assert tags(reference) == {"model": model}
+    assert tags_of(reference) == {"model": model}

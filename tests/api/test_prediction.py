@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.small import MAX_JSON, MAX_TEXT
+from airflow_provider_quickrouter.api.prediction import (
+    MAX_JSON,
+    MAX_TEXT,
+    Prediction,
+    PredictionStatus,
+)
 
 ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
 LINK = "https://api.quickrouter.ai/replicate/v1/predictions/" + ID

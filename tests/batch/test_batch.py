@@ -15,7 +15,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.batch.summary import (
+from airflow_provider_quickrouter.batch.ledger import (
     KEEP,
     SUBMIT,
     WAIT,

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_quickrouter.api.errors import QuotaError, RateLimitError
-from airflow_provider_quickrouter.batch.lines import Lines, State
-from airflow_provider_quickrouter.batch.summary import KEEP, SUBMIT, WAIT
+from airflow_provider_quickrouter.batch.ledger import KEEP, SUBMIT, WAIT, Lines, State
 
 PRINT = "00ff00ff00ff00ff"
 BEGIN = {"try": 1, "max_tries": 2, "at": 100.0}

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
-from airflow_provider_quickrouter.polling import kept_hook
+from airflow_provider_quickrouter.polling import poller as poller_module
 from airflow_provider_quickrouter.polling.poll import PATIENCE
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
@@ -267,7 +267,7 @@ async def both_ends(
 def test_waits_go_on_with_what_they_know_while_the_backend_is_down(
     gateway: Sandbox, store: CompanyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_hook, "FRESH", 0.0)
+    monkeypatch.setattr(poller_module, "FRESH", 0.0)
     first, second = created(), created()
 
     running, asked = trigger(first), len(store.asked)

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.storage.fetching import Owner
-from airflow_provider_quickrouter.storage.storing import Storing
+from airflow_provider_quickrouter.storage.store import Storing
 from tests.conftest import KEY, connect
 from tests.connections.conftest import server_context
 from tests.connections.servers import HOST, Proxy, tls_front

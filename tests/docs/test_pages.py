@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
-from airflow_provider_quickrouter.api import attachments, errors, small
+from airflow_provider_quickrouter.api import attachments, errors, prediction
 from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile
 from airflow_provider_quickrouter.api.outcome import Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.batch.summary import NOT_SUBMITTED, REFUSED, UNCERTAIN
+from airflow_provider_quickrouter.batch.ledger import NOT_SUBMITTED, REFUSED, UNCERTAIN
 from airflow_provider_quickrouter.hooks.airflow_errors import as_airflow
 from airflow_provider_quickrouter.operators.batch import CREATES_PER_MINUTE
 from airflow_provider_quickrouter.plugins import stored
@@ -27,8 +27,8 @@ from airflow_provider_quickrouter.sandbox.__main__ import _parser
 from airflow_provider_quickrouter.sandbox.faults import KINDS
 from airflow_provider_quickrouter.storage import inventory
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, FIELDS
-from airflow_provider_quickrouter.tasks import measures
-from airflow_provider_quickrouter.tasks.outlets import extra_of
+from airflow_provider_quickrouter.tasks import reporting
+from airflow_provider_quickrouter.tasks.reporting import extra_of
 from tests.docs import model_docs
 from tests.docs.blocks import DOCS, ROOT, inline_code, those_in
 
@@ -147,7 +147,7 @@ def test_every_reason_of_a_metric_is_told_and_every_metric() -> None:
     reasons = page.partition("`reason` is one of:")[2].partition("\nEach")[0]
     told = re.findall(r"`(\w+)`", " ".join(re.findall(r"(?m)^\| (`.*?) \|", reasons)))
     assert set(told) - {"reason"} == {str(reason) for reason in Reason}
-    metrics = {value for value in vars(measures).values() if str(value).startswith("quickrouter.")}
+    metrics = {value for value in vars(reporting).values() if str(value).startswith("quickrouter.")}
     assert set(re.findall(r"`(quickrouter\.\w+)", page)) == metrics
 
 
@@ -178,8 +178,8 @@ LIMITS = {
     ),
     "howto/batch.md": (f"({CREATES_PER_MINUTE:.0f} a minute: `creates_per_minute`)",),
     "concepts/xcom.md": (
-        f"more than {small.MAX_TEXT:,} characters",
-        f"more than {small.MAX_JSON:,}",
+        f"more than {prediction.MAX_TEXT:,} characters",
+        f"more than {prediction.MAX_JSON:,}",
     ),
 }
 

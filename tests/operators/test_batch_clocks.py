@@ -20,7 +20,7 @@ LOST, REFUSED = Faults(drop="after"), Faults(status=502)
 
 @pytest.fixture(autouse=True)
 def _quick_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_quickrouter.batch.doubts.LAG", 0.3)
+    monkeypatch.setattr("airflow_provider_quickrouter.submission.reconcile.LAG", 0.3)
 
 
 def paid(gateway: Sandbox) -> list[int]:
@@ -84,7 +84,9 @@ def test_an_equal_input_that_may_be_older_leaves_it_uncertain(
     batch(inputs_of(1), tmp_path / "earlier")
     gateway.set_faults(REFUSED, times=1, method="POST")
     gateway.set_faults(Faults(clock_skew=-3600.0))
-    monkeypatch.setattr("airflow_provider_quickrouter.batch.doubts.seconds_ahead", lambda *_: 0)
+    monkeypatch.setattr(
+        "airflow_provider_quickrouter.submission.reconcile.seconds_ahead", lambda *_: 0
+    )
     with pytest.raises(errors.BatchFailed, match="1 uncertain"):
         batch(inputs_of(1), tmp_path / "r")
     (line,) = results(tmp_path / "r")

@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.batch.record import Record
+from airflow_provider_quickrouter.batch.journal import Record
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.operators.batches import batch, inputs_of, operator, rebuilt, results, retried
@@ -25,7 +25,7 @@ class LostError(BaseException):
 
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_quickrouter.batch.doubts.LAG", 0.3)
+    monkeypatch.setattr("airflow_provider_quickrouter.submission.reconcile.LAG", 0.3)
 
 
 def lost_at(monkeypatch: pytest.MonkeyPatch, write: int, *, before: bool) -> None:

@@ -93,6 +93,18 @@ def test_a_success_without_output_is_paid_for_again_only_after_a_clear(
     assert (gateway.creates, cancels(gateway)) == (1 + cleared, [])
 
 
+def test_a_retry_after_a_cleared_attempt_that_resumed_is_no_cleared_attempt(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, lost, run = Clock(monkeypatch), first_try(), execute_with("run")
+    faults = {"output": None, "processing": 5}
+    prediction_id, cleared = run(lost, faults), lost.again(cleared=True)
+    run(cleared, faults)
+    clock.now += 60
+    assert run(cleared.again(), faults) == prediction_id
+    assert gateway.creates == 1
+
+
 def test_what_the_api_does_not_know_yet_is_waited_for(
     gateway: Sandbox, execute: Execute, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,10 +20,10 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.attachments import LARGEST_FILE
 from airflow_provider_quickrouter.api.models import SD_IMG2IMG
+from airflow_provider_quickrouter.hooks.input_files import read_files
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.storage.target import Target
-from airflow_provider_quickrouter.tasks.input_files import read_files
 from tests.s3 import s3_server
 
 PNG = b"\x89PNG\r\n\x1a\n a picture"

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_quickrouter.plugins.cards import Found, card_of
-from airflow_provider_quickrouter.plugins.entries import Entry, Row, State
+from airflow_provider_quickrouter.plugins.cards import Entry, Found, Row, State, card_of
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 ENDED = "2026-05-04T11:30:00+00:00"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_quickrouter.plugins.entries import Row, State, entries_of
+from airflow_provider_quickrouter.plugins.cards import Row, State, entries_of
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 

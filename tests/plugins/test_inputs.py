@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_quickrouter.plugins.inputs import others_of, prompt_of, seed_of
+from airflow_provider_quickrouter.plugins.cards import others_of, prompt_of, seed_of
 
 CUT = "Truncated. You can change this behaviour in [core]max_templated_field_length. "
 

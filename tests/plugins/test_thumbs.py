@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from airflow_provider_quickrouter.plugins import thumbs
+from airflow_provider_quickrouter.plugins import stored
 from airflow_provider_quickrouter.sandbox.pictures import render
 
 
@@ -20,18 +20,18 @@ def saved(picture: Image.Image, form: str, **more: object) -> bytes:
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP"])
 def test_each_kind_of_picture_becomes_a_small_one(form: str) -> None:
     large = Image.open(BytesIO(render("a lake", 1, 0, (1024, 512))))
-    thumb = thumbs.thumbnail(saved(large, form))
+    thumb = stored.thumbnail(saved(large, form))
     assert thumb
     with Image.open(BytesIO(thumb)) as small:
         assert (small.format, small.size) == ("WEBP", (320, 160))
 
 
 def test_what_is_transparent_stays_so() -> None:
-    thumb = thumbs.thumbnail(saved(Image.effect_noise((800, 800), 90).convert("RGBA"), "PNG"))
+    thumb = stored.thumbnail(saved(Image.effect_noise((800, 800), 90).convert("RGBA"), "PNG"))
     assert thumb
     hole = Image.new("RGBA", (800, 800), (0, 0, 0, 0))
     hole.paste((200, 0, 0, 255), (0, 0, 400, 800))
-    made = thumbs.thumbnail(saved(hole, "PNG", compress_level=0))
+    made = stored.thumbnail(saved(hole, "PNG", compress_level=0))
     assert made
     assert Image.open(BytesIO(made)).convert("RGBA").getpixel((300, 10)) == (0, 0, 0, 0)
 
@@ -40,7 +40,7 @@ def test_a_picture_on_its_side_is_turned() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = saved(Image.effect_noise((800, 400), 90).convert("RGB"), "JPEG", exif=exif)
-    thumb = thumbs.thumbnail(data)
+    thumb = stored.thumbnail(data)
     assert thumb
     assert Image.open(BytesIO(thumb)).size == (160, 320)
 
@@ -48,24 +48,24 @@ def test_a_picture_on_its_side_is_turned() -> None:
 def test_a_picture_that_would_fill_the_memory_is_not_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(thumbs, "MAX_PIXELS", 100 * 100 - 1)
-    assert thumbs.thumbnail(saved(Image.new("RGB", (100, 100)), "PNG")) is None
+    monkeypatch.setattr(stored, "MAX_PIXELS", 100 * 100 - 1)
+    assert stored.thumbnail(saved(Image.new("RGB", (100, 100)), "PNG")) is None
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\x89PNG\r\n\x1a\n broken", b"GIF89a", render("a", 1, 0, (64, 64))[:-99]]
 )
 def test_what_cannot_be_read_has_no_thumbnail(data: bytes) -> None:
-    assert thumbs.thumbnail(data) is None
+    assert stored.thumbnail(data) is None
 
 
 def test_a_picture_that_is_small_anyway_is_used_itself() -> None:
     tiny = Image.effect_noise((64, 64), 90).convert("RGB")
-    assert thumbs.thumbnail(saved(tiny, "WEBP", quality=1)) is None
+    assert stored.thumbnail(saved(tiny, "WEBP", quality=1)) is None
 
 
 def test_the_oldest_thumbnails_are_forgotten_first() -> None:
-    kept = thumbs.Kept(limit=25)
+    kept = stored.Kept(limit=25)
     for name in "abc":
         kept.put(name, b"x" * 10)
     assert [kept.get(name) is None for name in "abc"] == [True, False, False]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.policies.retrying import retry_pause
+from airflow_provider_quickrouter.policies.retry import retry_pause
 
 FIRST, LONGEST = 30.0, 600.0
 API_ERRORS = errors.APIError.__subclasses__()

@@ -13,8 +13,7 @@ import pytest
 from airflow_provider_quickrouter.api.errors import NotFoundError, RateLimitError, UpstreamError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.agenda import HANGING_AT_ONCE, Agenda
-from airflow_provider_quickrouter.polling.lanes import Wait
+from airflow_provider_quickrouter.polling.agenda import HANGING_AT_ONCE, Agenda, Wait
 from airflow_provider_quickrouter.polling.list_sweep import Sweep
 from airflow_provider_quickrouter.polling.poll import Again, Watch
 from airflow_provider_quickrouter.polling.rate_limit import Budget

@@ -9,9 +9,8 @@ import pytest
 from airflow_provider_quickrouter.api.errors import AuthenticationError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.agenda import DOUBT, PATIENCE, Agenda
+from airflow_provider_quickrouter.polling.agenda import DOUBT, PATIENCE, Agenda, Wait
 from airflow_provider_quickrouter.polling.history import Course, Histories
-from airflow_provider_quickrouter.polling.lanes import Wait
 from airflow_provider_quickrouter.polling.list_sweep import AFTER_TROUBLE, FRUITLESS, Sweep
 from airflow_provider_quickrouter.polling.poll import Again, Watch
 from airflow_provider_quickrouter.polling.rate_limit import Budget

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.protocol import Answer, plainly_still
-from airflow_provider_quickrouter.polling.progress import percentage
+from airflow_provider_quickrouter.polling.poll import percentage
 
 SEEN = Prediction(id="p1", status=PredictionStatus.PROCESSING, raw_status="processing")
 TRICK = 'a "status": "processing" of "p1", {"status": "processing"}'

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.polling.progress import HEARTBEAT, Progress, percentage
+from airflow_provider_quickrouter.polling.poll import HEARTBEAT, Progress, percentage
 
 
 def seen(status: str, logs: str = "") -> Prediction:

@@ -28,7 +28,6 @@ AIRFLOWS_OWN = {
     "anyio": "the gallery runs in Airflow's API server",
     "attrs": "OpenLineage's facets are classes of it",
     "fastapi": "the gallery runs in Airflow's API server",
-    "jinja2": "what a template of Airflow names is found with it",
     "sqlalchemy": "the gallery reads XComs as Airflow does",
     "starlette": "the gallery runs in Airflow's API server",
 }

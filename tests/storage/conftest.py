@@ -13,7 +13,7 @@ from blockbuster import BlockBuster
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-from airflow_provider_quickrouter.storage.storing import Storing
+from airflow_provider_quickrouter.storage.store import Storing
 from tests.conftest import connect
 from tests.s3 import s3_server
 from tests.storage.files import Log

@@ -17,7 +17,7 @@ from airflow_provider_quickrouter.api.errors import FileRefused
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT, QuickRouterHook
 from airflow_provider_quickrouter.storage.client import NotPublicError, PublicResolver
 from airflow_provider_quickrouter.storage.fetching import MAX_REDIRECTS, Owner
-from airflow_provider_quickrouter.storage.storing import Storing
+from airflow_provider_quickrouter.storage.store import Storing
 from tests.conftest import KEY, connect
 from tests.storage.files import Log, image, read
 from tests.storage.raw import Dripping, answering, http

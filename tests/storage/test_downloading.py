@@ -24,7 +24,7 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.storable import storable_text
 from airflow_provider_quickrouter.storage import downloading
 from airflow_provider_quickrouter.storage.fetching import PATIENCE, Owner
-from airflow_provider_quickrouter.storage.storing import Storing
+from airflow_provider_quickrouter.storage.store import Storing
 from tests.storage.files import Log, data_uri, image, read
 from tests.storage.raw import answering, http
 

@@ -16,10 +16,10 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable
-from airflow_provider_quickrouter.storage import job
+from airflow_provider_quickrouter.storage import store
 from airflow_provider_quickrouter.storage.downloading import Sink
 from airflow_provider_quickrouter.storage.fetching import Owner
-from airflow_provider_quickrouter.storage.storing import Storing
+from airflow_provider_quickrouter.storage.store import Storing
 from tests.storage.files import Log, image
 
 OWNER = Owner("p1", datetime.now(UTC) + timedelta(hours=1))
@@ -118,7 +118,7 @@ def test_progress_is_told_while_files_are_on_their_way(
             if " of 2 files are stored; " in self.infos[-1]:
                 held.end.set()
 
-    monkeypatch.setattr(job, "SAY_EVERY", 0.05)
+    monkeypatch.setattr(store, "SAY_EVERY", 0.05)
     log.__class__ = Telling
     storing().store(held.output, OWNER)
     assert any(" of 2 files are stored; " in line for line in log.infos)

@@ -16,7 +16,7 @@ from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable
 from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
 from airflow_provider_quickrouter.storage.fetching import Owner
 from airflow_provider_quickrouter.storage.inventory import FOLDER
-from airflow_provider_quickrouter.storage.storing import Storing
+from airflow_provider_quickrouter.storage.store import Storing
 from airflow_provider_quickrouter.storage.target import Target
 from tests.storage.files import Log, data_uri, image, large_png, read, sha256
 

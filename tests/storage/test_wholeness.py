@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_quickrouter.api.media import HEAD, sniff
-from airflow_provider_quickrouter.storage.integrity import TAIL, ends_too_early
+from airflow_provider_quickrouter.storage.media import TAIL, ends_too_early
 from tests.storage.files import image
 
 FORMS = pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "AVIF"])

@@ -18,12 +18,11 @@ from werkzeug import Response
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.small import LEFT_OUT
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.storage.storing import Storing
+from airflow_provider_quickrouter.storage.store import Storing
 from airflow_provider_quickrouter.transfers.object_storage import (
     QuickRouterToObjectStorageOperator,
 )

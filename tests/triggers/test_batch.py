@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_provider_quickrouter.batch.gathering import Gathering
-from airflow_provider_quickrouter.batch.journal import Journal
-from airflow_provider_quickrouter.batch.record import Record
-from airflow_provider_quickrouter.polling import kept_hook
+from airflow_provider_quickrouter.batch.journal import Journal, Record
+from airflow_provider_quickrouter.batch.runner import Gathering
+from airflow_provider_quickrouter.polling import poller as poller_module
 from airflow_provider_quickrouter.polling.poll import PATIENCE
 from airflow_provider_quickrouter.polling.poller import Poller
 from airflow_provider_quickrouter.sandbox.server import Sandbox
@@ -83,7 +82,7 @@ def test_a_connection_that_cannot_work_for_ten_minutes_leaves_the_items_to_a_ret
 def test_a_connection_that_is_corrected_in_time_loses_nothing(
     gateway: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_hook, "SHORTEST_REFRESH", 0.0)
+    monkeypatch.setattr(poller_module, "SHORTEST_REFRESH", 0.0)
     trigger = rebuilt(deferred(tmp_path / "r", 2).trigger)
     connect(monkeypatch, host=gateway.url, password="")
     correct = threading.Timer(1.0, connect, (monkeypatch,), {"host": gateway.url})

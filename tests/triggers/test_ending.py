@@ -12,7 +12,7 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.triggers import ending
+from airflow_provider_quickrouter.triggers import prediction as triggers
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.tasks import TaskInstance
 from tests.xcoms import keep_xcoms, no_xcoms
@@ -30,7 +30,7 @@ def outcome(status: PredictionStatus = PredictionStatus.SUCCEEDED, output: Any =
 def event_of(end: Outcome, **arguments: Any) -> TriggerEvent:
     trigger: Any = QuickRouterPredictionTrigger("p1", **{"end_from_trigger": True, **arguments})
     trigger.task_instance = TaskInstance()
-    return asyncio.run(ending.event_of(trigger, end, URL))
+    return asyncio.run(triggers.event_of(trigger, end, URL))
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_a_triggerer_that_takes_no_xcom_is_not_asked_to(monkeypatch: pytest.Monk
 
 
 def test_on_airflow_2_the_event_holds_the_xcoms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "EVENT_LEAVES_XCOMS", True)
+    monkeypatch.setattr(triggers, "EVENT_LEAVES_XCOMS", True)
     event = event_of(outcome())
     assert isinstance(event, TaskSuccessEvent)
     assert event.xcoms is not None

@@ -15,7 +15,6 @@ from airflow_provider_quickrouter.api.errors import InvalidConnectionError
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-from airflow_provider_quickrouter.polling import kept_hook
 from airflow_provider_quickrouter.polling import poller as poller_module
 from airflow_provider_quickrouter.polling.poll import Watch
 from airflow_provider_quickrouter.polling.poller import Poller, shared_poller
@@ -159,7 +158,7 @@ def test_a_key_that_was_replaced_is_read_again(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (prediction_id,) = submit(processing=3)
-    monkeypatch.setattr(kept_hook, "SHORTEST_REFRESH", 0.0)
+    monkeypatch.setattr(poller_module, "SHORTEST_REFRESH", 0.0)
     connect(monkeypatch, host=gateway.url, password="qr-the-key-of-last-year")
 
     async def run() -> dict[str, Any]:
@@ -173,7 +172,7 @@ def test_a_key_that_was_replaced_is_read_again(
 def test_a_changed_connection_is_used_by_those_who_come_later(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_hook, "FRESH", 0.0)
+    monkeypatch.setattr(poller_module, "FRESH", 0.0)
 
     async def run() -> tuple[bool, str, str]:
         async with shared_poller(CONNECTION) as poller:

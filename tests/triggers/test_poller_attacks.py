@@ -18,7 +18,7 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.protocol import Answer, Request, get
 from airflow_provider_quickrouter.hooks import quickrouter as hook_module
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-from airflow_provider_quickrouter.polling import kept_hook
+from airflow_provider_quickrouter.polling import poller as poller_module
 from airflow_provider_quickrouter.polling.poll import PATIENCE, Watch
 from airflow_provider_quickrouter.polling.poller import Poller, shared_poller
 from airflow_provider_quickrouter.sandbox.faults import Faults
@@ -41,7 +41,7 @@ async def wait_for(
 def test_a_question_that_waits_for_a_connection_survives_a_change_of_the_session(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_hook, "FRESH", 0.0)
+    monkeypatch.setattr(poller_module, "FRESH", 0.0)
     (prediction_id,) = submit()
     gateway.set_faults(Faults(hang=6), times=12, method="GET")
 
@@ -112,13 +112,13 @@ def test_a_key_that_was_replaced_just_after_it_was_read_is_read_again(
 def noted_hooks(patch: pytest.MonkeyPatch) -> list[str]:
     """Return the connections for which pollers make a hook from now on, one entry for each."""
     made: list[str] = []
-    real = kept_hook.make_hook
+    real = poller_module.make_hook
 
     def noted(name: str) -> QuickRouterHook:
         made.append(name)
         return real(name)
 
-    patch.setattr(kept_hook, "make_hook", noted)
+    patch.setattr(poller_module, "make_hook", noted)
     return made
 
 
@@ -155,7 +155,7 @@ def test_a_connection_that_cannot_be_used_is_not_read_again_for_each_wait(
 def test_a_wait_goes_on_as_soon_as_its_connection_is_corrected(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_hook, "SHORTEST_REFRESH", 0.0)
+    monkeypatch.setattr(poller_module, "SHORTEST_REFRESH", 0.0)
     (prediction_id,) = submit()
     connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
 
@@ -228,7 +228,7 @@ def test_a_poller_goes_on_with_what_it_knows_while_airflow_cannot_tell(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (prediction_id,) = submit()
-    monkeypatch.setattr(kept_hook, "FRESH", 0.0)
+    monkeypatch.setattr(poller_module, "FRESH", 0.0)
 
     async def broken(*_: Any, **__: Any) -> Any:
         raise OSError("the database is away")

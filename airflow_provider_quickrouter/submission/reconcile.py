@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from airflow_provider_quickrouter.api.errors import APIError
 from airflow_provider_quickrouter.api.protocol import page, read_entries
-from airflow_provider_quickrouter.batch.lines import Lines
 from airflow_provider_quickrouter.submission.search import (
     LAG,
     Page,
@@ -36,6 +36,20 @@ class Result:
     unsure: set[int]
 
 
+class Ledger(Protocol):
+    """What is known of the items whose predictions were requested.
+
+    :ivar ids: by item, None as long as it is unknown.
+    :ivar begun: by item, when its create request was begun, epoch seconds.
+    """
+
+    ids: list[str | None]
+    begun: array[float]
+
+    def known(self) -> set[str]:
+        """Return all ids that belong to items."""
+
+
 class UncertainCreates:
     """The create requests without a response of one attempt.
 
@@ -43,7 +57,7 @@ class UncertainCreates:
     :param lines: what is known of each item.
     """
 
-    def __init__(self, hook: Any, reference: str, lines: Lines) -> None:
+    def __init__(self, hook: Any, reference: str, lines: Ledger) -> None:
         self._hook, self._reference, self._lines = hook, reference, lines
         self._due: dict[int, tuple[UncertainCreate, float]] = {}
         self._added = asyncio.Event()
