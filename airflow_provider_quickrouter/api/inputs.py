@@ -39,7 +39,7 @@ def check_input(
         if value is None:
             raise InvalidInputError(f"input.{field}: is null, which the API refuses; leave it out.")
     # Here, since making the models' classes takes a time that importing operators need not pay.
-    from airflow_provider_quickrouter.api.rules import obey
+    from airflow_provider_quickrouter.api.model_inputs import obey
 
     obeyed = obey(reference, values, ignore)
     for field in obeyed.keys() - set(ignore):
@@ -50,7 +50,7 @@ def check_input(
 def with_files(input: Any, reference: str, read: Read) -> dict[str, Any]:
     """Return the input as a plain dict, with what ``read`` gives for each file of a storage."""
     # Here for the same reason.
-    from airflow_provider_quickrouter.api.rules import file_fields
+    from airflow_provider_quickrouter.api.model_inputs import file_fields
 
     return replaced(as_dict(input), file_fields(reference), read)
 

@@ -21,8 +21,8 @@ from airflow_provider_quickrouter.api.attachments import (
 )
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import check_input, with_files
+from airflow_provider_quickrouter.api.model_inputs import file_fields
 from airflow_provider_quickrouter.api.models import INPUTS, SD_IMG2IMG, SDXL, SDImg2ImgInput
-from airflow_provider_quickrouter.api.rules import file_fields
 
 PNG = b"\x89PNG\r\n\x1a\n"
 UNKNOWN = "someone/something"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_quickrouter.api import models
-from airflow_provider_quickrouter.api.models import INPUTS, IS_FILE, ModelInput
+from airflow_provider_quickrouter.api.model_inputs import INPUTS, IS_FILE, ModelInput
 from tests.docs.blocks import DOCS
 
 PAGE = DOCS / "models.md"
