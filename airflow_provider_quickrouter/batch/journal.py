@@ -1,4 +1,14 @@
-"""The record of a batch in a storage, and the writes to it that many coroutines wait for."""
+"""The record of a batch, next to its results: what was sent, accepted, and how it ended.
+
+It is a folder of JSON lines, ``<output_path>.record/<run>/``, one for each run of the task, so
+that runs which share an output path share nothing else. It holds no input and no key. A file is
+appended to where the storage can do so; elsewhere each write is a file of its own, at most about
+one a second. Each process writes files of its own, numbered after those that it has read: their
+names in order tell the order of what happened.
+
+Reading and writing block; :class:`Journal` lets many coroutines share few writes. ``batch.ledger``
+describes the entries.
+"""
 
 from __future__ import annotations
 

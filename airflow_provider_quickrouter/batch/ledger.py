@@ -1,4 +1,27 @@
-"""What is known of each item of a batch, and what came of all of them: no storage, no clock."""
+"""What is known of each item of a batch, and what came of all of them: no storage, no clock.
+
+The record's entries are folded into the state of the items. An entry is a small JSON object about
+an item ``i``, or about the whole batch. No input is in it.
+
+==================================  =====================================================
+Entry                               Means
+==================================  =====================================================
+``{"try", "max_tries", "at",        a try of the task begins (epoch seconds), after a person's
+"cleared", "anew"}``                clear maybe; nothing that was before counts any more
+``{"i", "f", "at"}``                a create is about to be sent: the intent; ``f`` is the
+                                    beginning of the request's fingerprint
+``{"i", "id"}``                     it was accepted
+``{"i", "no"}``                     it was not accepted, or is to be made anew
+``{"i", "end", "retry"}``           it has ended: the line of the results
+``{"stop"}``                        why no more were submitted: ``QuickRouterError.to_payload``
+``{"done"}``                        the task is about to succeed
+==================================  =====================================================
+
+One line of the results, as JSON: ``index`` (of the input, from 0), ``id`` (null if there is no
+prediction), ``outcome`` (a word of ``Reason`` or one of those below), ``output`` (a list, as a
+waiting task returns it), ``error`` (text, "" for a success), ``completed_at`` and ``expires_at``
+(ISO 8601 or null; the files are gone after the latter) and ``metrics``.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The intent of each create request is stored before it is sent, and the id after the response. If
 the response is lost, in this process or in one that was killed, the prediction is looked for in the
-API's list, see ``api.search``.
+API's list, see ``submission.search``.
 """
 
 from __future__ import annotations

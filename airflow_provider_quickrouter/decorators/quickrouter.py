@@ -28,17 +28,12 @@ from airflow_provider_quickrouter.tasks.arguments import check_create
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
-
-
-if TYPE_CHECKING:
     from airflow.sdk.bases.decorator import determine_kwargs
-else:
+else:  # common.compat names it only since 1.14.1
     try:
         from airflow.sdk.bases.decorator import determine_kwargs
     except ImportError:  # Airflow before 3.2
         from airflow.utils.operator_helpers import determine_kwargs
-
-__all__ = ["determine_kwargs"]
 
 
 _SHARED = ("dag", "task_group")

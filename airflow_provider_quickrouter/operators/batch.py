@@ -45,7 +45,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     """Make a prediction of each input, and store all results as one file of JSON lines.
 
     It is submitted on the worker, at the pace that the limits allow, and then waited for in one
-    deferral. The results have one line an input, in order, however it ended: see ``api.batch``.
+    deferral. The results have one line an input, in order, however it ended: see ``batch.ledger``.
     XCom: ``return_value`` is a summary: ``{"total", "succeeded", "outcomes": {word: number},
     "output_path", "seconds"}``. The results are stored before the task fails.
 

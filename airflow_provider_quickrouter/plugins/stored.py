@@ -1,4 +1,12 @@
-"""Stored pictures for the gallery: found by their XCom, checked, and made small."""
+"""Reading a stored file for a browser, and what must hold before it gets a byte.
+
+The path comes from XCom, which other people may be able to write: a file is served only if the
+whole of it has the recorded size and checksum, so that nobody can read what is not known
+already, and if its first bytes are those of a picture, video or sound.
+
+Thumbnails are made by Pillow (extra ``gallery``), if it is there, and kept in memory. All of this
+blocks: it belongs into a thread.
+"""
 
 from __future__ import annotations
 

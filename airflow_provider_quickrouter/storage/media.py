@@ -1,4 +1,8 @@
-"""What a file holds, as far as its bytes show: width and height, and whether it is complete."""
+"""What a file holds, as far as its bytes show: width and height, and whether it is complete.
+
+The bytes are foreign: whatever they are, the result is a size or None, without decoding. Where a
+response has no length, its end is the end of the connection, and half a file would look whole.
+"""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class Storing:
     :param hook: tells of proxies, CA bundle and addresses; it is asked for a prediction whose
         output was too large for XCom.
     :param path: the folder, as ``ObjectStoragePath`` takes it.
-    :param name: of each file below it, see ``api.names``.
+    :param name: of each file below it, see ``storage.names``.
     :param max_bytes: of one file. Each is on this machine's disk while it is on its way.
     """
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_quickrouter.api.files import StoredFile
-    from airflow_provider_quickrouter.api.outcome import Outcome
-    from airflow_provider_quickrouter.api.prediction import Prediction
 
 
 @contextmanager
