@@ -21,7 +21,7 @@ from pydantic import (
 
 from airflow_provider_quickrouter.api.attachments import is_location, location_of
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.models import (
+from airflow_provider_quickrouter.api.references import (
     FLUX_FILL_DEV,
     FLUX_FILL_PRO,
     FLUX_KONTEXT_MAX,
