@@ -1,9 +1,10 @@
-"""The two ways to send a request: an answer comes back, or one of three errors.
+"""Bytes in and out: ``requests`` on workers and in threads, ``aiohttp`` for a poller's GETs.
 
-The errors tell what matters for money: nothing can be sent (the connection's settings are wrong),
-nothing was sent (no connection came about), or it was sent and the answer is lost. Both senders
-take proxies, CA bundle and client certificate from the same place: what ``requests`` makes of the
-connection and of the environment. Neither follows a redirect.
+A response comes back, or one of three errors that state what matters for money: nothing can be sent
+(the connection's settings are wrong), nothing was sent (there was no connection), or it may have
+been sent and the response is lost. Both clients take proxies, CA bundle and client certificate from
+the same place: what ``requests`` makes of the connection and of the environment. Neither follows a
+redirect.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from tests.connections.senders import Send, create_once
 from tests.connections.servers import HOST, port_of, tls_front
 
 NAME = "gateway.invalid"
@@ -31,6 +32,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     made: list[float] = []
     monkeypatch.setattr("airflow_provider_quickrouter.hooks.create.time.sleep", made.append)
     return made
+
+
+@pytest.fixture
+def create() -> Send:
+    """Sends a create request once."""
+    return create_once
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The two senders as one: a question, and a create that is sent once."""
+"""A poll by each HTTP client, and a create request that is sent once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def get_with_requests() -> Prediction:
     return QuickRouterHook().get_prediction(ID)
 
 
-def create_with_requests() -> Prediction:
+def create_once() -> Prediction:
     return QuickRouterHook().send_create(CREATE, wanted=lambda: False)
 
 
@@ -44,4 +44,3 @@ def _in_block(ask: Callable[[QuickRouterHook], Any]) -> Prediction:
 
 
 both_gets = pytest.mark.parametrize("get", [get_with_requests, get_with_aiohttp])
-both_creates = pytest.mark.parametrize("create", [create_with_requests])

@@ -17,7 +17,7 @@ from airflow_provider_quickrouter.api import errors, protocol
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from tests.conftest import connect
 from tests.connections.conftest import server_context
-from tests.connections.senders import CREATE, ID, Send, both_creates
+from tests.connections.senders import CREATE, ID, Send
 from tests.connections.servers import HOST, Proxy, serving
 from tests.connections.test_client_certificates import demanding
 
@@ -113,7 +113,6 @@ def half_then_demand_certificate(stream: socket.socket, bare: socket.socket) -> 
     demand_certificate(stream, bare)
 
 
-@both_creates
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("breaks", [in_clear, half_then_in_clear])
 def test_plain_text_within_tls_after_a_create_was_read_makes_it_uncertain(
@@ -184,7 +183,6 @@ def test_an_alert_after_an_answer_has_come_leaves_a_create_uncertain(
     assert len(accepted) == len(behaviours)
 
 
-@both_creates
 @pytest.mark.parametrize("key", ["http://bücher.invalid", "http://xn--bcher-kva.invalid", "http"])
 def test_a_create_for_a_host_of_other_letters_that_a_proxy_has_read_is_uncertain(
     monkeypatch: pytest.MonkeyPatch, create: Send, key: str
@@ -201,7 +199,6 @@ def test_a_create_for_a_host_of_other_letters_that_a_proxy_has_read_is_uncertain
     assert len(proxy.seen) == used
 
 
-@both_creates
 def test_a_create_is_uncertain_after_a_response_that_only_informs(
     monkeypatch: pytest.MonkeyPatch, create: Send
 ) -> None:

@@ -18,13 +18,12 @@ from urllib3.exceptions import InsecureRequestWarning
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.conftest import connect
-from tests.connections.senders import Send, both_creates, both_gets
+from tests.connections.senders import Send, both_gets
 from tests.connections.servers import HOST, port_of, tls_front
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-@both_creates
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_the_bundle_of_the_environment_is_taken_unless_it_is_not_trusted(
     tls_port: int,
@@ -43,7 +42,6 @@ def test_the_bundle_of_the_environment_is_taken_unless_it_is_not_trusted(
     assert gateway.creates == 1
 
 
-@both_creates
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_the_variables_of_openssl_are_not_taken(
     tls_port: int,
@@ -60,7 +58,6 @@ def test_the_variables_of_openssl_are_not_taken(
         create()
 
 
-@both_creates
 def test_the_connections_bundle_goes_before_that_of_the_environment(
     tls_port: int, gateway: Sandbox, bundle: str, monkeypatch: pytest.MonkeyPatch, create: Send
 ) -> None:
@@ -70,7 +67,6 @@ def test_the_connections_bundle_goes_before_that_of_the_environment(
     assert gateway.creates == 1
 
 
-@both_creates
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 @pytest.mark.parametrize("there", [True, False], ids=["no certificate", "missing"])
 def test_a_bundle_of_the_environment_that_cannot_be_used_is_named_and_nothing_is_sent(
@@ -103,7 +99,6 @@ def test_a_bundle_that_no_tls_needs_is_not_even_read(
         get()
 
 
-@both_creates
 def test_verify_false_works_whoever_has_signed(
     tls_port: int, gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, create: Send
 ) -> None:
@@ -115,7 +110,6 @@ def test_verify_false_works_whoever_has_signed(
     assert gateway.creates == 1
 
 
-@both_creates
 def test_a_certificate_for_another_name_is_told_with_the_remedy(
     tls_port: int, gateway: Sandbox, bundle: str, monkeypatch: pytest.MonkeyPatch, create: Send
 ) -> None:
@@ -128,7 +122,6 @@ def test_a_certificate_for_another_name_is_told_with_the_remedy(
     assert gateway.requests == []
 
 
-@both_creates
 @pytest.mark.parametrize("over", [True, False], ids=["expired", "not valid yet"])
 def test_a_certificate_out_of_its_time_is_trouble_that_passes(
     gateway: Sandbox,
@@ -150,7 +143,6 @@ def test_a_certificate_out_of_its_time_is_trouble_that_passes(
     assert gateway.requests == []
 
 
-@both_creates
 def test_a_handshake_that_ends_or_never_ends_leaves_a_create_uncertain(
     monkeypatch: pytest.MonkeyPatch, create: Send
 ) -> None:

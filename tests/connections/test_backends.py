@@ -26,7 +26,7 @@ from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredicti
 from dev.waiting import wait_until
 from tests.conftest import KEY
 from tests.connections.company import CompanyStore
-from tests.connections.senders import MODEL, Send, both_creates, both_gets
+from tests.connections.senders import MODEL, Send, both_gets
 from tests.connections.servers import port_of
 from tests.tasks import Clock, Store, TaskInstance, context_of, event_of
 
@@ -80,7 +80,6 @@ def odd_gateway() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@both_creates
 @pytest.mark.parametrize("form", [as_json, as_uri], ids=["JSON", "URI"])
 def test_an_odd_key_of_the_environment_arrives_as_it_is(
     odd_gateway: Sandbox,
@@ -93,7 +92,6 @@ def test_an_odd_key_of_the_environment_arrives_as_it_is(
     assert odd_gateway.creates == 1
 
 
-@both_creates
 @pytest.mark.parametrize("section", ["secrets", "workers"])
 @pytest.mark.parametrize(
     ("name", "form"),
@@ -121,7 +119,6 @@ def test_a_key_from_a_file_of_airflows_own_backend_arrives_as_it_is(
     assert odd_gateway.creates == 1
 
 
-@both_creates
 @pytest.mark.parametrize("form", [as_json, as_uri], ids=["JSON", "URI"])
 def test_a_key_from_a_companys_own_backend_arrives_as_it_is(
     odd_gateway: Sandbox, store: CompanyStore, create: Send, form: Callable[[str, str], str]
@@ -131,7 +128,6 @@ def test_a_key_from_a_companys_own_backend_arrives_as_it_is(
     assert (odd_gateway.creates, store.asked) == (1, [CONN_ID])
 
 
-@both_creates
 @pytest.mark.parametrize("trouble", ["down", "gone", "slow", "empty", "garbage"])
 def test_a_backend_with_trouble_is_an_error_that_names_the_connection_and_passes(
     gateway: Sandbox,
@@ -175,7 +171,6 @@ def test_a_connection_that_nobody_has_is_told_alike(
         get()
 
 
-@both_creates
 def test_a_connection_without_a_key_is_an_error_for_good(
     gateway: Sandbox, store: CompanyStore, create: Send
 ) -> None:

@@ -18,13 +18,12 @@ from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.conftest import connect
 from tests.connections.conftest import NAME, server_context
-from tests.connections.senders import ID, Send, both_creates
+from tests.connections.senders import ID, Send
 from tests.connections.servers import HOST, Proxy, port_of, tls_front
 
 CLIENT = "worker@example.org"
 
 
-@both_creates
 def test_a_private_authority_and_a_proxy_go_together_with_a_client_certificate(
     gateway: Sandbox,
     authority: trustme.CA,
@@ -45,7 +44,6 @@ def test_a_private_authority_and_a_proxy_go_together_with_a_client_certificate(
     assert gateway.creates == 1
 
 
-@both_creates
 @pytest.mark.parametrize("as_pair", [True, False], ids=["pair", "one file"])
 def test_a_client_certificate_is_one_file_or_two(
     gateway: Sandbox,
@@ -64,7 +62,6 @@ def test_a_client_certificate_is_one_file_or_two(
     assert gateway.creates == 1
 
 
-@both_creates
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("given", ["none", "another's"])
 def test_a_create_without_the_right_client_certificate_is_uncertain_and_names_the_field(
@@ -91,7 +88,6 @@ def test_a_create_without_the_right_client_certificate_is_uncertain_and_names_th
     assert accepted == []
 
 
-@both_creates
 def test_an_encrypted_key_is_refused_instead_of_asking_the_terminal(
     authority: trustme.CA,
     tls_port: int,
@@ -110,7 +106,6 @@ def test_an_encrypted_key_is_refused_instead_of_asking_the_terminal(
             create()
 
 
-@both_creates
 @pytest.mark.parametrize("wrong", ["missing", "no certificate", "another key"])
 def test_a_client_certificate_that_cannot_be_used_is_named(
     authority: trustme.CA,

@@ -15,7 +15,7 @@ from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.conftest import KEY, connect
 from tests.connections.conftest import NAME, server_context
-from tests.connections.senders import Send, both_creates, both_gets
+from tests.connections.senders import Send, both_gets
 from tests.connections.servers import HOST, Proxy
 
 Ports = dict[str, int]
@@ -33,7 +33,6 @@ def asked(scheme: str, method: str, path: str) -> str:
 PATH = "/replicate/v1/models/black-forest-labs/flux-kontext-pro/predictions"
 
 
-@both_creates
 @both_schemes
 def test_a_create_goes_through_the_proxy_of_the_connection(
     ports: Ports,
@@ -53,7 +52,6 @@ def test_a_create_goes_through_the_proxy_of_the_connection(
     assert all("proxy-authorization" not in request.headers for request in gateway.requests)
 
 
-@both_creates
 @both_schemes
 def test_a_proxy_is_told_user_and_password_and_the_gateway_is_not(
     ports: Ports,
@@ -73,7 +71,6 @@ def test_a_proxy_is_told_user_and_password_and_the_gateway_is_not(
     assert all("proxy-authorization" not in request.headers for request in gateway.requests)
 
 
-@both_creates
 @both_schemes
 def test_a_proxy_that_wants_another_password_is_told_from_the_gateway(
     ports: Ports,
@@ -100,7 +97,6 @@ def test_a_proxy_that_wants_another_password_is_told_from_the_gateway(
     assert len(proxy.seen) == 1
 
 
-@both_creates
 @pytest.mark.parametrize(
     ("trouble", "why"),
     [
@@ -130,7 +126,6 @@ def test_a_create_for_which_a_proxy_opens_no_tunnel_was_not_sent(
     assert gateway.requests == []
 
 
-@both_creates
 @pytest.mark.parametrize(
     "trouble",
     [{"hangs": True}, {"drops": True}, {"breaks": True}],
@@ -163,7 +158,6 @@ def test_a_question_for_which_a_proxy_opens_no_tunnel_is_told_alike(
             get()
 
 
-@both_creates
 @pytest.mark.parametrize(
     "trouble",
     [{"refusal": 502}, {"hangs": True}, {"drops": True}],
@@ -181,7 +175,6 @@ def test_a_create_that_a_proxy_has_read_is_uncertain(
     assert proxy.seen == [asked("http", "POST", PATH)]
 
 
-@both_creates
 @both_schemes
 def test_a_dead_proxy_is_named_without_its_password(
     monkeypatch: pytest.MonkeyPatch, create: Send, scheme: str
@@ -245,7 +238,6 @@ def test_a_host_of_no_proxy_is_asked_directly_unless_the_connection_names_a_prox
     assert len(proxy.seen) == 1
 
 
-@both_creates
 def test_a_proxy_may_speak_tls_itself(
     ports: Ports,
     gateway: Sandbox,
@@ -266,7 +258,6 @@ def test_a_proxy_may_speak_tls_itself(
     assert len(proxy.seen) == gateway.creates == 1
 
 
-@both_creates
 @both_schemes
 def test_a_password_that_no_proxy_can_be_told_is_refused_before_anything_is_sent(
     monkeypatch: pytest.MonkeyPatch, create: Send, scheme: str
@@ -281,7 +272,6 @@ def test_a_password_that_no_proxy_can_be_told_is_refused_before_anything_is_sent
     assert proxy.seen == []
 
 
-@both_creates
 def test_a_tunnel_that_was_refused_is_tried_again_and_paid_once(
     ports: Ports, gateway: Sandbox, bundle: str, monkeypatch: pytest.MonkeyPatch, create: Send
 ) -> None:

@@ -14,13 +14,12 @@ from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.hooks.routes import Route
 from tests.conftest import connect
 from tests.connections.conftest import NAME, server_context
-from tests.connections.senders import Send, both_creates, both_gets
+from tests.connections.senders import Send, both_gets
 from tests.connections.servers import HOST, Proxy
 from tests.connections.test_after_sending import accepting
 from tests.connections.test_storing import store
 
 
-@both_creates
 @pytest.mark.parametrize("given", ["someone:se-cret@{}", "http://someone:se-cret@{}"])
 def test_a_proxy_of_the_environment_is_told_without_its_password(
     monkeypatch: pytest.MonkeyPatch, create: Send, given: str
@@ -34,7 +33,6 @@ def test_a_proxy_of_the_environment_is_told_without_its_password(
     assert "cret" not in str(caught.value)
 
 
-@both_creates
 @pytest.mark.parametrize(
     "proxy",
     ["http://u:12/cret@{}", "http://u:12?cret@{}", "http://u:p[cret]x@{}", "http://u:p[cret@{}"],
@@ -95,7 +93,6 @@ def test_a_wait_that_is_paid_for_goes_on_after_a_proxy_has_refused_its_user(
     assert caught.value.transient
 
 
-@both_creates
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_create_whose_proxy_refuses_its_user_is_not_tried_again(
     monkeypatch: pytest.MonkeyPatch, create: Send, scheme: str

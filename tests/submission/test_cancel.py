@@ -32,15 +32,15 @@ AT_TIMEOUT = Owner(None, over=True)
 Stop = Callable[[str], str]
 
 
-def stop_with_requests(prediction_id: str) -> str:
+def stop_here(prediction_id: str) -> str:
     return stopping.stop_prediction(QuickRouterHook(), prediction_id)
 
 
-def stop_with_aiohttp(prediction_id: str) -> str:
+def stop_in_a_thread(prediction_id: str) -> str:
     return asyncio.run(stopping.astop_prediction(QuickRouterHook(), prediction_id))
 
 
-both = pytest.mark.parametrize("stop", [stop_with_requests, stop_with_aiohttp])
+both = pytest.mark.parametrize("stop", [stop_here, stop_in_a_thread])
 
 
 def cancels(gateway: Sandbox) -> int:
