@@ -120,7 +120,7 @@ def test_each_way_to_name_the_prediction_leads_to_it(
     assert xcoms["params", -1]["prediction"]["id"] == known
     processes = workers(airflow, "ways_to_an_id", run_id)
     without = {name for name, started in processes.items() if not started}
-    assert without == {"output", "pulled", "as_text", "params"}
+    assert without == {"output"}  # Airflow renders templates on a worker
 
 
 @pytest.mark.usefixtures("_wrong_key", "gateway")
