@@ -32,7 +32,7 @@ def excuse(module: str, error: ImportError) -> str:
     where = module.removeprefix(f"{package.__name__}.")
     if where.startswith("sandbox") and "[sandbox]" in str(error):
         return "[sandbox]"
-    if where == "lineage" and error.name == "airflow.providers.openlineage":
+    if where == "tasks.lineage" and error.name == "airflow.providers.openlineage":
         return "OpenLineage"
     if where in GALLERY and not has_tabs():
         return "Airflow 3.1"
