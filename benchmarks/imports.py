@@ -30,6 +30,9 @@ SUBJECTS = {
     ),
     "Airflow: triggers.temporal": "import airflow.providers.standard.triggers.temporal",
     OPERATORS: f"import {OURS}.operators.prediction, {OURS}.sensors.prediction",
+    "ours: operators, sensors, references of models": (
+        f"import {OURS}.operators.prediction, {OURS}.sensors.prediction, {OURS}.api.models"
+    ),
     "ours: trigger": f"import {OURS}.triggers.prediction",
 }
 TIMED = """
