@@ -6,8 +6,9 @@ from pathlib import Path
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.errors import APIError
+from airflow_provider_quickrouter.hooks.create import resend_after
 from airflow_provider_quickrouter.policies.retry import retry_pause
-from airflow_provider_quickrouter.polling.poll import Again, Watch, resend_after
+from airflow_provider_quickrouter.polling.poll import Again, Watch
 from tests.hooks.answering import Answer
 from tests.test_error_table import TABLE, Row
 

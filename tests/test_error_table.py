@@ -16,12 +16,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
+from airflow_provider_quickrouter.hooks.create import RESEND_LIMIT
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.policies.retry import QuickRouterRetryPolicy
-from airflow_provider_quickrouter.polling.poll import GONE_AFTER, PATIENCE, RESEND_LIMIT
+from airflow_provider_quickrouter.polling.poll import GONE_AFTER, PATIENCE
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from tests.conftest import connect
 from tests.hooks.answering import ID, Answer, Network, answering

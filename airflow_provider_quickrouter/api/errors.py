@@ -40,7 +40,6 @@ On a task's ``context["exception"]`` these classes stand together with Airflow's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any, ClassVar, Self
 
 from airflow_provider_quickrouter.api.storable import storable_text
@@ -50,29 +49,44 @@ SHORTEST_SECRET = 8
 
 
 class QuickRouterError(Exception):
-    """Base of all errors of this package. The message can be stored, whatever it quotes."""
+    """Base of all errors of this package. The message can be stored, whatever it quotes.
+
+    Whether a retry can help is fixed when an error is created: by its class or, where that cannot
+    decide, by ``transient=``.
+    """
 
     transient: bool = False
     """Whether doing the same again later can succeed."""
 
-    passing: bool = False
+    resubmittable: bool = False
     """Whether a new prediction of the same input may well succeed."""
 
     retry_after: float | None = None
     """Seconds the server asked to wait, or None if it named none."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(
+        self, message: str, *, transient: bool | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(storable_text(message))
+        if transient is not None:
+            self.transient = transient
+        if retry_after is not None:
+            self.retry_after = retry_after
 
-    def for_good(self) -> Self:
-        """Return this error, after which nothing is tried again."""
-        self.transient = self.passing = False
-        return self
+    def as_permanent(self) -> Self:
+        """Return a copy of this error after which nothing is tried again."""
+        return self._copy(transient=False, resubmittable=False)
 
     def to_payload(self) -> dict[str, Any]:
         """JSON from which :func:`from_payload` makes an equal error in another process."""
         own = {"transient": self.transient} if "transient" in vars(self) else {}
         return {"type": type(self).__name__, "message": str(self), **own}
+
+    def _copy(self, **changes: Any) -> Self:
+        # Not copy.copy(): it calls __init__, which may have required arguments.
+        copied = type(self).__new__(type(self), *self.args)
+        vars(copied).update(vars(self) | changes)
+        return copied
 
 
 class InvalidInputError(QuickRouterError, ValueError):
@@ -105,8 +119,9 @@ class APIError(QuickRouterError):
         request_id: str = "",
         retry_after: float | None = None,
         from_api: bool = False,
+        transient: bool | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, transient=transient)
         self.message = storable_text(message)
         self.status = status
         self.request_id = storable_text(request_id)
@@ -121,11 +136,10 @@ class APIError(QuickRouterError):
         return " ".join(filter(None, (status + sentence, self.remedy, request_id)))
 
     def about(self, prediction_id: str, stopped: str) -> Self:
-        """Return a copy that names the prediction which could not be asked for."""
-        told, text = copy(self), self.message.rstrip(".")
-        told.message = f"Prediction {prediction_id} could not be asked for: {text}. {stopped}"
-        told.message = told.message.strip()
-        return told
+        """Return a copy that names the prediction which could not be polled."""
+        message = self.message.rstrip(".")
+        message = f"Prediction {prediction_id} could not be asked for: {message}. {stopped}"
+        return self._copy(message=message.strip())
 
     def without(self, secret: str) -> Self:
         """Return this error with ``***`` wherever the API echoed the key."""
@@ -218,19 +232,28 @@ class UncertainCreateError(APIError):
     :ivar begun_at: when the create was begun, epoch seconds; ``until``: when its answer was lost.
     """
 
-    begun_at: float | None = None
-    until: float | None = None
     remedy = (
         "The prediction may have been accepted and billed: look for it in the console before "
         "submitting again (clearing the task does). It was not sent twice."
     )
+    begun_at: float | None = None
+    until: float | None = None
+
+    def between(self, begun_at: float, until: float, message: str) -> Self:
+        """Return a copy that names the times (epoch seconds) between which it was sent."""
+        return self._copy(message=message, begun_at=begun_at, until=until)
+
+    def resubmitted(self) -> Self:
+        """Return a copy for a task whose retry creates another prediction, as its author wants."""
+        remedy = "The prediction may have been accepted and billed; a retry submits anew."
+        return self._copy(transient=True, remedy=remedy)
 
 
 class BatchFailed(QuickRouterError):
     """Too many predictions of a batch did not succeed; the results say which, and why.
 
-    ``transient`` tells whether a retry, which makes anew only what is missing or failed for a
-    passing reason, may end otherwise.
+    ``transient``: a retry, which creates only what is missing or failed for a transient reason,
+    may succeed.
     """
 
 
@@ -273,7 +296,7 @@ class PredictionFailed(PredictionError):
 class PredictionInterrupted(PredictionFailed):
     """It failed for a passing reason behind the API, or for no reason that anyone gave."""
 
-    passing = True
+    resubmittable = True
 
 
 class PredictionModerated(PredictionFailed):
@@ -287,7 +310,7 @@ class PredictionCanceled(PredictionError):
 class PredictionAborted(PredictionError):
     """It was stopped before it started; it is not charged."""
 
-    passing = True
+    resubmittable = True
 
 
 class PredictionExpired(PredictionError):
@@ -305,29 +328,34 @@ class PredictionTimeout(PredictionError):
 class PredictionStartTimeout(PredictionTimeout):
     """It did not start within the time that the task gave it; an unstarted one is not charged."""
 
-    passing = True
-
-
-_FILE_ERRORS = (FileRefused, FileUnavailable)
+    resubmittable = True
 
 
 def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:
     """Rebuild an error from ``to_payload``. A type or field that is not known is tolerated."""
-    error = _of_type(payload)
-    if isinstance(transient := payload.get("transient"), bool):
-        error.transient = transient
-    return error
-
-
-def _of_type(payload: Mapping[str, Any]) -> QuickRouterError:
+    name, given = str(payload.get("type")), payload.get("transient")
     message = str(payload.get("message") or "the error's text was lost")
-    for local in (InvalidInputError, InvalidConnectionError, BatchFailed, *_FILE_ERRORS):
-        if payload.get("type") == local.__name__:
-            return local(message)
+    transient = given if isinstance(given, bool) else None
+    local = (InvalidInputError, InvalidConnectionError, BatchFailed, FileRefused, FileUnavailable)
+    for kind in local:
+        if name == kind.__name__:
+            return kind(message, transient=transient)
     known = {kind.__name__: kind for kind in APIError.__subclasses__()}
-    return known.get(str(payload.get("type")), UpstreamError)(
+    return known.get(name, UpstreamError)(
         message,
         status=payload.get("status"),
         request_id=str(payload.get("request_id") or ""),
         retry_after=payload.get("retry_after"),
+        transient=transient,
     )
+
+
+def backoff(
+    failures: int, longest: float, *, first: float = 1.0, asked: float | None = None
+) -> float:
+    """Return the seconds to wait after so many failures in a row (from 1).
+
+    They double from ``first`` to ``longest``, and are at least what the server ``asked`` for.
+    """
+    exponent = min(max(failures, 1) - 1, 32)  # a float overflows at 2.0**1024
+    return max(min(first * 2.0**exponent, longest), asked or 0.0)

@@ -244,11 +244,7 @@ def dated(
 ) -> UncertainCreateError:
     """Add to the error what a person looks for in the console. Times are epoch seconds."""
     sought = f"look for {request.reference} created from {utc_time(begun_at)} to {utc_time(until)}"
-    found = UncertainCreateError(
-        f"{error.message}; {sought}", status=error.status, request_id=error.request_id
-    )
-    found.begun_at, found.until = begun_at, until
-    return found
+    return error.between(begun_at, until, f"{error.message}; {sought}")
 
 
 def _matching(request: Request, prediction: Prediction, status: int) -> Prediction:

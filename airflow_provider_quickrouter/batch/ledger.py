@@ -103,7 +103,7 @@ def _retry(outcome: Outcome, error: QuickRouterError | None) -> str:
     """Ask on about what could not be asked for, unless the API does not know it."""
     if outcome.reason is Reason.API_ERROR and not isinstance(outcome.error, NotFoundError):
         return WAIT
-    return SUBMIT if error and error.passing else KEEP
+    return SUBMIT if error and error.resubmittable else KEEP
 
 
 @dataclass
@@ -155,14 +155,13 @@ class Tally:
             return None
         told = ", ".join(f"{number} {word}" for word, number in self.outcomes.most_common())
         why = f" It was not submitted as a whole: {stopped}" if stopped else ""
-        error = BatchFailed(
+        transient = not _fails(fail_on, self.bad - self.passing, self.total)
+        return BatchFailed(
             f"Of {self.total} predictions {self.bad} did not succeed ({told}); each line of "
-            f"{output_path} says how its own has ended.{why}"
+            f"{output_path} says how its own has ended.{why}",
+            transient=stopped.transient if stopped else transient,
+            retry_after=stopped.retry_after if stopped else None,
         )
-        error.transient = not _fails(fail_on, self.bad - self.passing, self.total)
-        if stopped:
-            error.transient, error.retry_after = stopped.transient, stopped.retry_after
-        return error
 
 
 def check_fail_on(fail_on: Any) -> FailOn:

@@ -1,20 +1,20 @@
 """Which Airflow exception an error is: the one place that decides between fail and retry.
 
 The exception keeps its own class beside Airflow's: ``isinstance(e, PredictionFailed)`` and
-``isinstance(e, AirflowFailException)`` both hold, so callbacks can tell what happened while
+``isinstance(e, AirflowFailException)`` both hold, so callbacks can see what happened while
 Airflow knows what to do.
 
-===========================  ========================  ==========================
-Error                        Airflow's class           What Airflow does
-===========================  ========================  ==========================
-``transient`` ones           ``AirflowException``      retries while any are left
-``passing`` ones, ``anew``   ``AirflowException``      retries while any are left
-``PredictionTimeout``        ``AirflowSensorTimeout``  fails, no retry
-all others                   ``AirflowFailException``  fails, no retry
-===========================  ========================  ==========================
+==========================================  ========================  ========================
+Error                                       Airflow's class           What Airflow does
+==========================================  ========================  ========================
+``transient`` ones                          ``AirflowException``      retries while any are left
+``resubmittable`` ones, if ``resubmits``    ``AirflowException``      retries while any are left
+``PredictionTimeout``                       ``AirflowSensorTimeout``  fails, no retry
+all others                                  ``AirflowFailException``  fails, no retry
+==========================================  ========================  ========================
 
-``anew`` is said by a task whose retry makes a new prediction; a sensor's would only meet the
-same dead one.
+``resubmits`` is passed by a task whose retry creates a new prediction; a sensor's retry would only
+meet the same failed one.
 """
 
 from __future__ import annotations
@@ -38,25 +38,34 @@ from airflow_provider_quickrouter.api.errors import (
 )
 
 
-def as_airflow(error: QuickRouterError, *, anew: bool = False) -> AirflowException:
+def as_airflow(error: QuickRouterError, *, resubmits: bool = False) -> AirflowException:
     """Return the same error, which is now also the Airflow exception that fits."""
-    typed = _both(type(error), _base(error, anew))(str(error))
-    typed.__dict__.update(vars(error))
+    base: type[AirflowException] = AirflowFailException
+    if error.transient or (resubmits and error.resubmittable):
+        base = AirflowException
+    elif isinstance(error, PredictionTimeout):
+        base = AirflowSensorTimeout
+    kind = type(error)
+    # The message is complete, so the new class takes it as its only argument and changes nothing.
+    members = {
+        "__module__": kind.__module__,
+        "__init__": Exception.__init__,
+        "__str__": Exception.__str__,
+    }
+    typed: AirflowException = type(kind.__name__, (kind, base), members)(str(error))
+    vars(typed).update(vars(error))
     return typed
 
 
 @contextmanager
-def airflow_errors(*, anew: bool = False) -> Iterator[None]:
-    """Raise every error of this package as Airflow's.
-
-    It is raised from the original, except for the end of a prediction: there is nothing behind
-    that, and its long text should stand in the log once.
-    """
+def airflow_errors(*, resubmits: bool = False) -> Iterator[None]:
+    """Raise every error of this package as Airflow's."""
     try:
         yield
     except QuickRouterError as error:
+        # The end of a prediction has no cause, and its long message should be logged once.
         cause = None if isinstance(error, PredictionError) else error
-        raise as_airflow(error, anew=anew) from cause
+        raise as_airflow(error, resubmits=resubmits) from cause
 
 
 def tries_left(task_instance: Any) -> bool:
@@ -66,10 +75,10 @@ def tries_left(task_instance: Any) -> bool:
 
 
 @contextmanager
-def no_retry(paid: bool) -> Iterator[None]:
-    """Let nothing that goes wrong after a success that is ``paid`` lead to a retry.
+def fail_without_retry(paid: bool) -> Iterator[None]:
+    """Let no error after a ``paid`` success lead to a retry, which would pay again.
 
-    It would pay again: before Airflow 3.3, or without ``durable``, nothing is remembered.
+    Before Airflow 3.3, or without ``durable``, no retry finds the prediction.
     """
     try:
         yield
@@ -77,29 +86,10 @@ def no_retry(paid: bool) -> Iterator[None]:
         if not paid:
             raise
         if isinstance(error, QuickRouterError):
-            raise error.for_good() from error.__cause__
-        why = f"{type(error).__name__}: {error!s:.300}"
-        raise FileUnavailable(f"{_PAID} ({why}).").for_good() from error
-
-
-_PAID = (
-    "The prediction succeeded, but its task could not end well. Nothing is remembered of it, so a "
-    "retry would pay again: its output is in the console"
-)
-
-
-def _base(error: QuickRouterError, anew: bool) -> type[AirflowException]:
-    if error.transient or (anew and isinstance(error, PredictionError) and error.passing):
-        return AirflowException
-    timed_out = isinstance(error, PredictionTimeout)
-    return AirflowSensorTimeout if timed_out else AirflowFailException
-
-
-def _both(kind: type[QuickRouterError], base: type[AirflowException]) -> type[AirflowException]:
-    """Make the class that is both; it takes its whole text as the only argument."""
-    members = {"__module__": kind.__module__, "__init__": Exception.__init__, "__str__": _text}
-    return type(kind.__name__, (kind, base), members)
-
-
-def _text(self: Exception) -> str:
-    return str(self.args[0])
+            raise error.as_permanent() from error.__cause__
+        raise FileUnavailable(
+            "The prediction succeeded, but its task could not end well. Nothing is remembered of "
+            "it, so a retry would pay again: its output is in the console "
+            f"({type(error).__name__}: {error!s:.300}).",
+            transient=False,
+        ) from error

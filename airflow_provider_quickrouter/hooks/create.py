@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,10 +16,15 @@ from airflow_provider_quickrouter.api.errors import (
     InvalidConnectionError,
     QuickRouterError,
     UncertainCreateError,
+    backoff,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, cut_off, dated, uncertain
-from airflow_provider_quickrouter.polling.poll import resend_after
+
+RESEND_LIMIT = 120.0
+"""Seconds of pauses that a worker makes before it leaves the create to the scheduler's retry."""
+
+LONGEST_PAUSE = 30.0
 
 Rest = Callable[[APIError, float], bool]
 """Waits for some seconds after an error, and returns whether the request is still wanted."""
@@ -39,7 +45,7 @@ def create_with(
     while True:
         begun_at = time.time()
         try:
-            return create_once(send, request)
+            return _create_once(send, request)
         except UncertainCreateError as error:
             raise dated(error, request, begun_at, time.time()) from error.__cause__
         except APIError as error:
@@ -55,17 +61,33 @@ def create_with(
             raise
 
 
-def create_once(send: Callable[[Request], Prediction], request: Request) -> Prediction:
-    """Send a create request once.
+def resend_after(
+    error: APIError,
+    attempt: int,
+    waited: float,
+    jitter: Callable[[], float] = random.random,
+) -> float | None:
+    """Return the seconds until a create may be sent again; None: not by this worker, or never.
 
-    :raises UncertainCreateError: whatever may hide a create request that was accepted.
+    :param attempt: how often it was sent, from 1.
+    :param waited: seconds of the pauses so far.
+    :param jitter: returns numbers in [0, 1).
     """
+    if not error.resendable:
+        return None
+    # Up to a tenth more, so that tasks that met the same limit do not come back together.
+    pause = backoff(attempt, LONGEST_PAUSE, asked=error.retry_after) * (1 + jitter() / 10)
+    return pause if waited + pause <= RESEND_LIMIT else None
+
+
+def _create_once(send: Callable[[Request], Prediction], request: Request) -> Prediction:
+    """Send it once; whatever may hide a create that was accepted is an UncertainCreateError."""
     try:
         return send(request)
     except ConnectionLostError as error:
         raise uncertain(error) from None
     except InvalidConnectionError as error:
-        raise error.for_good() from None  # only a wait goes on after it
+        raise error.as_permanent() from None  # only a wait goes on after it
     except (QuickRouterError, GeneratorExit):
         raise
     except AirflowTaskTimeout:

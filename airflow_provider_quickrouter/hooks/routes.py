@@ -111,18 +111,12 @@ def failure(error: BaseException, route: Route, *, creates: bool = False) -> Qui
 
 def proxy_refused(route: Route) -> InvalidConnectionError:
     """Return the error of a proxy that answered 407."""
-    return _possibly_transient(
+    return InvalidConnectionError(
         f"extra.proxies: the proxy {route.proxy_url} on the way to {route.base_url} wants another "
         "user or password (HTTP 407); give them as http://user:password@proxy:3128, special "
-        "characters percent-encoded. Nothing was sent there."
+        "characters percent-encoded. Nothing was sent there.",
+        transient=True,  # the proxy itself may be in error, so a wait goes on
     )
-
-
-def _possibly_transient(text: str) -> InvalidConnectionError:
-    """Make an error of what another side says, which may be its own trouble: a wait goes on."""
-    error = InvalidConnectionError(text)
-    error.transient = True
-    return error
 
 
 def _is_of_tls(cause: BaseException) -> TypeGuard[ssl.SSLError]:
@@ -139,9 +133,10 @@ def _wrong_tls(cause: ssl.SSLError, peer: str) -> InvalidConnectionError | None:
     alert = (cause.reason or "").partition("ALERT_")[2]
     if alert not in _OF_OUR_CERTIFICATE:
         return None
-    return _possibly_transient(
+    return InvalidConnectionError(
         f"extra.cert: {peer} demands another client certificate ({alert}); give one that it "
-        "accepts."
+        "accepts.",
+        transient=True,  # the server itself may be in error, so a wait goes on
     )
 
 

@@ -119,7 +119,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit what is missing, and wait: here, or in the triggerer."""
-        with airflow_errors(anew=True):
+        with airflow_errors(resubmits=True):
             self.inputs = checked_list(self.inputs, self.version, self.model)
             record, lines = self._opened(context)
             self._begin(context, record, lines)
@@ -134,7 +134,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the trigger's event; how each prediction has ended is in the record."""
-        with airflow_errors(anew=True):
+        with airflow_errors(resubmits=True):
             record, lines = self._opened(context)
             if error := (event or {}).get("error"):
                 raise from_payload(error)
@@ -146,7 +146,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def resume_after_deadline(self, context: Context) -> Any:
         """Cancel the rest on this worker, and store the results."""
-        with airflow_errors(anew=True):
+        with airflow_errors(resubmits=True):
             return self._cancel_rest(context, *self._opened(context))
 
     def on_kill(self) -> None:

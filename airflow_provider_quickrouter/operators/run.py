@@ -117,10 +117,10 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             self._check_output_path()
         memory = self._remembered(context)
         try:
-            with airflow_errors(anew=True):
+            with airflow_errors(resubmits=True):
                 return self._finish(context, memory, self._wait(context, memory))
         except AirflowTaskTimeout as late:
-            with airflow_errors(anew=True):
+            with airflow_errors(resubmits=True):
                 memory.check_paid(late)
                 return self._finish(context, memory, self._out_of_time(memory))
 
@@ -147,7 +147,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
         """Go on after the trigger's event, which holds the outcome."""
-        with airflow_errors(anew=True):
+        with airflow_errors(resubmits=True):
             outcome = self._with_log(Outcome.from_payload(event))
             return self._finish(context, self._remembered(context), outcome)
 
@@ -159,9 +159,9 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         if self._is_given_up(memory, outcome) and not unknown:
             outcome = self._stopped(outcome)
         # A retry that finds nothing remembered would pay for another beside it.
-        for_good = not memory.remembers and (unknown or may_run_on(outcome.stopped))
+        permanent = not memory.remembers and (unknown or may_run_on(outcome.stopped))
         try:
-            output = self._end(context, outcome, for_good=for_good, pays=not memory.remembers)
+            output = self._end(context, outcome, permanent=permanent, pays=not memory.remembers)
         except PredictionModerated as error:
             if self.on_moderation == "skip":
                 raise AirflowSkipException(str(error)) from None
@@ -184,7 +184,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         record = memory.record()
         if record and time.time() < record.begun_at + self._own_limit():
             raise AirflowException("Airflow ended the deferral before the prediction's deadline")
-        with airflow_errors(anew=True):
+        with airflow_errors(resubmits=True):
             late = Outcome(reason=Reason.TIMEOUT, prediction_id=_known_id(context, record))
             return self._finish(context, memory, late)
 

@@ -95,12 +95,12 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         """Create the prediction, or take up that of an earlier try; return its id."""
         memory = self._remembered(context)
         try:
-            with airflow_errors(anew=True):
+            with airflow_errors(resubmits=True):
                 self._obtain(context, memory)
                 memory.succeeded()
                 return memory.prediction_id
         except AirflowTaskTimeout as late:
-            with airflow_errors(anew=True):
+            with airflow_errors(resubmits=True):
                 memory.check_paid(late)
         return memory.prediction_id
 

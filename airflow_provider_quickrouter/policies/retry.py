@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_quickrouter.api.errors import (
     InvalidInputError,
-    PredictionError,
     QuickRouterError,
+    backoff,
 )
 
 
@@ -26,12 +26,11 @@ def retry_pause(
 
     :param try_number: the try that failed, from 1.
     """
-    passing = isinstance(error, PredictionError) and error.passing
-    if not (error.transient or passing):
+    if not (error.transient or error.resubmittable):
         return None
     if error.retry_after is not None:
         return error.retry_after
-    return min(first * 2.0 ** min(max(try_number, 1) - 1, 32), longest)
+    return backoff(try_number, longest, first=first)
 
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from airflow_provider_quickrouter.api.errors import (
     QuickRouterError,
     QuotaError,
     UpstreamError,
+    backoff,
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
@@ -125,32 +126,6 @@ class Again:
             (log.warning if self.warning else log.info)(self.line)
 
 
-RESEND_LIMIT = 120.0
-"""Seconds of pauses that a worker makes before it leaves the create to the scheduler's retry."""
-
-
-def resend_after(
-    error: APIError,
-    attempt: int,
-    waited: float,
-    jitter: Callable[[], float] = random.random,
-) -> float | None:
-    """Seconds until a create may be sent again, or None: it may not, or not by this worker.
-
-    Only a create that was certainly not accepted is sent again (refused connection, 429).
-
-    :param attempt: how often it was sent, from 1.
-    :param waited: seconds of the pauses so far.
-    :param jitter: gives numbers in [0, 1); up to a tenth is added, so that tasks that met the
-        same limit do not come back together.
-    """
-    if not error.resendable:
-        return None
-    pause = max(min(2.0 ** (attempt - 1), 30.0), error.retry_after or 0.0)
-    pause *= 1 + jitter() / 10
-    return pause if waited + pause <= RESEND_LIMIT else None
-
-
 @dataclass(slots=True)
 class Watch:
     """One wait for one prediction: feed it what was seen, it says what to do next.
@@ -245,8 +220,8 @@ class Watch:
         if now - self._failing_since >= PATIENCE:
             self.trouble = _as_transient(error)
             return self._settle(Reason.API_ERROR)
-        backoff = min(2.0 ** min(self._failures - 1, 10), 60.0) * self._spread(0.2)
-        pause = min(max(backoff, self._pause(now), error.retry_after or 0.0), LONGEST_PAUSE)
+        pause = max(backoff(self._failures, 60.0) * self._spread(0.2), self._pause(now))
+        pause = min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
         return self._again(pause, now, *self._outage(error, pause))
 
     def _outage(self, error: QuickRouterError, pause: float) -> tuple[str, bool]:

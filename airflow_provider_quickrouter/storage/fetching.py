@@ -16,6 +16,7 @@ from airflow_provider_quickrouter.api.errors import (
     FileUnavailable,
     PredictionExpired,
     QuickRouterError,
+    backoff,
 )
 from airflow_provider_quickrouter.api.failures import retry_after
 
@@ -118,8 +119,7 @@ def pause_before(trouble: Trouble, tries: int, waited: float, owner: Owner, now:
     """
     if trouble.gone and (owner.expired(now) or owner.expires_at is None):
         raise _gone(trouble, owner)
-    planned = FIRST_PAUSE * 2.0 ** min(tries - 1, 16)
-    pause = max(min(planned, LONGEST_PAUSE), trouble.asked or 0.0)
+    pause = backoff(tries, LONGEST_PAUSE, first=FIRST_PAUSE, asked=trouble.asked)
     if waited + pause > PATIENCE or (trouble.gone and tries > QUICK_TRIES):
         raise _given_up(trouble, tries)
     return pause
@@ -138,9 +138,8 @@ def about(error: QuickRouterError, n: int, address: str) -> QuickRouterError:
     """Return an error that names the file, by its number and its address without a query."""
     if not isinstance(error, FileError):
         return error
-    told = type(error)(f"File {n} of the output ({address}) was not stored: {error}.")
-    told.retry_after = error.retry_after
-    return told
+    message = f"File {n} of the output ({address}) was not stored: {error}."
+    return type(error)(message, retry_after=error.retry_after)
 
 
 def _gone(trouble: Trouble, owner: Owner) -> QuickRouterError:
@@ -150,9 +149,8 @@ def _gone(trouble: Trouble, owner: Owner) -> QuickRouterError:
 
 
 def _given_up(trouble: Trouble, tries: int) -> FileUnavailable:
-    error = FileUnavailable(f"{trouble.why}, after {tries} tries; a retry goes on with it")
-    error.retry_after = trouble.asked
-    return error
+    message = f"{trouble.why}, after {tries} tries; a retry goes on with it"
+    return FileUnavailable(message, retry_after=trouble.asked)
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -8,7 +8,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from airflow_provider_quickrouter.api.errors import APIError
+from airflow_provider_quickrouter.api.errors import APIError, backoff
 from airflow_provider_quickrouter.api.protocol import page, read_entries
 from airflow_provider_quickrouter.submission.search import (
     LAG,
@@ -20,6 +20,9 @@ from airflow_provider_quickrouter.submission.search import (
 
 ATTEMPTS = 4
 """How often a page is requested while the errors are transient."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds between two of these requests."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ class UncertainCreates:
             except APIError as error:
                 if not error.transient:
                     raise
-                await asyncio.sleep(max(2.0**attempt, min(error.retry_after or 0.0, 60.0)))
+                asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
+                await asyncio.sleep(backoff(attempt, LONGEST_PAUSE, first=2.0, asked=asked))
         return await self._read_once(cursor)
 
     async def _read_once(self, cursor: str | None) -> Page:

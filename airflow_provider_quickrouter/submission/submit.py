@@ -188,11 +188,8 @@ class Durable:
 
     def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
         self._sent = None
-        if self._resubmit:
-            error.transient = True
-            error.remedy = "The prediction may have been accepted and billed; a retry submits anew."
         self._close(None if self._resubmit else replace(attempt, reported=True))
-        return error
+        return error.resubmitted() if self._resubmit else error
 
     def _own(self, prediction_id: str) -> None:
         self._task.owns(prediction_id, self._ti, resumable=self.remembers)

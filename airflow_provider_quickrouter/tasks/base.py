@@ -23,7 +23,7 @@ from airflow_provider_quickrouter.api.folders import check_folder
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.hooks.airflow_errors import no_retry
+from airflow_provider_quickrouter.hooks.airflow_errors import fail_without_retry
 from airflow_provider_quickrouter.links import FILES_KEY, publish
 from airflow_provider_quickrouter.polling.limits import airflows_limit
 from airflow_provider_quickrouter.polling.poll import Again, Watch
@@ -248,23 +248,23 @@ class PredictionTask:
             return outcome
 
     def _end(
-        self, context: Context, outcome: Outcome, *, for_good: bool = False, pays: bool = False
+        self, context: Context, outcome: Outcome, *, permanent: bool = False, pays: bool = False
     ) -> list[Any]:
         """End the wait: every path leads here, so every path ends alike.
 
-        :param for_good: nothing is to be tried again after a bad end.
+        :param permanent: nothing is to be tried again after a bad end.
         :param pays: a retry after a success would pay again: none comes, whatever goes wrong then.
         :raises QuickRouterError: what a bad end means.
         """
         before = self.stored_before(outcome)
         error = None if before else outcome.exception()
-        with no_retry(pays and not error):
+        with fail_without_retry(pays and not error):
             if outcome.prediction:
                 with harmless(self.log, "State and link of the prediction were not told"):
                     self._publish(context, outcome.prediction)
             count_end(outcome, time.time())
             if error:
-                raise error.for_good() if for_good else error
+                raise error.as_permanent() if permanent else error
             kept = self._keeps or stored_later(context["task"])
             tell_success(self.log, outcome, kept=kept)
             if prediction := outcome.prediction:

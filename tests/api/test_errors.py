@@ -40,8 +40,8 @@ def test_an_error_of_the_authors_crosses_the_border_too(kind: type[Exception]) -
 
 @pytest.mark.parametrize("transient", [True, False])
 def test_whether_a_retry_helps_crosses_the_border_where_it_is_not_as_usual(transient: bool) -> None:
-    for error in (errors.InvalidConnectionError("proxy: no"), errors.UpstreamError("down")):
-        error.transient = transient
+    for kind in (errors.InvalidConnectionError, errors.UpstreamError):
+        error = kind("proxy: no", transient=transient)
         assert errors.from_payload(error.to_payload()).transient is transient
 
 
@@ -69,9 +69,18 @@ def test_a_message_keeps_its_own_full_stop() -> None:
     assert str(errors.UpstreamError("Really!", status=500)) == "HTTP 500: Really!"
 
 
-def test_an_error_for_good_is_not_tried_again() -> None:
-    error = errors.PredictionAborted("stopped", prediction_id="p1")
-    assert error.passing
-    assert not error.for_good().passing
-    assert not errors.UpstreamError("busy").for_good().transient
-    assert errors.UpstreamError.transient
+def test_an_error_made_permanent_is_not_tried_again() -> None:
+    aborted = errors.PredictionAborted("stopped", prediction_id="p1")
+    permanent = aborted.as_permanent()
+    assert (permanent.resubmittable, permanent.prediction_id) == (False, "p1")
+    assert str(permanent) == "stopped"
+    assert aborted.resubmittable
+    assert not errors.UpstreamError("busy").as_permanent().transient
+
+
+@pytest.mark.parametrize(
+    ("failures", "pause"), [(-1, 2), (0, 2), (1, 2), (2, 4), (3, 8), (4, 10), (10_000, 10)]
+)
+def test_pauses_double_up_to_the_longest(failures: int, pause: float) -> None:
+    assert errors.backoff(failures, 10, first=2) == pause
+    assert errors.backoff(failures, 10, first=2, asked=9) == max(9, pause)

@@ -51,7 +51,7 @@ def test_the_text_of_an_error_tells_whether_another_prediction_may_succeed(
     error = outcome.exception()
     assert (outcome.reason, type(error)) == (reason, kind)
     assert isinstance(error, errors.PredictionFailed)
-    assert error.passing is (reason is Reason.INTERRUPTED)
+    assert error.resubmittable is (reason is Reason.INTERRUPTED)
     assert text in str(error)
 
 

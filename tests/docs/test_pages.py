@@ -81,8 +81,8 @@ def test_the_table_of_failures_names_every_error_and_what_airflow_does() -> None
     said, kinds = failure_rows(), errors_below(QuickRouterError)
     assert set(said) == {kind.__name__ for kind in kinds}
     for kind in kinds:
-        for promise, anew in zip(said[kind.__name__], (True, False), strict=True):
-            failure = as_airflow(instance(kind), anew=anew)
+        for promise, resubmits in zip(said[kind.__name__], (True, False), strict=True):
+            failure = as_airflow(instance(kind), resubmits=resubmits)
             final = isinstance(failure, AirflowFailException | AirflowSensorTimeout)
             kept = promise == "never raised" or promise.startswith("no" if final else "yes")
             assert kept, (kind.__name__, promise)

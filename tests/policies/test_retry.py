@@ -35,7 +35,7 @@ def decide(error: BaseException, try_number: int = 1, **arguments: Any) -> Any:
 def test_what_does_not_heal_fails_now_and_says_why(
     error: errors.QuickRouterError, airflows: bool
 ) -> None:
-    decision = decide(as_airflow(error, anew=True) if airflows else error)
+    decision = decide(as_airflow(error, resubmits=True) if airflows else error)
     assert decision.action is RetryAction.FAIL
     assert decision.reason == f"{type(error).__name__}: another try would not help"
 
@@ -58,7 +58,7 @@ def test_a_limit_is_obeyed_as_the_server_named_it() -> None:
     ],
 )
 def test_what_may_heal_is_tried_again_after_growing_pauses(error: errors.QuickRouterError) -> None:
-    error = as_airflow(error, anew=True)  # type: ignore[assignment]
+    error = as_airflow(error, resubmits=True)  # type: ignore[assignment]
     found = [decide(error, number, first=10, longest=35).retry_delay for number in (1, 2, 3)]
     assert [delay.total_seconds() for delay in found] == [10, 20, 35]
 

@@ -64,5 +64,4 @@ def test_what_does_not_heal_is_not_tried_again_whatever_the_server_asked_for() -
 def test_an_uncertain_create_is_tried_again_only_where_the_author_said_so() -> None:
     error = errors.UncertainCreateError("lost")
     assert pause(error) is None
-    error.transient = True
-    assert pause(error) == FIRST
+    assert pause(error.resubmitted()) == FIRST

@@ -16,11 +16,9 @@ from airflow_provider_quickrouter.polling.poll import (
     OUTPUT_GRACE,
     OUTPUT_PAUSE,
     PATIENCE,
-    RESEND_LIMIT,
     SHORTEST_PAUSE,
     Again,
     Watch,
-    resend_after,
 )
 
 START = 1_000_000.0
@@ -37,10 +35,6 @@ OUTAGES = [
 
 def middle() -> float:
     return 0.5
-
-
-def exactly() -> float:
-    return 0.0
 
 
 def watch(**fields: Any) -> Watch:
@@ -274,8 +268,7 @@ def test_without_a_good_response_any_other_error_is_waited_out(error: errors.API
 
 
 def test_a_connection_that_may_be_readable_later_is_waited_out_without_a_good_response() -> None:
-    missing = errors.InvalidConnectionError("it was not found")
-    missing.transient = True
+    missing = errors.InvalidConnectionError("it was not found", transient=True)
     assert waited_out(watch(confirmed=False), missing) is missing
 
 
@@ -422,29 +415,6 @@ def test_no_answer_ever_leads_to_asking_again_without_a_pause(now: float, jitter
     waiting = watch(jitter=lambda: jitter)
     assert pause(waiting.saw(seen(), START + now)) >= SHORTEST_PAUSE
     assert waiting.start(START + now).after >= SHORTEST_PAUSE
-
-
-def test_a_create_is_sent_again_only_when_it_was_certainly_not_accepted() -> None:
-    may = {kind.__name__ for kind in ERRORS if resend_after(kind("x"), 1, 0) is not None}
-    assert may == {"RateLimitError", "NotConnectedError"}
-
-
-def test_a_create_is_sent_again_after_1_2_4_8_seconds_and_for_two_minutes_at_most() -> None:
-    error, waited, pauses = errors.NotConnectedError("refused"), 0.0, list[float]()
-    while (after := resend_after(error, len(pauses) + 1, waited, exactly)) is not None:
-        pauses.append(after)
-        waited += after
-    assert pauses == [1, 2, 4, 8, 16, 30, 30]
-    assert waited <= RESEND_LIMIT
-
-
-def test_a_create_waits_as_long_as_a_429_asks_or_leaves_it_to_the_scheduler() -> None:
-    limit = errors.RateLimitError("slow", retry_after=30)
-    assert resend_after(limit, 1, 0, exactly) == 30
-    spread = resend_after(limit, 1, 0, middle)
-    assert spread is not None
-    assert 30 < spread <= 33
-    assert resend_after(errors.RateLimitError("slow", retry_after=300), 1, 0) is None
 
 
 @pytest.mark.parametrize("next_response", ["processing", "an error"])

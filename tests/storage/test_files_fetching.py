@@ -130,8 +130,7 @@ def test_redirects() -> None:
 
 
 def test_an_error_names_its_file_and_keeps_what_it_is() -> None:
-    error = FileUnavailable("HTTP 429")
-    error.retry_after = 7
+    error = FileUnavailable("HTTP 429", retry_after=7)
     told = about(error, 3, "https://x.test/a")
     assert str(told) == "File 3 of the output (https://x.test/a) was not stored: HTTP 429."
     assert (type(told), told.retry_after) == (FileUnavailable, 7)
