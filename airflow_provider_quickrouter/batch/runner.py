@@ -47,7 +47,7 @@ from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller
 from airflow_provider_quickrouter.polling.rate_limit import Budget
 from airflow_provider_quickrouter.submission.cancel import (
     CANCELS_AT_ONCE,
-    astop_prediction,
+    cancel_in_thread,
     may_run_on,
     not_canceled,
 )
@@ -155,7 +155,7 @@ class Gathering:
             async with asyncio.timeout(max(0.0, until - time.time())):
                 hook = await self.poller.connected()
                 async with self._cancels:
-                    told = await astop_prediction(hook, prediction_id)
+                    told = await cancel_in_thread(hook, prediction_id)
                 stopped = replace(outcome, stopped=told)
                 return stopped.seen_again(await hook.aget_prediction(prediction_id), time.time())
         return stopped

@@ -20,6 +20,7 @@ from airflow_provider_quickrouter import __version__, get_provider_info
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.errors import (
     APIError,
+    AuthenticationError,
     QuickRouterError,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
@@ -226,7 +227,13 @@ class QuickRouterHook(HttpHook):
 
     def _ask(self, request: protocol.Request) -> Prediction:
         answer = send(self._session, self.settings, request)
-        return self._value(request, answer.without(self.settings.api_key))
+        try:
+            return self._value(request, answer.without(self.settings.api_key))
+        except AuthenticationError:
+            # The key may have been replaced: the next request reads the connection again.
+            for name in ("settings", "_session"):
+                vars(self).pop(name, None)
+            raise
 
     def _value(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
         with self._cleaned():

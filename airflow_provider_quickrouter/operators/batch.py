@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowTaskTimeout,
+    BaseOperator,
+    conf,
+)
 
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.protocol import Request, create
@@ -151,11 +157,11 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def on_kill(self) -> None:
         """Cancel what runs, within 4 s, if ``cancel_on_kill``; never raises."""
-        self._was_killed = True
+        self.kill_handler.killed = True
         if not (self.cancel_on_kill and self._batch):
             return
         ids = [str(self._batch.ids[index]) for index in self._batch.those(State.RUNNING)]
-        owner = cancel.Owner(self._ti, over=cancel.at_execution_timeout())
+        owner = cancel.Owner(self._ti, over=isinstance(sys.exception(), AirflowTaskTimeout))
         if ids:
             cancel.stop(self.hook.sibling, ids, owner, self.log)
 
@@ -166,7 +172,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         return self._store(context, record, lines)
 
     def _check_wanted(self) -> None:
-        if not self.still_wanted():
+        if self.kill_handler.killed:
             self.on_kill()  # for what was accepted since
             raise AirflowException("This task was killed; a later try goes on with its batch.")
 
@@ -209,7 +215,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             reference=str(self.version or self.model),
             creates_per_minute=self.creates_per_minute,
             max_in_flight=self.max_in_flight,
-            wanted=self.still_wanted,
+            wanted=self.kill_handler.is_alive,
             resubmit=self.on_uncertain == "resubmit",
         )
         journal = Journal(record, lines)

@@ -18,7 +18,6 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_quickrouter.api.errors import PredictionModerated
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
-from airflow_provider_quickrouter.links import published_id
 from airflow_provider_quickrouter.operators.submit import QuickRouterSubmitPredictionOperator
 from airflow_provider_quickrouter.polling.limits import Limits
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Watch
@@ -29,13 +28,13 @@ from airflow_provider_quickrouter.submission.cancel import (
     is_canceled,
     may_run_on,
 )
-from airflow_provider_quickrouter.submission.submit import Durable
+from airflow_provider_quickrouter.submission.store import RecordStore
+from airflow_provider_quickrouter.submission.submit import Submission
 from airflow_provider_quickrouter.tasks.arguments import check_choice, seconds
+from airflow_provider_quickrouter.tasks.reporting import pushed_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_quickrouter.submission.record import Attempt
 
 DEFAULT_TIMEOUT = 7200.0
 """Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue."""
@@ -105,106 +104,103 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             )
             self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
-            self._keep_in(output_path)
+            self.set_output_path(output_path)
         self.cancel_after = cancel_after
         self.deferrable = deferrable
         self.on_moderation = on_moderation
-        self._watching: Watch | None = None
+        self._watch: Watch | None = None
 
     def execute(self, context: Context) -> Any:
-        """Submit or take up, and wait: here, or in the triggerer."""
+        """Submit or resume, and wait: here, or in the triggerer."""
         with airflow_errors():
-            self._check_output_path()
-        memory = self._remembered(context)
+            self.check_output_path()
+        submission = self._submission(context)
         try:
             with airflow_errors(resubmits=True):
-                return self._finish(context, memory, self._wait(context, memory))
+                outcome = self._wait(context, submission)
+                return self._finish(context, submission.store, outcome)
         except AirflowTaskTimeout as late:
             with airflow_errors(resubmits=True):
-                memory.check_paid(late)
-                return self._finish(context, memory, self._out_of_time(memory))
+                submission.check_paid(late)
+                # Airflow's ``execution_timeout`` is a deadline like the task's own.
+                outcome = (
+                    self._watch.timed_out()
+                    if self._watch
+                    else _timeout(str(submission.prediction_id))
+                )
+                return self._finish(context, submission.store, outcome)
 
-    def _wait(self, context: Context, memory: Durable) -> Outcome:
+    def _wait(self, context: Context, submission: Submission) -> Outcome:
         """Obtain the prediction and wait for its end; or defer."""
-        began = time.time()
-        prediction, since = self._obtain(context, memory)
-        self._watching = watch = self._watch(prediction.id, since, began)
-        step = self._tell(watch.saw(prediction, time.time()))
-        if isinstance(step, Again) and self.deferrable:
-            memory.keep()
-            self._hand_over(watch, self.execute_complete.__name__, self._cancel_on(memory))
-        while isinstance(step, Again):
-            time.sleep(step.after)
-            memory.keep()
-            step = self._ask(context, watch)
-        return step
-
-    def _out_of_time(self, memory: Durable) -> Outcome:
-        """Make Airflow's ``execution_timeout`` the deadline that it is."""
-        if self._watching:
-            return self._watching.timed_out()
-        return Outcome(reason=Reason.TIMEOUT, prediction_id=str(memory.prediction_id))
-
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
-        """Go on after the trigger's event, which holds the outcome."""
-        with airflow_errors(resubmits=True):
-            outcome = self._with_log(Outcome.from_payload(event))
-            return self._finish(context, self._remembered(context), outcome)
-
-    def _finish(self, context: Context, memory: Durable, outcome: Outcome) -> list[Any]:
-        if outcome.prediction_id == UNKNOWN_ID:
-            known = _known_id(context, memory.record())
-            outcome = replace(outcome, prediction_id=known)
-        unknown = outcome.prediction_id == UNKNOWN_ID
-        if self._is_given_up(memory, outcome) and not unknown:
-            outcome = self._stopped(outcome)
-        # A retry that finds nothing remembered would pay for another beside it.
-        permanent = not memory.remembers and (unknown or may_run_on(outcome.stopped))
-        try:
-            output = self._end(context, outcome, permanent=permanent, pays=not memory.remembers)
-        except PredictionModerated as error:
-            if self.on_moderation == "skip":
-                raise AirflowSkipException(str(error)) from None
-            raise
-        memory.succeeded()
-        self.owns(None)
-        return output
-
-    def _is_given_up(self, memory: Durable, outcome: Outcome) -> bool:
-        """Whether the prediction may still run, although no later attempt can resume it.
-
-        What the trigger tried to cancel at a deadline, without success, is tried again here.
-        """
-        lost = outcome.reason is Reason.API_ERROR and not memory.remembers
-        return not is_canceled(outcome.stopped) and (outcome.timed_out or lost)
-
-    def resume_after_deadline(self, context: Context) -> list[Any]:
-        """Cancel the prediction, and fail permanently: a retry would pay for another one."""
-        memory = self._remembered(context)
-        record = memory.record()
-        if record and time.time() < record.begun_at + self._own_limit():
-            raise AirflowException("Airflow ended the deferral before the prediction's deadline")
-        with airflow_errors(resubmits=True):
-            late = Outcome(reason=Reason.TIMEOUT, prediction_id=_known_id(context, record))
-            return self._finish(context, memory, late)
-
-    def _watch(self, prediction_id: str, since: float, began: float) -> Watch:
-        limits = self._limits()
-        return Watch(
-            prediction_id,
+        began, limits = time.time(), self._limits()
+        prediction, since = self._obtain(context, submission)
+        self._watch = watch = Watch(
+            prediction.id,
             since,
             limits.deadline(since, began),
             self.poll_interval,
             limits.start_deadline(since),
         )
+        step = watch.saw(prediction, time.time())
+        if isinstance(step, Again):
+            step.log_to(self.log)
+            if self.deferrable:
+                submission.store.flush()
+                method = self.execute_complete.__name__
+                self.defer_to_trigger(watch, method, self._cancel_on(submission.store))
+        while isinstance(step, Again):
+            time.sleep(step.after)
+            submission.store.flush()
+            step = self.poll(context, watch)
+        return step
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
+        """Resume after the trigger's event, which holds the outcome."""
+        with airflow_errors(resubmits=True):
+            outcome = self.polled_again(Outcome.from_payload(event))
+            return self._finish(context, self._store_of(context), outcome)
+
+    def resume_after_deadline(self, context: Context) -> list[Any]:
+        """Cancel the prediction, and fail permanently: a retry would pay for another one."""
+        store = self._store_of(context)
+        record = store.load()
+        if record and time.time() < record.begun_at + self._own_limit():
+            raise AirflowException("Airflow ended the deferral before the prediction's deadline")
+        with airflow_errors(resubmits=True):
+            return self._finish(context, store, _timeout(UNKNOWN_ID))
+
+    def _finish(self, context: Context, store: RecordStore, outcome: Outcome) -> list[Any]:
+        """Cancel what is given up, end the task, and return the output."""
+        if outcome.prediction_id == UNKNOWN_ID:
+            record = store.load()
+            # The manifest in XCom outlasts a deferral where no record is stored.
+            known = record.prediction_id if record else pushed_id(context)
+            outcome = replace(outcome, prediction_id=known or UNKNOWN_ID)
+        unknown = outcome.prediction_id == UNKNOWN_ID
+        # The trigger's own cancel at a deadline may have failed: then it is tried again here.
+        no_later_attempt = outcome.reason is Reason.API_ERROR and not store.is_durable
+        given_up = outcome.timed_out or no_later_attempt
+        if given_up and not unknown and not is_canceled(outcome.stopped):
+            outcome = self.canceled(outcome)
+        # A retry without a record would pay for another prediction beside this one.
+        permanent = not store.is_durable and (unknown or may_run_on(outcome.stopped))
+        try:
+            output = self.end(context, outcome, permanent=permanent, pays=not store.is_durable)
+        except PredictionModerated as error:
+            if self.on_moderation == "skip":
+                raise AirflowSkipException(str(error)) from None
+            raise
+        store.mark_done()
+        self.kill_handler.track(None)
+        return output
 
     def _limits(self) -> Limits:
         return Limits(self.timeout, self.execution_timeout, self.start_timeout)
 
-    def _cancel_on(self, memory: Durable) -> list[str]:
+    def _cancel_on(self, store: RecordStore) -> list[str]:
         if not self.cancel_on_kill:
             return [TIMEOUT]
-        return [TIMEOUT, MARK] if memory.remembers else [TIMEOUT, MARK, CLEAR]
+        return [TIMEOUT, MARK] if store.is_durable else [TIMEOUT, MARK, CLEAR]
 
     def _own_limit(self) -> float:
         return self._limits().own
@@ -213,7 +209,5 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         return self._limits().servers if self.cancel_after == "deadline" else self.cancel_after
 
 
-def _known_id(context: Context, record: Attempt | None) -> str:
-    """Return the id that is remembered, or else the one in XCom, which outlasts a deferral."""
-    known = record.prediction_id if record else published_id(context)
-    return known or UNKNOWN_ID
+def _timeout(prediction_id: str) -> Outcome:
+    return Outcome(reason=Reason.TIMEOUT, prediction_id=prediction_id)

@@ -14,17 +14,18 @@ from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, create
+from airflow_provider_quickrouter.api.protocol import create
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.hooks.input_files import read_files
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.submission.submit import Durable
+from airflow_provider_quickrouter.submission.store import RecordStore
+from airflow_provider_quickrouter.submission.submit import Submission
 from airflow_provider_quickrouter.tasks.arguments import (
     check_choice,
     check_create,
 )
 from airflow_provider_quickrouter.tasks.base import PredictionTask
-from airflow_provider_quickrouter.tasks.reporting import harmless
+from airflow_provider_quickrouter.tasks.reporting import log_and_continue
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -92,47 +93,57 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         self.quickrouter_conn_id = quickrouter_conn_id
 
     def execute(self, context: Context) -> Any:
-        """Create the prediction, or take up that of an earlier try; return its id."""
-        memory = self._remembered(context)
+        """Create the prediction, or resume that of an earlier attempt; return its id."""
+        submission = self._submission(context)
         try:
             with airflow_errors(resubmits=True):
-                self._obtain(context, memory)
-                memory.succeeded()
-                return memory.prediction_id
+                self._obtain(context, submission)
+                submission.store.mark_done()
+                return submission.prediction_id
         except AirflowTaskTimeout as late:
             with airflow_errors(resubmits=True):
-                memory.check_paid(late)
-        return memory.prediction_id
+                submission.check_paid(late)
+        return submission.prediction_id
 
-    def _obtain(self, context: Context, memory: Durable) -> tuple[Prediction, float]:
-        """Return the task's prediction and since when its time counts; leave its manifest."""
-        prediction, since = memory.obtain(
-            self._request(),
+    def _submission(self, context: Context) -> Submission:
+        return Submission(
+            hook=self.hook,
+            store=self._store_of(context),
+            kill_handler=self.kill_handler,
+            ti=context["ti"],
+            log=self.log,
+            resubmit=self.on_uncertain == "resubmit",
+        )
+
+    def _store_of(self, context: Context) -> RecordStore:
+        return RecordStore(context, self.log, durable=self.durable)
+
+    def _obtain(self, context: Context, submission: Submission) -> tuple[Prediction, float]:
+        """Return the task's prediction and since when its time counts; push its manifest."""
+        given = read_files(self.input, version=self.version, model=self.model)
+        request = create(
+            given, version=self.version, model=self.model, cancel_after=self._server_limit()
+        )
+
+        def is_stored(prediction: Prediction) -> bool:
+            outcome = Outcome.of(prediction, time.time())
+            return outcome is not None and bool(self.stored_by_earlier_attempt(outcome))
+
+        prediction, since = submission.obtain(
+            request,
             cancel_other=self.cancel_on_kill,
             limit=self._own_limit(),
-            is_stored=self._is_stored,
+            is_stored=is_stored,
         )
-        with harmless(self.log, f"The manifest of prediction {prediction.id} was not stored"):
-            self._publish(context, prediction)
+        missing = f"The manifest of prediction {prediction.id} was not stored"
+        with log_and_continue(self.log, missing):
+            self.push_manifest(context, prediction)
         return prediction, since
 
-    def _remembered(self, context: Context) -> Durable:
-        return Durable(
-            self, context, durable=self.durable, resubmit=self.on_uncertain == "resubmit"
-        )
-
-    def _request(self) -> Request:
-        limit = self._server_limit()
-        given = read_files(self.input, version=self.version, model=self.model)
-        return create(given, version=self.version, model=self.model, cancel_after=limit)
-
-    def _is_stored(self, prediction: Prediction) -> bool:
-        over = Outcome.of(prediction, time.time())
-        return over is not None and bool(self.stored_before(over))
-
     def _server_limit(self) -> Any:
+        """Return what ``Cancel-After`` is sent."""
         return self.cancel_after
 
     def _own_limit(self) -> float:
-        """Seconds that the task gives its prediction: no limit, since it does not wait."""
+        """Return the seconds that the task gives its prediction: it does not wait."""
         return math.inf

@@ -35,7 +35,12 @@ from airflow_provider_quickrouter.sensors.starting import (
     may_end,
     start_args,
 )
-from airflow_provider_quickrouter.submission.cancel import MARK, TIMEOUT, is_canceled
+from airflow_provider_quickrouter.submission.cancel import (
+    MARK,
+    TIMEOUT,
+    cancel_and_log,
+    is_canceled,
+)
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
 if TYPE_CHECKING:
@@ -111,7 +116,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
         with airflow_errors():
-            self._keep_in(output_path)
+            self.set_output_path(output_path)
         self.quickrouter_conn_id = quickrouter_conn_id
         self._waiting: Watch | None = None
         self._pause = SHORTEST_PAUSE
@@ -119,28 +124,28 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait in this process, or ask once and leave the rest to the triggerer."""
         with self._failing():
-            self._check_output_path()
-        self.owns(self.prediction_id, context["ti"])
+            self.check_output_path()
+        self.kill_handler.track(self.prediction_id, context["ti"])
         if not self.deferrable:
             return self._wait_here(context)
         with self._failing():
             watch = self._watch(context)
-            step = self._ask(context, watch)
+            step = self.poll(context, watch)
             if isinstance(step, Outcome):
                 return self._finish(context, step)
         method = self.execute_complete.__name__
-        return self._hand_over(watch, method, self._cancel_on, **self._ending())
+        return self.defer_to_trigger(watch, method, self._cancel_on, **self._ending())
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
         self._pause = self.poke_interval  # also if an error ends this poke and silent_fail goes on
         with self._failing():
             watch = self._watch(context)
-            step = self._ask(context, watch)
+            step = self.poll(context, watch)
             while isinstance(step, Again) and watch.awaits_output:
                 # Not left to the next poke: another process would not know when that began.
                 time.sleep(step.after)
-                step = self._ask(context, watch)
+                step = self.poll(context, watch)
             if isinstance(step, Outcome):
                 return PokeReturnValue(is_done=True, xcom_value=self._finish(context, step))
         self._pause = step.after
@@ -149,21 +154,21 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def execute_complete(self, context: Context, event: Any = None) -> list[Any]:
         """Go on after the trigger's event, which holds the outcome."""
         with self._failing():
-            return self._finish(context, self._with_log(self._outcome(event)))
+            return self._finish(context, self.polled_again(self._outcome(event)))
 
     def start_complete(self, context: Context, event: Any = None) -> list[Any]:
         """Go on after the trigger's event, if no worker has begun this task."""
         outcome = self._outcome(event)
         with self._failing():
             if not outcome.prediction and isinstance(outcome.error, APIError):
-                self._publish(context, Prediction.unseen(self.prediction_id))
+                self.push_manifest(context, Prediction.unseen(self.prediction_id))
         return self.execute_complete(context, event)
 
     def resume_after_deadline(self, context: Context) -> list[Any]:
         """Poll once more; what is not over by now is a timeout."""
         with self._failing():
             late = Outcome(reason=Reason.TIMEOUT, prediction_id=self.prediction_id)
-            return self._finish(context, self._with_log(late))
+            return self._finish(context, self.polled_again(late))
 
     def make_start_args(self) -> StartTriggerArgs | None:
         """Say how the scheduler defers this task; None: it goes to a worker, and defers there."""
@@ -205,7 +210,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def _leave(self, watch: Watch) -> None:
         over = watch.last and watch.last.status.terminal
         if self.cancel_on_kill and not over:
-            self.stop_now(watch.prediction_id)
+            cancel_and_log(self.hook, watch.prediction_id, self.log)
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -218,9 +223,9 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
 
     def _finish(self, context: Context, outcome: Outcome) -> list[Any]:
         if self.cancel_on_kill and outcome.timed_out and not is_canceled(outcome.stopped):
-            outcome = self._stopped(outcome)
+            outcome = self.canceled(outcome)
         try:
-            return self._end(context, outcome)
+            return self.end(context, outcome)
         except FileUnavailable as error:
             if self.soft_fail and tries_left(context["ti"]):
                 # Not Airflow's own: that would be skipped at once, and the files be lost.

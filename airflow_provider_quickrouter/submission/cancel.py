@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ DEADLINE_CANCEL = 5.0
 """Seconds that a trigger may take to cancel a prediction that has reached its deadline."""
 
 CANCEL_PAUSES = (0.0, 1.0, 2.0)
-"""Seconds before each attempt to cancel; only after passing trouble is there another one."""
+"""Seconds before each attempt to cancel; another one follows only a transient error."""
 
 CANCELS_AT_ONCE = 8
 """Cancels of one task that are on their way at the same time."""
@@ -88,11 +88,50 @@ class Owner:
     over: bool = False
 
     def is_over(self) -> bool:
-        """Whether Airflow says that no attempt waits for the prediction. Blocks.
+        """Return whether Airflow says that no attempt waits for the prediction. Blocks.
 
-        Whatever it raises means that Airflow does not say.
+        Any exception means that Airflow does not say.
         """
         return self.over or is_over(_state_of(self.ti), resumable=self.resumable)
+
+
+class KillHandler:
+    """What a kill of a task cancels: the prediction that it has created or waits for.
+
+    :param make_hook: returns a hook with a session of its own, since the task's session may be in
+        the middle of a request.
+    :param enabled: the task's ``cancel_on_kill``.
+    """
+
+    def __init__(
+        self, make_hook: Callable[[], QuickRouterHook], log: Any, *, enabled: bool
+    ) -> None:
+        self._make_hook, self._log, self._enabled = make_hook, log, enabled
+        self._prediction_id: str | None = None
+        self._owner = Owner(None)
+        self.killed = False
+
+    def is_alive(self) -> bool:
+        """Return whether Airflow has not killed the task."""
+        return not self.killed
+
+    def track(self, prediction_id: str | None, ti: Any = None, *, resumable: bool = True) -> None:
+        """Remember what to cancel. A task that was killed meanwhile cancels it now.
+
+        :param ti: the task instance whose state Airflow is asked for.
+        :param resumable: its next attempt resumes the prediction.
+        """
+        self._prediction_id, self._owner = prediction_id, Owner(ti, resumable)
+        if self.killed:
+            self.on_kill()
+
+    def on_kill(self) -> None:
+        """Cancel the prediction within 4 s; never raises."""
+        self.killed = True
+        if self._enabled and self._prediction_id:
+            # Airflow handles an ``execution_timeout`` while the task still counts as running.
+            over = isinstance(sys.exception(), AirflowTaskTimeout)
+            stop(self._make_hook, [self._prediction_id], replace(self._owner, over=over), self._log)
 
 
 def stop(
@@ -105,7 +144,7 @@ def stop(
     """Cancel the predictions of a killed task, but only if Airflow says that the task is over.
 
     Never raises, and returns within ``limits.total``. Works in a thread, since a signal handler
-    calls this, and what it interrupted may hold any lock.
+    calls this, and the code that it interrupted may hold any lock.
 
     :param limits: None for those of a worker.
     """
@@ -118,19 +157,20 @@ def stop(
         if not (owner.over or _within(limits.state, owner.is_over, log, UNKNOWN)):
             log.info(*((LEFT, prediction_ids[0]) if one else (ALL_LEFT, len(prediction_ids))))
         elif one:
-            tell(log, prediction_ids[0], stop_prediction(make_hook(), prediction_ids[0]))
+            cancel_and_log(make_hook(), prediction_ids[0], log)
         else:
-            _stop_all(make_hook(), prediction_ids, until, log)
+            _cancel_all(make_hook(), prediction_ids, until, log)
 
     _within(limits.total, work, log, *late)
 
 
-async def astop(
+async def stop_in_triggerer(
     make_hook: Callable[[], QuickRouterHook], prediction_ids: Sequence[str], owner: Owner, log: Any
 ) -> None:
-    """Do what :func:`stop` does in the triggerer, to its end.
+    """Call :func:`stop` with the limits of a triggerer, without blocking the event loop.
 
-    Airflow cancels a trigger again each second, also while its ``on_kill`` runs.
+    Airflow cancels a trigger again each second, also while its ``on_kill`` runs, so cancellation
+    is ignored until it is done.
     """
     work = partial(stop, make_hook, prediction_ids, owner, log, TRIGGERER)
     stopping = asyncio.wrap_future(threads.start(work))
@@ -139,53 +179,60 @@ async def astop(
             await asyncio.shield(stopping)
 
 
-def stop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
-    """Cancel as well as possible; return in a sentence what became of it. Blocks."""
-    told = ""
+def cancel(hook: QuickRouterHook, prediction_id: str) -> str:
+    """Cancel a prediction; return a sentence on the result. Blocks.
+
+    It is requested again after a transient error.
+    """
+    result = ""
     for pause in CANCEL_PAUSES:
         time.sleep(pause)
         try:
             return canceled(hook.cancel_prediction(prediction_id))
         except QuickRouterError as error:
-            told = not_canceled(error)
+            result = not_canceled(error)
             if not error.transient:
                 break
-    return told
+    return result
 
 
-async def astop_prediction(hook: QuickRouterHook, prediction_id: str) -> str:
-    """Do what :func:`stop_prediction` does, in a thread."""
-    work = partial(stop_prediction, hook.sibling(), prediction_id)
+async def cancel_in_thread(hook: QuickRouterHook, prediction_id: str) -> str:
+    """Call :func:`cancel` without blocking the event loop."""
+    work = partial(cancel, hook.sibling(), prediction_id)
     return await asyncio.wrap_future(threads.start(work))
 
 
-def at_execution_timeout() -> bool:
-    """Whether Airflow is just handling this task's ``execution_timeout``."""
-    return isinstance(sys.exception(), AirflowTaskTimeout)
+def cancel_and_log(hook: QuickRouterHook, prediction_id: str, log: Any) -> str:
+    """Cancel a prediction; log the result, as a warning if the prediction may run on and cost."""
+    result = cancel(hook, prediction_id)
+    (log.warning if may_run_on(result) else log.info)("Prediction %s: %s", prediction_id, result)
+    return result
 
 
-def _stop_all(hook: QuickRouterHook, prediction_ids: Sequence[str], until: float, log: Any) -> None:
+def _cancel_all(
+    hook: QuickRouterHook, prediction_ids: Sequence[str], until: float, log: Any
+) -> None:
     """Cancel as many as there is time for, a few at once."""
-    ids, stopped = deque(prediction_ids), list[str]()
+    ids, done = deque(prediction_ids), list[str]()
 
     def work() -> None:
         own = hook.sibling()  # a session belongs to one thread
         while ids and time.monotonic() < until:
             with suppress(IndexError):  # another thread took the last one
                 prediction_id = ids.popleft()
-                if not may_run_on(stop_prediction(own, prediction_id)):
-                    stopped.append(prediction_id)
+                if not may_run_on(cancel(own, prediction_id)):
+                    done.append(prediction_id)
 
     workers = [threads.start(work) for _ in range(min(CANCELS_AT_ONCE, len(ids)))]
     wait(workers, max(0.0, until - time.monotonic()))
-    left = len(prediction_ids) - len(stopped)
+    left = len(prediction_ids) - len(done)
     (log.warning if left else log.info)(
         "%d predictions canceled, %d may run on", len(prediction_ids) - left, left
     )
 
 
 def _within(seconds: float, work: Callable[[], Any], log: Any, *complaint: Any) -> Any:
-    """Return what ``work`` returns, or None, with a complaint, if it raises or takes longer."""
+    """Return what ``work`` returns; log a complaint and return None if it fails or is late."""
     try:
         return threads.start(work).result(seconds)
     except TimeoutError:
@@ -210,7 +257,7 @@ def _state_of(ti: Any) -> Any:
 
 
 def is_over(state: str | None, *, resumable: bool) -> bool:
-    """Whether no attempt of a task instance in this state waits for its prediction.
+    """Return whether no attempt of a task instance in this state waits for its prediction.
 
     A person who marks a task as failed or as a success puts it into a final state before the task
     is killed. After a clear it has no state, or is restarting; when only its worker or triggerer
@@ -222,19 +269,18 @@ def is_over(state: str | None, *, resumable: bool) -> bool:
 
 
 def canceled(prediction: Prediction) -> str:
-    """Say what the answer to a cancel means."""
-    if prediction.status.terminal and prediction.status not in _STOPPED:
-        return f"It was already over: {prediction.status_word}."
-    return CANCELED
+    """Return what the response to a cancel means."""
+    over = prediction.status.terminal and prediction.status not in _STOPPED
+    return f"It was already over: {prediction.status_word}." if over else CANCELED
 
 
 def has_nothing_to_cancel(error: QuickRouterError) -> bool:
-    """Whether a cancel was refused because the API does not know the id, or has no such route."""
+    """Return whether a cancel failed because the API knows no such id, or has no such route."""
     return isinstance(error, APIError) and error.from_api and error.status in (*_NO_ROUTE, 410)
 
 
 def not_canceled(error: QuickRouterError) -> str:
-    """Say why a prediction could not be canceled, and what that means for the bill."""
+    """Return why a prediction could not be canceled, and what that means for the bill."""
     if isinstance(error, APIError) and error.status in _NO_ROUTE:
         return (
             f"{NOT_CANCELED}, as the gateway has no way to, or does not know it (HTTP "
@@ -243,16 +289,11 @@ def not_canceled(error: QuickRouterError) -> str:
     return f"{NOT_CANCELED} and may run on: {error}"
 
 
-def may_run_on(told: str) -> bool:
-    """Whether the sentence about a cancel leaves that open."""
-    return told.startswith(NOT_CANCELED)
+def may_run_on(result: str) -> bool:
+    """Return whether the sentence about a cancel leaves open that the prediction runs."""
+    return result.startswith(NOT_CANCELED)
 
 
-def is_canceled(told: str) -> bool:
-    """Whether a cancel was sent, and the sentence about it says that nothing runs on."""
-    return bool(told) and not may_run_on(told)
-
-
-def tell(log: Any, prediction_id: str, told: str) -> None:
-    """Log what became of a cancel: a warning if the prediction may run on, and cost."""
-    (log.warning if may_run_on(told) else log.info)("Prediction %s: %s", prediction_id, told)
+def is_canceled(result: str) -> bool:
+    """Return whether a cancel was sent, and the sentence about it says that nothing runs."""
+    return bool(result) and not may_run_on(result)

@@ -1,4 +1,4 @@
-"""What a task remembers of its create, and what a later try of the task does about it.
+"""What is stored of a task's create request, and what a later attempt does with it.
 
 A record is written before the create (the intent) and again with the id right after it. Airflow
 keeps it over retries, clears and lost workers. It holds no prompt: the input is there as a
@@ -11,8 +11,8 @@ nothing                         submits
 an intent, but no id            reports the create as uncertain, unless that was reported
                                 before and a person has cleared the task since: submits
 an id, of another input         submits
-an id, the task had succeeded   submits if a person cleared it, else takes it up
-an id                           takes it up, see :func:`still_good`
+an id, the task had succeeded   submits if a person cleared it, else resumes it
+an id                           resumes it, see :func:`still_good`
 ==============================  ==========================================
 """
 
@@ -37,7 +37,7 @@ class Step(Enum):
     """What a try does first."""
 
     SUBMIT = auto()
-    TAKE_UP = auto()
+    RESUME = auto()
     REPORT = auto()
 
 
@@ -113,7 +113,7 @@ class Attempt:
             return Step.SUBMIT if settled else Step.REPORT
         if self.fingerprint != fingerprint or (self.done and cleared):
             return Step.SUBMIT
-        return Step.TAKE_UP
+        return Step.RESUME
 
 
 def fingerprint(request: Request) -> str:

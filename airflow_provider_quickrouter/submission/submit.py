@@ -1,12 +1,12 @@
-"""One prediction for one task, over all of its tries: remember it, take it up, or make it."""
+"""One paid prediction for one task instance, over all of its attempts: resume it or create it."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
@@ -19,7 +19,12 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.protocol import Request, cut_off, dated
 from airflow_provider_quickrouter.hooks.airflow_errors import tries_left
-from airflow_provider_quickrouter.submission.cancel import has_nothing_to_cancel
+from airflow_provider_quickrouter.polling.poll import Watch
+from airflow_provider_quickrouter.submission.cancel import (
+    KillHandler,
+    cancel_and_log,
+    has_nothing_to_cancel,
+)
 from airflow_provider_quickrouter.submission.record import (
     Attempt,
     Step,
@@ -27,65 +32,35 @@ from airflow_provider_quickrouter.submission.record import (
     lost_by_an_earlier_try,
     still_good,
 )
-from airflow_provider_quickrouter.tasks.reporting import count_submitted, harmless
+from airflow_provider_quickrouter.submission.store import RecordStore
+from airflow_provider_quickrouter.tasks.reporting import count_submitted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
-STORE_KEY = "quickrouter_prediction"
-"""Key of the record in the task's ``task_state_store``."""
 
+@dataclass
+class Submission:
+    """The prediction of one attempt of a task.
 
-class Task(Protocol):
-    """What a task offers to the submission of its prediction."""
-
-    @property
-    def log(self) -> Any:
-        """The task's log."""
-
-    @property
-    def hook(self) -> QuickRouterHook:
-        """The task's hook."""
-
-    def still_wanted(self) -> bool:
-        """Whether Airflow has not killed the task."""
-
-    def owns(self, prediction_id: str | None, ti: Any = None, *, resumable: bool = True) -> None:
-        """Take note of the prediction that a kill cancels."""
-
-    def stop_now(self, prediction_id: str) -> str:
-        """Cancel a prediction; return in a sentence what became of it."""
-
-    def look_up(self, prediction_id: str, *, confirmed: bool) -> Prediction:
-        """Poll a prediction of an earlier attempt."""
-
-
-class Durable:
-    """The create of one task instance, with what Airflow's ``task_state_store`` knows of it.
-
-    :param task: whose hook and log are used; it is told at once which prediction is its own.
-    :param context: the task's; before Airflow 3.3 it has no store, so nothing is remembered.
-    :param durable: False remembers nothing either: each try submits anew.
-    :param resubmit: let a retry submit anew after an uncertain create.
-    :ivar prediction_id: the task's prediction, as soon as it is obtained.
+    :param hook: sends the requests.
+    :param store: the record of earlier attempts.
+    :param kill_handler: is given the prediction's id as soon as it is known.
+    :param ti: the task instance.
+    :param resubmit: create again after an uncertain create request.
+    :ivar prediction_id: the task's prediction, as soon as there is one.
     """
 
-    def __init__(self, task: Task, context: Any, *, durable: bool, resubmit: bool) -> None:
-        self._task = task
-        self._ti = context["ti"]
-        self.log = task.log
-        self._resubmit = resubmit
-        self._sent: tuple[Request, Attempt] | None = None
-        self.prediction_id: str | None = None
-        self._store = context.get("task_state_store") if durable else None
-        self._max_tries = int(getattr(context["ti"], "max_tries", 0) or 0)
-
-    @property
-    def remembers(self) -> bool:
-        """Whether a later try will find what this one did."""
-        return self._store is not None
+    hook: QuickRouterHook
+    store: RecordStore
+    kill_handler: KillHandler
+    ti: Any
+    log: Any
+    resubmit: bool
+    prediction_id: str | None = None
+    _sent: tuple[Request, Attempt] | None = None
 
     def obtain(
         self,
@@ -97,157 +72,158 @@ class Durable:
     ) -> tuple[Prediction, float]:
         """Return the task's prediction, and since when its time counts (epoch seconds).
 
-        :param cancel_other: stop an earlier prediction that has another input and is not wanted.
-        :param limit: seconds that the task gives its prediction, from the create on.
-        :param is_stored: whether all files of an earlier prediction lie where they belong, so that
-            nothing is missing although the API has deleted its output.
-        :raises UncertainCreateError: this create, or that of an earlier try, may be billed.
+        :param cancel_other: cancel an earlier prediction of another input, which is not wanted.
+        :param limit: seconds that the task gives its prediction, from the create request on.
+        :param is_stored: whether all files of an earlier prediction are stored, so that nothing
+            is missing although the API has deleted its output.
+        :raises UncertainCreateError: a request of this or an earlier attempt may be billed.
         :raises PredictionTimeout: the time of the earlier prediction is over, and it has not
-            succeeded: another one would be paid for by a task whose time is over as well.
+            succeeded: the task's time is over as well, so nothing else is paid for.
         :raises QuickRouterError: nothing was accepted; or the earlier one could not be polled.
         """
-        old, now = self.record(), fingerprint(request)
-        step = old.next_step(now, self._max_tries) if old else Step.SUBMIT
-        if old and step is Step.REPORT and not self._resubmit:
-            self._save(replace(old, reported=True, max_tries=self._max_tries))
+        old = self.store.load()
+        step = old.next_step(fingerprint(request), self.store.max_tries) if old else Step.SUBMIT
+        if old and step is Step.REPORT and not self.resubmit:
+            self.store.save(replace(old, reported=True, max_tries=self.store.max_tries))
             raise lost_by_an_earlier_try(request, old.begun_at, time.time())
-        if old and old.prediction_id and step is Step.TAKE_UP:
-            cleared, earlier_id = old.cleared(self._max_tries), old.prediction_id
-            found = self._find(earlier_id, request, old)
-            if found and (still_good(found, time.time(), cleared=cleared) or is_stored(found)):
-                self.log.info("Resuming prediction %s: %s", found.id, found.status_word)
-                self.prediction_id = found.id
-                if cleared:
-                    old = old.resumed(self._max_tries, time.time())
-                    self._save(old)
-                return found, old.counts_from
-            self._task.owns(None)
-            state = found.status_word if found else "unknown to the API"
-            if not cleared and time.time() >= old.counts_from + limit:
-                raise _too_late(earlier_id, found, state)
-            self.log.info("Prediction %s is %s: creating a new one", earlier_id, state)
-        elif old and old.prediction_id and old.fingerprint != now and cancel_other:
-            self._drop(old.prediction_id)
-        return self._submit(request, now)
+        if old and old.prediction_id and step is Step.RESUME:
+            resumed = self._resume(request, old, old.prediction_id, limit, is_stored)
+            if resumed:
+                return resumed
+        elif old and old.prediction_id and cancel_other and old.fingerprint != fingerprint(request):
+            self.log.info("Prediction %s has another input than this try", old.prediction_id)
+            cancel_and_log(self.hook, old.prediction_id, self.log)
+        return self._create(request)
 
-    def check_paid(self, late: AirflowTaskTimeout) -> None:
-        """Return if there is a prediction: the retry after ``late`` could pay for another.
+    def _resume(
+        self,
+        request: Request,
+        old: Attempt,
+        prediction_id: str,
+        limit: float,
+        is_stored: Callable[[Prediction], bool],
+    ) -> tuple[Prediction, float] | None:
+        """Return the prediction of an earlier attempt; None if another one is to be created."""
+        self._track(prediction_id)
+        self.log.info("Polling prediction %s of an earlier attempt", prediction_id)
+        found: Prediction | None
+        try:
+            found = poll_through_outage(self.hook, prediction_id, self.log, confirmed=True)
+        except NotFoundError:
+            found = self._cancel_missing(request, old, prediction_id)
+        cleared = old.cleared(self.store.max_tries)
+        if found and (still_good(found, time.time(), cleared=cleared) or is_stored(found)):
+            self.log.info("Resuming prediction %s: %s", found.id, found.status_word)
+            self.prediction_id = found.id
+            if cleared:
+                # The next retry follows no clear: its time counts from here.
+                old = old.resumed(self.store.max_tries, time.time())
+                self.store.save(old)
+            return found, old.counts_from
+        self.kill_handler.track(None)
+        state = found.status_word if found else "unknown to the API"
+        if not cleared and time.time() >= old.counts_from + limit:
+            outcome = Outcome(
+                reason=Reason.TIMEOUT,
+                prediction_id=prediction_id,
+                prediction=found,
+                last_state=state,
+            )
+            raise outcome.exception() or RuntimeError("a timeout is not a success")
+        self.log.info("Prediction %s is %s: creating a new one", prediction_id, state)
+        return None
 
-        What ``execution_timeout`` kept from being stored is stored now.
+    def _cancel_missing(
+        self, request: Request, old: Attempt, prediction_id: str
+    ) -> Prediction | None:
+        """Cancel a prediction that the API does not find any more, before another is created.
 
-        :raises UncertainCreateError: ``execution_timeout`` came before the answer to a create.
-        :raises AirflowTaskTimeout: it came before anything was paid for; a retry may start anew.
+        :raises UncertainCreateError: the cancel failed for another reason than that there is
+            nothing to cancel: the prediction may run on, and a second one would be paid for.
         """
-        if self._sent and self.prediction_id is None:
-            request, attempt = self._sent
-            lost = dated(cut_off(), request, attempt.begun_at, time.time())
-            raise self._uncertain(lost, attempt)
-        if self.prediction_id is None:
-            if tries_left(self._ti):
-                self._task.owns(None)  # what an earlier try made is left to the next one
-            raise late
-        self.keep()
+        self.log.warning("Prediction %s is unknown to the API: canceling it", prediction_id)
+        try:
+            seen = self.hook.cancel_prediction(prediction_id)
+            return seen if seen.status is PredictionStatus.SUCCEEDED else None
+        except QuickRouterError as error:
+            if has_nothing_to_cancel(error) or self.resubmit:
+                return None
+            lost = replace(old, prediction_id=None, reported=True, max_tries=self.store.max_tries)
+            self.store.save(lost)
+            uncertain = UncertainCreateError(
+                f"prediction {prediction_id} of an earlier attempt is not found, and could not be "
+                f"canceled ({error})"
+            )
+            raise dated(uncertain, request, old.begun_at, time.time()) from None
 
-    def record(self) -> Attempt | None:
-        """Return what is remembered of the task's create, if anything is."""
-        return Attempt.from_json(self._store.get(STORE_KEY)) if self._store is not None else None
-
-    def succeeded(self) -> None:
-        """Remember that the task is about to succeed: a person who clears it wants a new one."""
-        with harmless(self.log, "Of what is paid for, its success was not stored"):
-            if old := self.record():
-                self._save(replace(old, done=True, max_tries=self._max_tries))
-
-    def _submit(self, request: Request, now: str) -> tuple[Prediction, float]:
-        if not self._task.still_wanted():
+    def _create(self, request: Request) -> tuple[Prediction, float]:
+        """Send the create request, between storing its intent and storing its id."""
+        if self.kill_handler.killed:
             raise AirflowException("This task was killed before it submitted; nothing was sent.")
-        attempt = Attempt(fingerprint=now, begun_at=time.time(), max_tries=self._max_tries)
-        self._save(attempt)
+        attempt = Attempt(
+            fingerprint=fingerprint(request),
+            begun_at=time.time(),
+            max_tries=self.store.max_tries,
+        )
+        self.store.save(attempt)
         self._sent = request, attempt
         try:
-            prediction = self._task.hook.send_create(request, self._task.still_wanted)
+            prediction = self.hook.send_create(request, self.kill_handler.is_alive)
         except UncertainCreateError as error:
             raise self._uncertain(error, attempt) from error.__cause__
         except QuickRouterError:
             self._sent = None
-            self._close(None)
+            self.store.close(None)
             raise
         self.prediction_id = prediction.id
-        self.keep()
-        self._own(prediction.id)
+        self.store.save_paid(replace(attempt, prediction_id=prediction.id))
+        self._track(prediction.id)
         count_submitted(request.reference)
         self.log.info("Submitted prediction %s", prediction.id)
         return prediction, attempt.begun_at
 
-    def keep(self) -> None:
-        """Store the id of what was accepted, if that failed before: Airflow may be away."""
-        if self._sent and self.prediction_id:
-            with harmless(self.log, "Of what is paid for, its id was not stored"):
-                self._save(replace(self._sent[1], prediction_id=self.prediction_id))
-                self._sent = None
-
     def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
         self._sent = None
-        self._close(None if self._resubmit else replace(attempt, reported=True))
-        return error.resubmitted() if self._resubmit else error
+        self.store.close(None if self.resubmit else replace(attempt, reported=True))
+        return error.resubmitted() if self.resubmit else error
 
-    def _own(self, prediction_id: str) -> None:
-        self._task.owns(prediction_id, self._ti, resumable=self.remembers)
+    def _track(self, prediction_id: str) -> None:
+        self.kill_handler.track(prediction_id, self.ti, resumable=self.store.is_durable)
 
-    def _find(self, prediction_id: str, request: Request, old: Attempt) -> Prediction | None:
-        """Poll the prediction of an earlier attempt; None if the API does not find it any more.
+    def check_paid(self, late: AirflowTaskTimeout) -> None:
+        """Return if there is a prediction: a retry after ``late`` could pay for another one.
 
-        It waits out an outage for ten minutes; then the next attempt, or a clear, resumes it.
+        :raises UncertainCreateError: ``execution_timeout`` came before the response to a create
+            request.
+        :raises AirflowTaskTimeout: it came before anything was paid for; a retry may submit.
         """
-        self._own(prediction_id)
-        self.log.info("Polling prediction %s of an earlier attempt", prediction_id)
-        try:
-            return self._task.look_up(prediction_id, confirmed=True)
-        except NotFoundError:
-            return self._cancel_missing(prediction_id, request, old)
+        if self.prediction_id:
+            self.store.flush()
+        elif self._sent:
+            request, attempt = self._sent
+            lost = dated(cut_off(), request, attempt.begun_at, time.time())
+            raise self._uncertain(lost, attempt)
+        else:
+            if tries_left(self.ti):
+                self.kill_handler.track(None)  # the next attempt resumes an earlier prediction
+            raise late
 
-    def _cancel_missing(
-        self, prediction_id: str, request: Request, old: Attempt
-    ) -> Prediction | None:
-        """Cancel a prediction that the API does not find any more, before another is created.
 
-        :raises UncertainCreateError: the cancel was refused, but not because there is nothing to
-            cancel: the prediction may run on, and another one would be paid for beside it.
-        """
-        self.log.warning("Prediction %s is unknown to the API: canceling it", prediction_id)
+def poll_through_outage(
+    hook: QuickRouterHook, prediction_id: str, log: Any, *, confirmed: bool
+) -> Prediction:
+    """Poll until there is a good response, for as long as a wait does: ten minutes. Blocks.
+
+    :param confirmed: the prediction is known to exist, see ``Watch``.
+    :raises QuickRouterError: the error with which a wait would end.
+    """
+    watch = Watch(prediction_id, time.time(), confirmed=confirmed)
+    while True:
         try:
-            seen = self._task.hook.cancel_prediction(prediction_id)
-            return seen if seen.status is PredictionStatus.SUCCEEDED else None
+            return hook.get_prediction(prediction_id)
         except QuickRouterError as error:
-            if has_nothing_to_cancel(error) or self._resubmit:
-                return None
-            self._save(replace(old, prediction_id=None, reported=True, max_tries=self._max_tries))
-            lost = UncertainCreateError(
-                f"prediction {prediction_id} of an earlier attempt is not found, and could not be "
-                f"canceled ({error})"
-            )
-            raise dated(lost, request, old.begun_at, time.time()) from None
-
-    def _drop(self, prediction_id: str) -> None:
-        self.log.info("Prediction %s has another input than this try", prediction_id)
-        self._task.stop_now(prediction_id)
-
-    def _save(self, attempt: Attempt) -> None:
-        if self._store is not None:
-            self._store.set(STORE_KEY, attempt.to_json())
-
-    def _close(self, attempt: Attempt | None) -> None:
-        """End an intent without an id: with nothing, or with what there is to remember."""
-        with harmless(self.log, "Of what is paid for, the end of its create was not stored"):
-            if attempt:
-                self._save(attempt)
-            elif self._store is not None:
-                self._store.delete(STORE_KEY)
-
-
-def _too_late(prediction_id: str, seen: Prediction | None, state: str) -> Exception:
-    """Make the error of an earlier prediction whose time is over."""
-    outcome = Outcome(
-        reason=Reason.TIMEOUT, prediction_id=prediction_id, prediction=seen, last_state=state
-    )
-    return outcome.exception() or RuntimeError("a timeout is not a success")
+            step = watch.failed(error, time.time())
+            if isinstance(step, Outcome):
+                raise step.exception() or error from None
+        step.log_to(log)
+        time.sleep(step.after)

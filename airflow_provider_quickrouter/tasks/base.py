@@ -1,4 +1,4 @@
-"""What operators and sensor have in common: asking, ending in one way, and being killed."""
+"""What operators and sensor have in common: polling, one way to end, and being killed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,22 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from pydantic import BaseModel
 
 from airflow_provider_quickrouter.api.attachments import is_template, with_texts
-from airflow_provider_quickrouter.api.errors import (
-    APIError,
-    AuthenticationError,
-    FileUnavailable,
-    QuickRouterError,
-)
+from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.folders import check_folder
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.airflow_errors import fail_without_retry
-from airflow_provider_quickrouter.links import FILES_KEY, publish
+from airflow_provider_quickrouter.links import FILES_KEY
 from airflow_provider_quickrouter.polling.limits import airflows_limit
 from airflow_provider_quickrouter.polling.poll import Again, Watch
-from airflow_provider_quickrouter.submission import cancel
+from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log
 from airflow_provider_quickrouter.tasks.reporting import (
+    add_to_asset_events,
     count_end,
-    harmless,
-    stored_later,
-    tell_outlets,
+    log_and_continue,
+    push_manifest,
+    stored_downstream,
 )
 
 if TYPE_CHECKING:
@@ -60,71 +56,55 @@ class PredictionTask:
     quickrouter_conn_id: str
     cancel_on_kill: bool
     output_path: Any = None
-    _path_given = False
     do_xcom_push: bool
     log: Any
     defer: Callable[..., NoReturn]
-    _running_id: str | None = None
-    _ti: Any = None
-    _resumable = True
-    _was_killed = False
+    _path_given = False
     _storing: Storing | None = None
-    _made: tuple[Prediction | None, list[StoredFile]] | None = None
+    _published: tuple[Prediction | None, list[StoredFile]] | None = None
 
     @cached_property
     def hook(self) -> QuickRouterHook:
         """The hook of this task's connection."""
-        # Here, since its HTTP clients take half a second that no parsing of DAGs should pay.
+        # Imported here, since its HTTP clients take half a second that parsing should not pay.
         from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
         return QuickRouterHook(self.quickrouter_conn_id)
 
-    def _keep_in(self, output_path: Any) -> None:
-        """Take the argument of that name; a text that cannot be one is refused at once."""
-        self.output_path, self._path_given = output_path, output_path is not None
-        if self._keeps and not is_template(output_path):
-            check_folder("output_path", output_path)
-
-    @property
-    def _keeps(self) -> bool:
-        return self._path_given or self.output_path is not None  # it may be rendered to None
-
-    def _check_output_path(self) -> None:
-        """Find out that no storage is reached by it before anything is paid, or waited for."""
-        if self._keeps:
-            # Here, as filesystems take a time that no parsing of DAGs should pay.
-            from airflow_provider_quickrouter.storage.target import Target
-
-            Target(self.output_path, "output_path")
+    @cached_property
+    def kill_handler(self) -> KillHandler:
+        """What a kill of this task cancels."""
+        return KillHandler(lambda: self.hook.sibling(), self.log, enabled=self.cancel_on_kill)
 
     def on_kill(self) -> None:
         """Cancel the prediction, within 4 s, if ``cancel_on_kill``; never raises.
 
-        While its files are being stored, stop that: no half file stays.
+        If its files are being stored, the prediction is over: storing stops, and no half file
+        stays.
         """
-        self._was_killed = True
+        self.kill_handler.on_kill()
         if self._storing:
-            self._storing.stop()  # the prediction is over
-            return
-        if not (self.cancel_on_kill and self._running_id):
-            return
-        owner = cancel.Owner(self._ti, self._resumable, over=cancel.at_execution_timeout())
-        # A session of its own: this task's may be in the middle of something.
-        cancel.stop(self.hook.sibling, [self._running_id], owner, self.log)
+            self._storing.stop()
 
-    def still_wanted(self) -> bool:
-        """Whether Airflow has not killed this task."""
-        return not self._was_killed
+    def set_output_path(self, output_path: Any) -> None:
+        """Set the argument of that name; raise ``InvalidInputError`` if it cannot be a path."""
+        self.output_path, self._path_given = output_path, output_path is not None
+        if self.stores_files and not is_template(output_path):
+            check_folder("output_path", output_path)
 
-    def owns(self, prediction_id: str | None, ti: Any = None, *, resumable: bool = True) -> None:
-        """Remember what to cancel; a task that was killed meanwhile does it now.
+    @property
+    def stores_files(self) -> bool:
+        """Whether this task stores the files of the output."""
+        # A template may be rendered to None: that is an error, and not the default.
+        return self._path_given or self.output_path is not None
 
-        :param ti: this task instance, of which Airflow is asked whether it is over.
-        :param resumable: its next attempt resumes the prediction.
-        """
-        self._running_id, self._ti, self._resumable = prediction_id, ti, resumable
-        if self._was_killed:
-            self.on_kill()
+    def check_output_path(self) -> None:
+        """Raise if no storage is reached by it, before anything is paid or waited for."""
+        if self.stores_files:
+            # Imported here, since file systems take a time that parsing should not pay.
+            from airflow_provider_quickrouter.storage.target import Target
+
+            Target(self.output_path, "output_path")
 
     def render_template(
         self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None
@@ -155,14 +135,14 @@ class PredictionTask:
         """End the wait of a task whose deadline passed while no triggerer ran its trigger."""
         raise NotImplementedError
 
-    def _hand_over(
+    def defer_to_trigger(
         self, watch: Watch, method: str, cancel_on: Sequence[str], **ending: bool
     ) -> NoReturn:
         """Defer: the trigger goes on with the wait, and ``method`` with its event.
 
         :param ending: the trigger's arguments that say whether it ends the task itself.
         """
-        # Here, as the hook: Airflow's triggers take a time that no parsing of DAGs should pay.
+        # Imported here, since Airflow's triggers take a time that parsing should not pay.
         from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
         trigger = QuickRouterPredictionTrigger(
@@ -180,66 +160,35 @@ class PredictionTask:
         limit = airflows_limit(watch.deadline or math.inf, time.time())
         self.defer(trigger=trigger, method_name=method, timeout=limit)
 
-    def _ask(self, context: Context, watch: Watch) -> Again | Outcome:
-        """Ask once; what is to be said goes into the log, what was seen first into XCom."""
+    def poll(self, context: Context, watch: Watch) -> Again | Outcome:
+        """Send one GET; log what is worth it, and push the manifest of the first response."""
         try:
-            seen = self.poll_once(watch.prediction_id)
+            prediction = self.hook.get_prediction(watch.prediction_id)
         except QuickRouterError as error:
             if isinstance(error, APIError) and not (watch.last or watch.trouble):
-                self._publish(context, Prediction.unseen(watch.prediction_id))
-            return self._tell(watch.failed(error, time.time()))
-        if watch.last is None:
-            self._publish(context, seen)
-        return self._tell(watch.saw(seen, time.time()))
-
-    def poll_once(self, prediction_id: str) -> Prediction:
-        """Send one GET. After a 401 the connection is read again for the next one."""
-        try:
-            return self.hook.get_prediction(prediction_id)
-        except AuthenticationError:
-            vars(self).pop("hook", None)  # its key may have been replaced
-            raise
-
-    def look_up(self, prediction_id: str, *, confirmed: bool) -> Prediction:
-        """Poll until there is a good response, for as long as a wait does.
-
-        :param confirmed: the prediction is known to exist, see ``Watch``.
-        :raises QuickRouterError: that with which a wait would end.
-        """
-        watch = Watch(prediction_id, time.time(), confirmed=confirmed)
-        while True:
-            try:
-                return self.poll_once(prediction_id)
-            except QuickRouterError as error:
-                step = watch.failed(error, time.time())
-                if isinstance(step, Outcome):
-                    raise step.exception() or error from None
-            step.log_to(self.log)
-            time.sleep(step.after)
-
-    def _tell(self, step: Again | Outcome) -> Again | Outcome:
+                # So that the link leads to the prediction during an outage, too.
+                self.push_manifest(context, Prediction.unseen(watch.prediction_id))
+            step = watch.failed(error, time.time())
+        else:
+            if watch.last is None:
+                self.push_manifest(context, prediction)
+            step = watch.saw(prediction, time.time())
         if isinstance(step, Again):
             step.log_to(self.log)
         return step
 
-    def stop_now(self, prediction_id: str) -> str:
-        """Cancel a prediction as well as possible; return, and log, what became of it."""
-        told = cancel.stop_prediction(self.hook, prediction_id)
-        cancel.tell(self.log, prediction_id, told)
-        return told
+    def canceled(self, outcome: Outcome) -> Outcome:
+        """Cancel the prediction that a wait gives up; return how it ended: maybe well by now."""
+        result = cancel_and_log(self.hook, outcome.prediction_id, self.log)
+        return self.polled_again(replace(outcome, stopped=result))
 
-    def _stopped(self, outcome: Outcome) -> Outcome:
-        """Cancel a prediction that is given up, and see how it ended: maybe well by now."""
-        told = self.stop_now(outcome.prediction_id)
-        return self._with_log(replace(outcome, stopped=told))
+    def polled_again(self, outcome: Outcome) -> Outcome:
+        """Poll once more after a failure, since events do not carry the model's log.
 
-    def _with_log(self, outcome: Outcome) -> Outcome:
-        """Ask once more after a bad end: events do not carry the model's log.
-
-        What is over by now, a success after the deadline say, counts as it is.
+        What is over by now counts as it is: a success after the deadline, for instance.
         """
-        asked_in_vain = outcome.reason is Reason.API_ERROR and not outcome.stopped
-        if outcome.reason is Reason.SUCCEEDED or asked_in_vain:
+        no_response = outcome.reason is Reason.API_ERROR and not outcome.stopped
+        if outcome.reason is Reason.SUCCEEDED or no_response:
             return outcome
         try:
             return outcome.seen_again(self.hook.get_prediction(outcome.prediction_id), time.time())
@@ -247,81 +196,85 @@ class PredictionTask:
             self.log.warning("The model's log could not be fetched: %s", error)
             return outcome
 
-    def _end(
+    def end(
         self, context: Context, outcome: Outcome, *, permanent: bool = False, pays: bool = False
     ) -> list[Any]:
-        """End the wait: every path leads here, so every path ends alike.
+        """End the wait: report it, store the files, and return the output. Every path ends here.
 
-        :param permanent: nothing is to be tried again after a bad end.
-        :param pays: a retry after a success would pay again: none comes, whatever goes wrong then.
-        :raises QuickRouterError: what a bad end means.
+        :param permanent: a failure must not be retried.
+        :param pays: a retry after a success would pay again, so no error after it is retried.
+        :raises QuickRouterError: the prediction did not succeed, or a file could not be stored.
         """
-        before = self.stored_before(outcome)
-        error = None if before else outcome.exception()
+        earlier = self.stored_by_earlier_attempt(outcome)
+        error = None if earlier else outcome.exception()
         with fail_without_retry(pays and not error):
             if outcome.prediction:
-                with harmless(self.log, "State and link of the prediction were not told"):
-                    self._publish(context, outcome.prediction)
+                with log_and_continue(self.log, "State and link of the prediction were not told"):
+                    self.push_manifest(context, outcome.prediction)
             count_end(outcome, time.time())
             if error:
                 raise error.as_permanent() if permanent else error
-            kept = self._keeps or stored_later(context["task"])
+            kept = self.stores_files or stored_downstream(context["task"])
             tell_success(self.log, outcome, kept=kept)
-            if prediction := outcome.prediction:
-                self._tell_of(context, prediction, before or self._stored(prediction))
+            if outcome.prediction:
+                files = earlier or self._store_files(outcome.prediction)
+                self.report(context, outcome.prediction, files)
         return outcome.output
 
-    def stored_before(self, outcome: Outcome) -> list[StoredFile]:
+    def stored_by_earlier_attempt(self, outcome: Outcome) -> list[StoredFile]:
         """Return the files of an expired output if an earlier attempt has stored all of them.
 
         Nothing is missing then, although the API has deleted the output itself.
         """
-        if not self._keeps or outcome.reason is not Reason.EXPIRED:
+        if not self.stores_files or outcome.reason is not Reason.EXPIRED:
             return []
         from airflow_provider_quickrouter.storage.store import Storing
 
         storing = Storing(self.hook, self.log, path=self.output_path)
         return storing.stored_before(outcome.prediction_id)
 
-    def _stored(self, prediction: Prediction) -> list[StoredFile] | None:
-        """Store the files of an output, if that is this task's business."""
-        if not self._keeps:
+    def _store_files(self, prediction: Prediction) -> list[StoredFile] | None:
+        """Store the files of an output; None if this task stores none."""
+        if not self.stores_files:
             return None
-        # Here, since its HTTP client takes half a second that no parsing of DAGs should pay.
+        # Imported here, since its HTTP client takes half a second that parsing should not pay.
         from airflow_provider_quickrouter.storage.store import STOPPED, Storing
 
-        storing = self._stoppable(Storing(self.hook, self.log, path=self.output_path))
+        storing = self.stoppable(Storing(self.hook, self.log, path=self.output_path))
         try:
             return storing.store_prediction(prediction)
         except AirflowTaskTimeout:
             raise FileUnavailable(STOPPED) from None
 
-    def _stoppable(self, storing: Storing) -> Storing:
-        """Let a kill stop it, also one that came before."""
+    def stoppable(self, storing: Storing) -> Storing:
+        """Return it; a kill stops it from now on, also one that came before."""
         self._storing = storing
-        if self._was_killed:
+        self.kill_handler.track(None)  # the prediction is over
+        if self.kill_handler.killed:
             storing.stop()
         return storing
 
-    def _tell_of(
+    def report(
         self, context: Context, prediction: Prediction | None, files: list[StoredFile] | None
     ) -> None:
-        """Tell XCom, asset events and OpenLineage what there is now.
+        """Report the result to XCom, asset events and, when it asks, OpenLineage.
 
         :param files: None if nothing was to be stored.
         """
         if files is not None and self.do_xcom_push:
             context["ti"].xcom_push(key=FILES_KEY, value=[file.to_json() for file in files])
-        tell_outlets(context, prediction, files or [])
-        self._made = prediction, files or []
+        add_to_asset_events(context, prediction, files or [])
+        self._published = prediction, files or []
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Tell OpenLineage, which alone calls this, of the stored files and the prediction."""
-        if self._made is None:
+        """Return the stored files and the prediction; OpenLineage's listener calls this."""
+        if self._published is None:
             return None
+        # Imported here: only where OpenLineage calls this is its provider installed.
         from airflow_provider_quickrouter.tasks.lineage import lineage_of
 
-        return lineage_of(*self._made)
+        return lineage_of(*self._published)
 
-    def _publish(self, context: Context, prediction: Prediction) -> None:
-        publish(context, prediction.manifest(self.hook.prediction_url(prediction.id)))
+    def push_manifest(self, context: Context, prediction: Prediction) -> None:
+        """Push the manifest, and the link's address, to XCom."""
+        push_manifest(context, prediction.manifest(self.hook.prediction_url(prediction.id)))

@@ -1,6 +1,7 @@
-"""What a task reports beside its result: metrics and asset events. Errors in them are only logged.
+"""What a task reports beside its result: XComs, metrics and asset events.
 
-Each metric is sent from the process that saw it: a worker, or the triggerer where that ends a task.
+Each metric is sent by the process that saw the event: a worker, or the triggerer where that ends a
+task. Errors in metrics and asset events are only logged.
 """
 
 from __future__ import annotations
@@ -14,16 +15,40 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.links import MANIFEST_KEY, QuickRouterPredictionLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_quickrouter.api.files import StoredFile
 
+SUBMITTED = "quickrouter.submitted"
+"""Counter: create requests that were accepted, so that they cost money."""
+
+SUCCEEDED = "quickrouter.succeeded"
+"""Counter: waits that ended with an output."""
+
+FAILED = "quickrouter.failed"
+"""Counter, with a dot and the reason (a value of ``Reason``): waits that ended otherwise."""
+
+QUEUE = "quickrouter.queue"
+"""Timer: from the create request until the model started, by the API's times."""
+
+RUN = "quickrouter.run"
+"""Timer: from the model's start to its end, by the API's times."""
+
+DETECTION = "quickrouter.detection"
+"""Timer: from the model's end until this side saw it. It compares the clocks of both sides."""
+
+_SHOWN = 12
+"""Characters of a version's 64 in a tag: enough to distinguish versions."""
+
+log = logging.getLogger(__name__)
+
 
 @contextmanager
-def harmless(log: Any, what: str) -> Iterator[None]:
-    """Log whatever goes wrong, and go on: a failed task may be retried, and pay again.
+def log_and_continue(log: Any, what: str) -> Iterator[None]:
+    """Log any error, and continue: a task that fails may be retried, and pay again.
 
     :param what: has not happened then: "The metrics of a prediction were not told".
     """
@@ -33,31 +58,56 @@ def harmless(log: Any, what: str) -> Iterator[None]:
         log.exception("%s; the task goes on", what)
 
 
-SUBMITTED = "quickrouter.submitted"
-"""Counter: creates that were accepted, so that they cost money."""
+def push_manifest(context: Any, manifest: dict[str, Any]) -> None:
+    """Push the manifest and the link's address to XCom, so that both can be read at once.
 
-SUCCEEDED = "quickrouter.succeeded"
-"""Counter: waits that ended with an output."""
-
-FAILED = "quickrouter.failed"
-"""Counter, with a dot and the reason (a value of ``Reason``): waits that ended otherwise."""
-
-QUEUE = "quickrouter.queue"
-"""Timer: from the create until the model started, as the API tells."""
-
-RUN = "quickrouter.run"
-"""Timer: from the model's start to its end, as the API tells."""
-
-DETECTION = "quickrouter.detection"
-"""Timer: from the model's end until this side knew. The clocks of both sides are in it."""
-
-_SHOWN = 12
-"""Characters of a version's 64: enough to tell versions apart."""
+    Airflow itself stores a link only when a task ends or defers.
+    """
+    if context["task"].do_xcom_push:
+        for key, value in manifest_xcoms(manifest).items():
+            context["ti"].xcom_push(key=key, value=value)
 
 
-def counter(outcome: Outcome) -> str:
-    """Name the counter of an end."""
-    return SUCCEEDED if outcome.reason is Reason.SUCCEEDED else f"{FAILED}.{outcome.reason}"
+def manifest_xcoms(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the XComs of a manifest, by key."""
+    return {MANIFEST_KEY: manifest, QuickRouterPredictionLink.xcom_key: manifest["url"]}
+
+
+def pushed_id(context: Any) -> str | None:
+    """Return the id in the manifest that this task has pushed to XCom, if it has."""
+    ti = context["ti"]
+    manifest = ti.xcom_pull(task_ids=ti.task_id, key=MANIFEST_KEY, map_indexes=ti.map_index)
+    return manifest.get("id") if isinstance(manifest, dict) else None
+
+
+def count_submitted(reference: str) -> None:
+    """Count a create request that was accepted.
+
+    :param reference: the version or model that was requested.
+    """
+    with log_and_continue(log, "The metrics of a prediction were not told"):
+        from airflow.providers.common.compat.sdk import Stats
+
+        Stats.incr(SUBMITTED, tags=tags_of(reference))
+
+
+def count_end(outcome: Outcome, now: float) -> None:
+    """Count the end of a wait, and how long each part of it took.
+
+    May look up a host's name the first time, so it does not belong on an event loop.
+
+    :param now: when the end was seen, epoch seconds.
+    """
+    seen = outcome.prediction
+    tags = tags_of(seen.model_name if seen else "")
+    succeeded = outcome.reason is Reason.SUCCEEDED
+    with log_and_continue(log, "The metrics of a prediction were not told"):
+        from airflow.providers.common.compat.sdk import Stats
+
+        counter = SUCCEEDED if succeeded else f"{FAILED}.{outcome.reason}"
+        Stats.incr(counter, tags={**tags, "reason": str(outcome.reason)})
+        for name, seconds in durations(seen, now) if seen and seen.status.terminal else ():
+            Stats.timing(name, timedelta(seconds=seconds), tags=tags)
 
 
 def tags_of(reference: str) -> dict[str, str]:
@@ -70,9 +120,9 @@ def tags_of(reference: str) -> dict[str, str]:
 
 
 def durations(prediction: Prediction, now: float) -> Iterator[tuple[str, float]]:
-    """Yield timers with seconds, as far as the API tells the times.
+    """Yield timers with seconds, as far as the API returns the times.
 
-    What is below zero, because clocks differ or the API errs, counts as zero.
+    A negative duration, because clocks differ or the API errs, counts as zero.
 
     :param now: when the end was seen, epoch seconds.
     """
@@ -86,58 +136,23 @@ def durations(prediction: Prediction, now: float) -> Iterator[tuple[str, float]]
             yield name, max(0.0, (end - begin).total_seconds())
 
 
-log = logging.getLogger(__name__)
-
-
-def count_submitted(reference: str) -> None:
-    """Count a create that was accepted.
-
-    :param reference: the version or model that was asked for.
-    """
-    with harmless(log, "The metrics of a prediction were not told"):
-        from airflow.providers.common.compat.sdk import Stats
-
-        Stats.incr(SUBMITTED, tags=tags_of(reference))
-
-
-def count_end(outcome: Outcome, now: float) -> None:
-    """Count the end of a wait, and how long each part of it took.
-
-    May look up a host's name the first time, so it does not belong on an event loop.
-
-    :param now: when the end was seen, epoch seconds.
-    """
-    with harmless(log, "The metrics of a prediction were not told"):
-        _count_end(outcome, now)
-
-
-def _count_end(outcome: Outcome, now: float) -> None:
-    from airflow.providers.common.compat.sdk import Stats
-
-    seen = outcome.prediction
-    tags = tags_of(seen.model_name if seen else "")
-    Stats.incr(counter(outcome), tags={**tags, "reason": str(outcome.reason)})
-    for name, seconds in durations(seen, now) if seen and seen.status.terminal else ():
-        Stats.timing(name, timedelta(seconds=seconds), tags=tags)
-
-
 STORES = "QuickRouterToObjectStorageOperator"
 
 
-def stored_later(task: Any) -> bool:
-    """Whether a task behind this one stores the files of an output."""
-    behind = task.get_flat_relatives(upstream=False) if task.get_dag() else ()
-    return any(other.task_type == STORES for other in behind)
+def stored_downstream(task: Any) -> bool:
+    """Return whether a downstream task stores the files of an output."""
+    downstream = task.get_flat_relatives(upstream=False) if task.get_dag() else ()
+    return any(other.task_type == STORES for other in downstream)
 
 
-def tell_outlets(
+def add_to_asset_events(
     context: Context, prediction: Prediction | None, files: Sequence[StoredFile]
 ) -> None:
     """Add ``prediction_id``, ``model``, ``seed`` and ``files`` to the event of each outlet.
 
-    ``files`` is what lies in XCom under that key: path, size, checksum, content type, width and
-    height of each stored file; empty if nothing was stored. What the DAG's author put into the
-    extra stays. An ``AssetAlias`` has no event of its own. Trouble with an outlet is only logged.
+    ``files`` is the XCom of that key: path, size, checksum, content type, width and height of each
+    stored file; empty if nothing was stored. The author's own extra stays. An ``AssetAlias`` has
+    no event of its own. An error with an outlet is only logged.
     """
     task = context["task"]
     if not task.outlets:
@@ -146,11 +161,11 @@ def tell_outlets(
 
     for outlet in task.outlets:
         if not isinstance(outlet, AssetAlias):
-            with harmless(task.log, f"The outlet {outlet!r} was not told of its files"):
-                context["outlet_events"][outlet].extra.update(extra_of(prediction, files))
+            with log_and_continue(task.log, f"The outlet {outlet!r} was not told of its files"):
+                context["outlet_events"][outlet].extra.update(asset_extra(prediction, files))
 
 
-def extra_of(prediction: Prediction | None, files: Sequence[StoredFile]) -> dict[str, Any]:
+def asset_extra(prediction: Prediction | None, files: Sequence[StoredFile]) -> dict[str, Any]:
     """Return the extra of an asset event."""
     named = {}
     if prediction:

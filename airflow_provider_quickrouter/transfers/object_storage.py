@@ -15,6 +15,7 @@ from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.storage.fetching import Owner
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_name
+from airflow_provider_quickrouter.submission.submit import poll_through_outage
 from airflow_provider_quickrouter.tasks.arguments import positive
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
@@ -97,8 +98,8 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
             storing = Storing(
                 self.hook, self.log, path=self.path, name=self.name, max_bytes=self.max_bytes
             )
-            prediction, files = self._store(context, self._stoppable(storing))
-        self._tell_of(context, prediction, files)
+            prediction, files = self._store(context, self.stoppable(storing))
+        self.report(context, prediction, files)
         return [file.path for file in files]
 
     def _store(
@@ -107,8 +108,8 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         if self.prediction_id is None:
             output = _plain(self.given_output)
             return None, storing.store(output, Owner(digest_of(output), known=False))
-        prediction = self.look_up(self.prediction_id, confirmed=False)
-        self._publish(context, prediction)
+        prediction = poll_through_outage(self.hook, self.prediction_id, self.log, confirmed=False)
+        self.push_manifest(context, prediction)
         return prediction, storing.store_prediction(prediction)
 
 

@@ -20,7 +20,7 @@ from airflow_provider_quickrouter.batch.journal import Journal, Record
 from airflow_provider_quickrouter.batch.ledger import Lines, State
 from airflow_provider_quickrouter.batch.runner import Gathering
 from airflow_provider_quickrouter.polling.poller import Poller, shared_poller, spare_hook
-from airflow_provider_quickrouter.submission.cancel import Owner, astop
+from airflow_provider_quickrouter.submission.cancel import Owner, stop_in_triggerer
 
 
 class QuickRouterBatchTrigger(BaseTrigger):
@@ -90,7 +90,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         ids = [str(self._lines.ids[index]) for index in self._lines.those(State.RUNNING)]
         hook = await spare_hook(self._poller, self.quickrouter_conn_id)
         if ids:
-            await astop(hook.sibling, ids, Owner(self.task_instance), self.log)
+            await stop_in_triggerer(hook.sibling, ids, Owner(self.task_instance), self.log)
 
     async def _gather(self) -> dict[str, int]:
         # In asgiref's thread: the storage's own connection is looked up there.

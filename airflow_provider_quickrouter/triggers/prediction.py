@@ -21,7 +21,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
-from airflow_provider_quickrouter.links import LEFT, xcoms_of
+from airflow_provider_quickrouter.links import MANIFEST_KEY, RETURN_KEY, QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.history import Course
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Watch
 from airflow_provider_quickrouter.polling.poller import (
@@ -36,13 +36,11 @@ from airflow_provider_quickrouter.submission.cancel import (
     MARK,
     TIMEOUT,
     Owner,
-    astop,
-    astop_prediction,
+    cancel_in_thread,
     not_canceled,
+    stop_in_triggerer,
 )
-from airflow_provider_quickrouter.tasks.reporting import count_end
-
-RETURNED = "return_value"
+from airflow_provider_quickrouter.tasks.reporting import count_end, manifest_xcoms
 
 EVENT_LEAVES_XCOMS = airflow_version.startswith("2.")
 """Whether downstream tasks read what the event holds: from Airflow 3 on they read JSON's text."""
@@ -58,7 +56,7 @@ async def event_of(
     payload = outcome.to_payload(url)
     if not (trigger.end_from_trigger and outcome.reason is Reason.SUCCEEDED):
         return TriggerEvent(payload)
-    xcoms = {RETURNED: outcome.output, **xcoms_of(payload["manifest"])}
+    xcoms = {RETURN_KEY: outcome.output, **manifest_xcoms(payload["manifest"])}
     if not trigger.push_xcom:
         xcoms = {}
     if not (EVENT_LEAVES_XCOMS or await _left(trigger, xcoms)):
@@ -97,7 +95,7 @@ async def forget(trigger: QuickRouterPredictionTrigger) -> None:
 def _delete(task_instance: Any) -> None:
     from airflow.providers.common.compat.sdk import XCom
 
-    for key in (RETURNED, *LEFT):
+    for key in (RETURN_KEY, MANIFEST_KEY, QuickRouterPredictionLink.xcom_key):
         XCom.delete(key=key, map_index=task_instance.map_index, **_place(task_instance))
 
 
@@ -205,7 +203,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         if MARK in self.cancel_on:
             owner = Owner(self.task_instance, resumable=CLEAR not in self.cancel_on)
             hook = await spare_hook(self._poller, self.quickrouter_conn_id)
-            await astop(hook.sibling, [self.prediction_id], owner, self.log)
+            await stop_in_triggerer(hook.sibling, [self.prediction_id], owner, self.log)
 
     async def _stopped(self, poller: Poller, outcome: Outcome) -> Outcome:
         """Cancel a prediction whose time is up, if that is this task's business."""
@@ -214,7 +212,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         told = not_canceled(ConnectionLostError("no answer in time"))
         with suppress(TimeoutError, QuickRouterError):
             async with asyncio.timeout(DEADLINE_CANCEL):
-                told = await astop_prediction(await poller.connected(), self.prediction_id)
+                told = await cancel_in_thread(await poller.connected(), self.prediction_id)
         return replace(outcome, stopped=told)
 
     def _watch(self) -> Watch:

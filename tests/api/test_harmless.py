@@ -6,14 +6,14 @@ import logging
 
 import pytest
 
-from airflow_provider_quickrouter.tasks.reporting import harmless
+from airflow_provider_quickrouter.tasks.reporting import log_and_continue
 
 
 def test_trouble_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
     def fails() -> None:
         raise RuntimeError("no such host")
 
-    with harmless(logging.getLogger("test"), "The metrics were not told"):
+    with log_and_continue(logging.getLogger("test"), "The metrics were not told"):
         fails()
     assert "The metrics were not told; the task goes on" in caplog.text
     assert "no such host" in caplog.text
@@ -22,6 +22,6 @@ def test_trouble_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture)
 def test_a_kill_is_no_trouble() -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        harmless(logging.getLogger("test"), "The metrics were not told"),
+        log_and_continue(logging.getLogger("test"), "The metrics were not told"),
     ):
         raise KeyboardInterrupt

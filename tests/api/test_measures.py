@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import Stats
 
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.tasks.reporting import counter, durations, tags_of
+from airflow_provider_quickrouter.tasks.reporting import count_end, durations, tags_of
 
 TIMES = {
     "created_at": "2026-03-01T12:00:00Z",
@@ -42,10 +43,14 @@ def test_times_that_contradict_each_other_count_as_zero() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_each_way_to_fail_has_a_counter_of_its_own(reason: Reason) -> None:
-    name = counter(Outcome(reason=reason, prediction_id="p1"))
+def test_each_way_to_fail_has_a_counter_of_its_own(
+    reason: Reason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(Stats, "incr", lambda name, **_: counted.append(name))
+    count_end(Outcome(reason=reason, prediction_id="p1"), NOW)
     succeeded = reason is Reason.SUCCEEDED
-    assert name == ("quickrouter.succeeded" if succeeded else f"quickrouter.failed.{reason}")
+    assert counted == ["quickrouter.succeeded" if succeeded else f"quickrouter.failed.{reason}"]
 
 
 @pytest.mark.parametrize(

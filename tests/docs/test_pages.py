@@ -28,7 +28,7 @@ from airflow_provider_quickrouter.sandbox.faults import KINDS
 from airflow_provider_quickrouter.storage import inventory
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, FIELDS
 from airflow_provider_quickrouter.tasks import reporting
-from airflow_provider_quickrouter.tasks.reporting import extra_of
+from airflow_provider_quickrouter.tasks.reporting import asset_extra
 from tests.docs import model_docs
 from tests.docs.blocks import DOCS, ROOT, inline_code, those_in
 
@@ -118,7 +118,7 @@ def test_every_option_of_the_sandbox_is_told() -> None:
     assert told == options - {"-h", "--help"}
 
 
-def test_every_extra_of_the_connection_is_told() -> None:
+def test_every_asset_extra_the_connection_is_told() -> None:
     from airflow_provider_quickrouter.hooks.connection import EXTRAS
 
     assert set(first_cells("howto/connection.md", "Fields")) == EXTRAS
@@ -153,7 +153,7 @@ def test_every_reason_of_a_metric_is_told_and_every_metric() -> None:
 
 def test_what_an_asset_event_tells_is_told() -> None:
     told = first_cells_of((DOCS / "howto" / "assets.md").read_text())
-    extra = extra_of(Prediction.from_json({"id": "p1"}), [])
+    extra = asset_extra(Prediction.from_json({"id": "p1"}), [])
     assert set(told) - {"extra"} == set(extra)
 
 

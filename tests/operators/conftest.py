@@ -14,7 +14,7 @@ from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.submission.submit import STORE_KEY
+from airflow_provider_quickrouter.submission.store import STORE_KEY
 from tests.tasks import Store, TaskInstance, context_of
 
 PROMPT = "a prompt that nobody else should read"

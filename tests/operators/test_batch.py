@@ -170,7 +170,7 @@ def test_only_so_many_are_under_way(gateway: Sandbox, tmp_path: Path) -> None:
         return True
 
     task = operator(inputs_of(9, processing=0.5), tmp_path / "r", max_in_flight=3)
-    task.still_wanted = look  # type: ignore[method-assign]
+    task.kill_handler.is_alive = look  # type: ignore[method-assign]
     assert task.execute(context_of(task, TaskInstance()))["succeeded"] == 9
     assert peak == 3
 

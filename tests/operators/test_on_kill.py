@@ -91,7 +91,7 @@ def test_a_task_that_goes_on_leaves_its_prediction(
 ) -> None:
     tell_state(monkeypatch, state)
     task = make()
-    task.owns("p1", TaskInstance())
+    task.kill_handler.track("p1", TaskInstance())
     task.on_kill()
     assert cancels(gateway) == []
 
@@ -105,7 +105,7 @@ def test_what_no_later_attempt_resumes_is_canceled_once_another_one_begins(
 ) -> None:
     tell_state(monkeypatch, state)
     task = sensor(cancel_on_kill=True)
-    task.owns(task.prediction_id, TaskInstance(), resumable=False)
+    task.kill_handler.track(task.prediction_id, TaskInstance(), resumable=False)
     task.on_kill()
     assert len(cancels(gateway)) == expected
 
@@ -116,7 +116,7 @@ def test_an_airflow_that_cannot_say_leaves_the_prediction_running(
     tell_state(monkeypatch, ConnectionError("no server"))
     for resumable in (True, False):
         task = sensor(cancel_on_kill=True)
-        task.owns(task.prediction_id, TaskInstance(), resumable=resumable)
+        task.kill_handler.track(task.prediction_id, TaskInstance(), resumable=resumable)
         task.on_kill()
     assert cancels(gateway) == []
 
@@ -138,7 +138,9 @@ def test_nothing_is_canceled_where_nobody_wants_it(
 ) -> None:
     tell_state(monkeypatch, "failed")
     task = make()
-    task.owns(gateway.predictions[0]["id"] if gateway.predictions else "p1", TaskInstance())
+    task.kill_handler.track(
+        gateway.predictions[0]["id"] if gateway.predictions else "p1", TaskInstance()
+    )
     task.on_kill()
     assert cancels(gateway) == []
 
@@ -180,7 +182,7 @@ def test_a_cancel_that_does_not_work_ends_in_time_and_raises_nothing(
     monkeypatch.setattr(stopping, "WORKER", Limits(state=1.5, total=0.3))
     tell_state(monkeypatch, "failed")
     task = sensor(cancel_on_kill=True)
-    task.owns(task.prediction_id, TaskInstance())
+    task.kill_handler.track(task.prediction_id, TaskInstance())
     gateway.set_faults(fault, method="POST")
     began = time.monotonic()
     task.on_kill()
@@ -196,12 +198,12 @@ def test_a_gateway_that_is_down_raises_nothing(
     tell_state(monkeypatch, "failed")
     Clock(monkeypatch)
     task = runner()
-    task.owns("p1", TaskInstance())
+    task.kill_handler.track("p1", TaskInstance())
     connect(monkeypatch, host=f"http://127.0.0.1:{unused_port()}")
     task.on_kill()
     connect(monkeypatch, host="http://127.0.0.1:1", extra={"timeout": "soon"})
     other = runner()
-    other.owns("p1", TaskInstance())
+    other.kill_handler.track("p1", TaskInstance())
     other.on_kill()
 
 
@@ -214,7 +216,7 @@ def test_an_execution_timeout_cancels_though_the_task_still_counts_as_running(
 ) -> None:
     tell_state(monkeypatch, "running")
     task = sensor(cancel_on_kill=True)
-    task.owns(task.prediction_id, TaskInstance())
+    task.kill_handler.track(task.prediction_id, TaskInstance())
     try:
         raise AirflowTaskTimeout("late")
     except AirflowTaskTimeout:
@@ -227,7 +229,7 @@ def test_two_kills_of_one_task_do_no_harm(
 ) -> None:
     tell_state(monkeypatch, "failed")
     task = sensor(cancel_on_kill=True)
-    task.owns(task.prediction_id, TaskInstance(Store()))
+    task.kill_handler.track(task.prediction_id, TaskInstance(Store()))
     task.on_kill()
     task.on_kill()
     assert gateway.predictions[0]["status"] == "canceled"

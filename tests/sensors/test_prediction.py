@@ -223,12 +223,12 @@ def test_a_poke_after_a_401_reads_the_connection_again(
     prediction_id = submit(never=True)
     with DAG("test"):
         task = sensor(prediction_id, deferrable=False)()
-    context, hook = context_of(task, TaskInstance()), task.hook
+    context, settings = context_of(task, TaskInstance()), task.hook.settings
     assert not task.poke(context).is_done
     gateway.set_faults(Faults(odd_response="unauthorized"), method="GET", times=1)
     assert not task.poke(context).is_done
     assert not task.poke(context).is_done
-    assert task.hook is not hook
+    assert task.hook.settings is not settings
 
 
 @each_mode

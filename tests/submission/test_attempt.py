@@ -47,14 +47,14 @@ RETRY, CLEARED = 2, 3
         ({"reported": True}, SAME, RETRY, Step.REPORT),
         ({"reported": True}, OTHER, RETRY, Step.REPORT),
         ({"reported": True}, SAME, CLEARED, Step.SUBMIT),
-        (WITH_ID, SAME, RETRY, Step.TAKE_UP),
-        (WITH_ID, SAME, CLEARED, Step.TAKE_UP),
+        (WITH_ID, SAME, RETRY, Step.RESUME),
+        (WITH_ID, SAME, CLEARED, Step.RESUME),
         (WITH_ID, OTHER, RETRY, Step.SUBMIT),
         (WITH_ID, OTHER, CLEARED, Step.SUBMIT),
-        (DONE, SAME, RETRY, Step.TAKE_UP),
+        (DONE, SAME, RETRY, Step.RESUME),
         (DONE, OTHER, RETRY, Step.SUBMIT),
         (DONE, SAME, CLEARED, Step.SUBMIT),
-        (WITH_ID, SAME, 1, Step.TAKE_UP),
+        (WITH_ID, SAME, 1, Step.RESUME),
     ],
 )
 def test_what_a_later_try_does_first(

@@ -33,11 +33,11 @@ Stop = Callable[[str], str]
 
 
 def stop_here(prediction_id: str) -> str:
-    return stopping.stop_prediction(QuickRouterHook(), prediction_id)
+    return stopping.cancel(QuickRouterHook(), prediction_id)
 
 
 def stop_in_a_thread(prediction_id: str) -> str:
-    return asyncio.run(stopping.astop_prediction(QuickRouterHook(), prediction_id))
+    return asyncio.run(stopping.cancel_in_thread(QuickRouterHook(), prediction_id))
 
 
 both = pytest.mark.parametrize("stop", [stop_here, stop_in_a_thread])
@@ -125,7 +125,7 @@ def stop_in_all_ways(prediction_id: str, owner: Owner) -> None:
     """Stop on a worker and in the triggerer, one prediction and many."""
     for ids in ([prediction_id], [prediction_id, prediction_id]):
         stopping.stop(QuickRouterHook, ids, owner, LOG)
-        asyncio.run(stopping.astop(QuickRouterHook, ids, owner, LOG))
+        asyncio.run(stopping.stop_in_triggerer(QuickRouterHook, ids, owner, LOG))
 
 
 @pytest.mark.parametrize("resumable", [True, False])
@@ -266,7 +266,7 @@ def test_a_server_of_airflow_that_does_not_respond_leaves_the_prediction_running
 
     async def in_the_triggerer() -> float:
         try:
-            await stopping.astop(QuickRouterHook, [running], Owner(TaskInstance()), LOG)
+            await stopping.stop_in_triggerer(QuickRouterHook, [running], Owner(TaskInstance()), LOG)
             return time.monotonic() - began
         finally:
             hold.set()
@@ -285,7 +285,7 @@ def test_in_the_triggerer_it_does_not_wait_for_ever_either(
     monkeypatch.setattr(stopping, "TRIGGERER", stopping.Limits(state=9, total=0.3))
     gateway.set_faults(Faults(latency=2), method="POST")
     began = time.monotonic()
-    asyncio.run(stopping.astop(QuickRouterHook, [running], AT_TIMEOUT, LOG))
+    asyncio.run(stopping.stop_in_triggerer(QuickRouterHook, [running], AT_TIMEOUT, LOG))
     assert time.monotonic() - began < 1.5
     assert f"Prediction {running} could not be canceled in time" in caplog.text
 
@@ -296,7 +296,9 @@ def test_in_the_triggerer_no_number_of_cancellations_prevents_the_cancel(
     gateway.set_faults(Faults(latency=0.5), times=1, method="POST")
 
     async def impatient() -> None:
-        task = asyncio.create_task(stopping.astop(QuickRouterHook, [running], AT_TIMEOUT, LOG))
+        task = asyncio.create_task(
+            stopping.stop_in_triggerer(QuickRouterHook, [running], AT_TIMEOUT, LOG)
+        )
         while not task.done():
             await asyncio.sleep(0.1)
             task.cancel()
@@ -310,7 +312,7 @@ def test_in_the_triggerer_a_wrong_connection_is_told_and_not_raised(
     gateway: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
-    asyncio.run(stopping.astop(QuickRouterHook, ["p1"], AT_TIMEOUT, LOG))
+    asyncio.run(stopping.stop_in_triggerer(QuickRouterHook, ["p1"], AT_TIMEOUT, LOG))
     assert "extra.timeout" in caplog.text
 
 
@@ -320,7 +322,7 @@ def test_what_could_not_be_canceled_of_many_is_counted(
     caplog.set_level(logging.INFO)
     ids = [running, create().id]
     stopping.stop(QuickRouterHook, [*ids, "../x"], AT_TIMEOUT, LOG)
-    asyncio.run(stopping.astop(QuickRouterHook, ids, AT_TIMEOUT, LOG))
+    asyncio.run(stopping.stop_in_triggerer(QuickRouterHook, ids, AT_TIMEOUT, LOG))
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "2 predictions canceled, 1 may run on"),
         ("INFO", "2 predictions canceled, 0 may run on"),
@@ -341,7 +343,7 @@ def test_many_are_canceled_a_few_at_a_time(
             all_of_them.wait(10)
         return "It was canceled."
 
-    monkeypatch.setattr(stopping, "stop_prediction", cancel)
+    monkeypatch.setattr(stopping, "cancel", cancel)
     ids = [f"p{number}" for number in range(6 * CANCELS_AT_ONCE)]
-    asyncio.run(stopping.astop(QuickRouterHook, ids, AT_TIMEOUT, LOG))
+    asyncio.run(stopping.stop_in_triggerer(QuickRouterHook, ids, AT_TIMEOUT, LOG))
     assert (len(at_once), max(at_once)) == (12 * CANCELS_AT_ONCE + 1, CANCELS_AT_ONCE)
