@@ -36,7 +36,7 @@ class Gateway:
     """The gateway at one address, whose answers are printed."""
 
     def __init__(self, base_url: str, path_prefix: str, api_key: str) -> None:
-        self.settings = Settings(base_url, path_prefix, api_key)
+        self.settings = Settings(base_url=base_url, path_prefix=path_prefix, api_key=api_key)
         self.session = requests.Session()
         self.session.auth = BearerAuth(api_key)
         self.session.headers["User-Agent"] = USER_AGENT

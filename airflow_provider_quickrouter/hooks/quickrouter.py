@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import requests
 from airflow import __version__ as airflow_version
@@ -28,8 +27,7 @@ from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.hooks.connection import (
     Settings,
     checked,
-    mask_password_of,
-    readable,
+    lookup_errors,
 )
 from airflow_provider_quickrouter.hooks.create import create_with
 from airflow_provider_quickrouter.hooks.input_files import read_files
@@ -40,6 +38,8 @@ from airflow_provider_quickrouter.hooks.transport import (
     proxy_and_tls,
     send,
 )
+
+Value = TypeVar("Value")
 
 _LARGE = 2**18
 """Bytes of a body from which on it is parsed in a thread: it would hold up the event loop."""
@@ -112,7 +112,7 @@ class QuickRouterHook(HttpHook):
     ) -> Prediction:
         """Send what ``protocol.create`` made; for the rest see :meth:`create_prediction`.
 
-        :param wanted: asked before it is sent again.
+        :param wanted: returns whether it is still to be sent; called before it is sent again.
         """
         _ = self._session  # what is wrong with its settings is raised before anything is sent
 
@@ -125,28 +125,27 @@ class QuickRouterHook(HttpHook):
     def send_once(self, request: protocol.Request) -> Prediction:
         """Send a create request once, over a new connection. Any thread may call it.
 
-        A server may have closed a connection that was kept, and then nobody knows whether it has
-        read the request.
+        A server may have closed a connection that was kept open, and then nobody knows whether it
+        has read the request.
         """
         with self.get_conn() as session:
-            answer = send(session, self.settings, request)
-        return self._value(request, answer.without(self.settings.api_key))
+            return self._exchange(session, request)
 
     def get_prediction(self, prediction_id: str) -> Prediction:
-        """Ask for a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
+        """Poll a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
         return self._ask(protocol.get(prediction_id))
 
     def cancel_prediction(self, prediction_id: str) -> Prediction:
-        """Stop a prediction; safe to repeat. A gateway may not have the route (404, 405, 501)."""
+        """Cancel a prediction; safe to repeat. A gateway may not have the route (404, 405, 501)."""
         return self._ask(protocol.cancel(prediction_id))
 
     async def aget_prediction(self, prediction_id: str) -> Prediction:
-        """Ask for a prediction once, without blocking the event loop."""
+        """Poll a prediction once, without blocking the event loop."""
         request = protocol.get(prediction_id)
         return await self.aread(request, await self.asend(request))
 
     async def acancel_prediction(self, prediction_id: str) -> Prediction:
-        """Stop a prediction, without blocking the event loop."""
+        """Cancel a prediction, without blocking the event loop."""
         await self.aload()
         cancel = partial(self.sibling().cancel_prediction, prediction_id)
         return await asyncio.wrap_future(threads.start(cancel))
@@ -159,8 +158,7 @@ class QuickRouterHook(HttpHook):
         """Make one free request; creates nothing. Says what is wrong: key, address or network."""
         try:
             answer = send(self._session, self.settings, protocol.probe())
-            with self._cleaned():
-                protocol.read_probe(answer.without(self.settings.api_key), time.time())
+            self._read(protocol.read_probe, answer)
         except QuickRouterError as error:
             return False, str(error)
         return True, f"{self.settings.base_url} accepts the key."
@@ -171,7 +169,7 @@ class QuickRouterHook(HttpHook):
 
         Raises what :meth:`aload` does.
         """
-        with readable(self.quickrouter_conn_id):
+        with lookup_errors(self.quickrouter_conn_id):
             connection = self.get_connection(self.quickrouter_conn_id)
         return checked(connection)
 
@@ -203,8 +201,12 @@ class QuickRouterHook(HttpHook):
         return other
 
     async def __aenter__(self) -> Self:
-        """Open one session for all questions in the block."""
-        self._async_sender = await self._open()
+        """Open one session for all requests in the block."""
+        settings = await self.aload()
+        proxy, tls = await asyncio.to_thread(
+            lambda: proxy_and_tls(self.get_conn(), settings.base_url)
+        )
+        self._async_sender = AsyncSender(settings, {"User-Agent": USER_AGENT}, proxy, tls)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -213,78 +215,68 @@ class QuickRouterHook(HttpHook):
         if sender:
             await sender.close()
 
+    async def aload(self) -> Settings:
+        """Read the connection, if that was not done before, without blocking the event loop.
+
+        :raises InvalidConnectionError: its settings cannot work.
+        :raises UpstreamError: there is none, or Airflow could not return it; a retry may help.
+        """
+        if "settings" not in vars(self):
+            with lookup_errors(self.quickrouter_conn_id):
+                connection = await get_async_connection(self.quickrouter_conn_id)
+            # In a thread: reading the extras masks secrets, reading certificates reads files.
+            self.settings = await sync_to_async(checked)(connection)
+        return self.settings
+
+    async def asend(self, request: protocol.Request) -> protocol.Answer:
+        """Send one request and return its response unread.
+
+        Raises ``NotConnectedError``, ``ConnectionLostError`` or ``InvalidConnectionError``.
+        """
+        if self._async_sender:
+            return await self._async_sender.send(request)
+        async with self.sibling() as own:
+            return await own.asend(request)
+
+    async def aread(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
+        """Read a response of :meth:`asend`; a large one in a thread. Raises ``APIError``."""
+        return await self._aread(partial(protocol.read_prediction, request), answer)
+
+    async def aread_page(self, answer: protocol.Answer) -> tuple[list[Prediction], str | None]:
+        """Read a response to ``protocol.page``; a large one in a thread. Raises ``APIError``."""
+        return await self._aread(protocol.read_page, answer)
+
     @cached_property
     def _session(self) -> requests.Session:
         session = self.get_conn()
-        self._route(session)
+        proxy_and_tls(session, self.settings.base_url)  # raises what is wrong with them
         return session
 
-    def _route(self, session: requests.Session) -> tuple[str | None, Any]:
-        """Return proxy and TLS settings; checks their files and masks the password. Blocks."""
-        proxy, tls = proxy_and_tls(session, self.settings.base_url)
-        mask_password_of(proxy)
-        return proxy, tls
-
     def _ask(self, request: protocol.Request) -> Prediction:
-        answer = send(self._session, self.settings, request)
         try:
-            return self._value(request, answer.without(self.settings.api_key))
+            return self._exchange(self._session, request)
         except AuthenticationError:
             # The key may have been replaced: the next request reads the connection again.
             for name in ("settings", "_session"):
                 vars(self).pop(name, None)
             raise
 
-    def _value(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
-        with self._cleaned():
-            return protocol.read_prediction(request, answer, time.time())
+    def _exchange(self, session: requests.Session, request: protocol.Request) -> Prediction:
+        answer = send(session, self.settings, request)
+        return self._read(partial(protocol.read_prediction, request), answer)
 
-    async def asend(self, request: protocol.Request) -> protocol.Answer:
-        """Send one request as it is; the answer has ``***`` where it held the key.
-
-        Raises ``NotConnectedError``, ``ConnectionLostError`` or ``InvalidConnectionError``.
-        """
-        if self._async_sender:
-            answer = await self._async_sender.send(request)
-            return answer.without(self.settings.api_key)
-        async with self.sibling() as own:
-            return await own.asend(request)
-
-    async def aread(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
-        """Read an answer of :meth:`asend`; a large one in a thread. Raises ``APIError``."""
-        if len(answer.body) < _LARGE:
-            return self._value(request, answer)
-        return await sync_to_async(self._value)(request, answer)
-
-    async def aread_page(self, answer: protocol.Answer) -> tuple[list[Prediction], str | None]:
-        """Read an answer to ``protocol.page``; a large one in a thread. Raises ``APIError``."""
-        if len(answer.body) < _LARGE:
-            return protocol.read_page(answer, time.time())
-        return await asyncio.to_thread(protocol.read_page, answer, time.time())
-
-    @contextmanager
-    def _cleaned(self) -> Iterator[None]:
-        """Take the key out of an error whose text the API made of it."""
+    def _read(
+        self, read: Callable[[protocol.Answer, float], Value], answer: protocol.Answer
+    ) -> Value:
         try:
-            yield
+            return read(answer, time.time())
         except APIError as error:
+            # The API may have echoed the key with escapes, or in a header.
             raise error.without(self.settings.api_key) from None
 
-    async def aload(self) -> Settings:
-        """Read the connection, if that was not done before, without blocking the event loop.
-
-        :raises InvalidConnectionError: its settings cannot work.
-        :raises UpstreamError: there is none, or Airflow could not tell; a retry may help.
-        """
-        if "settings" not in vars(self):
-            with readable(self.quickrouter_conn_id):
-                connection = await get_async_connection(self.quickrouter_conn_id)
-            # In a thread: reading the extras masks secrets, reading certificates reads files.
-            self.settings = await sync_to_async(checked)(connection)
-        return self.settings
-
-    async def _open(self) -> AsyncSender:
-        settings = await self.aload()
-
-        proxy, tls = await asyncio.to_thread(lambda: self._route(self.get_conn()))
-        return AsyncSender(settings, {"User-Agent": USER_AGENT}, proxy, tls)
+    async def _aread(
+        self, read: Callable[[protocol.Answer, float], Value], answer: protocol.Answer
+    ) -> Value:
+        if len(answer.body) < _LARGE:
+            return self._read(read, answer)
+        return await asyncio.to_thread(self._read, read, answer)

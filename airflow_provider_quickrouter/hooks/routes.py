@@ -11,7 +11,6 @@ import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -57,22 +56,23 @@ _OF_OUR_CERTIFICATE = frozenset(
         "UNSUPPORTED_CERTIFICATE",
     }
 )
-"""Alerts by which a server ends the handshake over the client's certificate. With TLS 1.3 they
-come after the request was written."""
+"""Alerts by which a server ends the handshake over the client's certificate."""
+
+_WRAPPED = ("reason", "original_error", "certificate_error", "os_error", "__cause__")
+"""Attributes in which libraries keep the error that they have wrapped."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """The gateway, and the proxy in front of it; its text is without a proxy's password."""
+    """The gateway, and the proxy in front of it; as a string it is without a proxy's password."""
 
     base_url: str
     proxy: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Name the gateway, and the proxy if there is one."""
-        return (
-            f"{self.base_url} through the proxy {self.proxy_url}" if self.proxy else self.base_url
-        )
+        through = f" through the proxy {self.proxy_url}" if self.proxy else ""
+        return f"{self.base_url}{through}"
 
     @property
     def proxy_url(self) -> str:
@@ -81,24 +81,27 @@ class Route:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
 
     def refuses(self, status: int) -> bool:
-        """Whether an answer is the proxy's own about its user; through a tunnel none is."""
-        asked = self.proxy and not self.base_url.startswith("https://")
-        return bool(asked) and status == requests.codes.proxy_authentication_required
+        """Whether a response is the proxy's own about its user; through a tunnel none is."""
+        plain = self.proxy and not self.base_url.startswith("https://")
+        return bool(plain) and status == requests.codes.proxy_authentication_required
 
 
 def failure(error: BaseException, route: Route, *, creates: bool = False) -> QuickRouterError:
     """Return what a library's exception means: for the connection's settings, and for money.
 
-    :param creates: the request costs money if it was accepted. Any error of TLS but a certificate
-        that is not trusted may come after the request was read, so it proves nothing.
+    :param creates: the request costs money if it was accepted.
     """
     causes = list(_causes(error))
-    for tls in (cause for cause in causes if _is_of_tls(cause)):
-        if isinstance(tls, ssl.SSLCertVerificationError):
-            return _untrusted(tls, _tls_peer(causes, route))
-        if wrong := _wrong_tls(tls, _tls_peer(causes, route)):
-            return ConnectionLostError(f"no answer from {route} ({wrong})") if creates else wrong
-    status = next(filter(None, map(_refusal, causes)), None)
+    for cause in causes:
+        # aiohttp's errors have the same base without its attributes.
+        if not isinstance(cause, ssl.SSLError) or isinstance(cause, aiohttp.ClientError):
+            continue
+        if wrong := _tls_failure(cause, _tls_peer(causes, route)):
+            # With TLS 1.3 any error but an untrusted certificate may come after the server has
+            # read the request, so it does not prove that a create was not accepted.
+            proves = not creates or isinstance(cause, ssl.SSLCertVerificationError)
+            return wrong if proves else ConnectionLostError(f"no answer from {route} ({wrong})")
+    status = next(filter(None, map(_tunnel_status, causes)), None)
     if status == requests.codes.proxy_authentication_required:
         return proxy_refused(route)
     if any(isinstance(cause, _SETTINGS) for cause in causes):
@@ -119,18 +122,25 @@ def proxy_refused(route: Route) -> InvalidConnectionError:
     )
 
 
-def _is_of_tls(cause: BaseException) -> TypeGuard[ssl.SSLError]:
-    """Whether it is Python's own error; aiohttp's have the same base without its attributes."""
-    return isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError)
-
-
-def _wrong_tls(cause: ssl.SSLError, peer: str) -> InvalidConnectionError | None:
-    """Return which field an error of TLS points to."""
-    if cause.reason == "WRONG_VERSION_NUMBER":
+def _tls_failure(error: ssl.SSLError, peer: str) -> QuickRouterError | None:
+    """Return which field an error of TLS points to; None if it points to none."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _NOT_IN_TIME:
+            return NotConnectedError(
+                f"the certificate of {peer} has expired or is not valid yet, by the clock of this "
+                "machine; it has to be renewed there"
+            )
+        message = f"extra.verify: the certificate of {peer} is not trusted; name a CA bundle that "
+        message += "has its authority. Nothing was sent."
+        if error.verify_code in _ANOTHER_NAME:
+            message = f"host: the certificate of {peer} is for another name; give the name that it "
+            message += "was made for. Nothing was sent."
+        return InvalidConnectionError(message)
+    if error.reason == "WRONG_VERSION_NUMBER":
         return InvalidConnectionError(
             f"host: {peer} does not speak TLS; give it with http:// if that is meant."
         )
-    alert = (cause.reason or "").partition("ALERT_")[2]
+    alert = (error.reason or "").partition("ALERT_")[2]
     if alert not in _OF_OUR_CERTIFICATE:
         return None
     return InvalidConnectionError(
@@ -140,25 +150,8 @@ def _wrong_tls(cause: ssl.SSLError, peer: str) -> InvalidConnectionError | None:
     )
 
 
-def _untrusted(error: ssl.SSLCertVerificationError, who: str) -> QuickRouterError:
-    if error.verify_code in _NOT_IN_TIME:
-        return NotConnectedError(
-            f"the certificate of {who} has expired or is not valid yet, by the clock of this "
-            "machine; it has to be renewed there"
-        )
-    if error.verify_code in _ANOTHER_NAME:
-        return InvalidConnectionError(
-            f"host: the certificate of {who} is for another name; give the name that it was made "
-            "for. Nothing was sent."
-        )
-    return InvalidConnectionError(
-        f"extra.verify: the certificate of {who} is not trusted; name a CA bundle that has its "
-        "authority. Nothing was sent."
-    )
-
-
 def _tls_peer(causes: list[BaseException], route: Route) -> str:
-    """Whose TLS it is: an https proxy's, if the error says so, else the gateway's."""
+    """Return whose TLS it is: an https proxy's, if the error says so, else the gateway's."""
     proxy = urlsplit(route.proxy or "")
     for cause in causes:
         host = getattr(cause, "host", None), getattr(cause, "port", None)
@@ -167,30 +160,25 @@ def _tls_peer(causes: list[BaseException], route: Route) -> str:
     return route.base_url
 
 
-def _refusal(cause: BaseException) -> int | None:
+def _tunnel_status(cause: BaseException) -> int | None:
     """Return the status by which a proxy refused a tunnel."""
     if isinstance(cause, aiohttp.ClientHttpProxyError):
         return cause.status
+    # http.client has no class of its own for it.
     found = _REFUSED.match(str(cause)) if type(cause) is OSError else None
     return int(found[1]) if found else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what libraries have wrapped in it, outermost first."""
+    """Yield an error and what libraries have wrapped in it, outermost first."""
     yield error
-    inner = (*error.args, *(getattr(error, name, None) for name in _WRAPPED))
-    seen = {id(error)}
-    for cause in inner:
-        if isinstance(cause, Exception) and id(cause) not in seen:
-            seen.add(id(cause))
-            yield from _causes(cause)
-
-
-_WRAPPED = ("reason", "original_error", "certificate_error", "os_error", "__cause__")
+    for inner in (*error.args, *(getattr(error, name, None) for name in _WRAPPED)):
+        if isinstance(inner, Exception) and inner is not error:
+            yield from _causes(inner)
 
 
 def _name(error: object) -> str:
-    """Name an error by its class, and by OpenSSL's word; its text may hold a password."""
+    """Name an error by its class, and by OpenSSL's word; its message may hold a password."""
     reason = getattr(error, "reason", None)
     word = f": {reason}" if isinstance(error, ssl.SSLError) and isinstance(reason, str) else ""
     return f"{type(error).__name__}{word}"

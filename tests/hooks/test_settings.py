@@ -173,6 +173,10 @@ def test_off_means_off(word: object) -> None:
     assert (read.verify, read.trust_env) == (False, False)
 
 
+def test_an_extra_of_another_name_changes_nothing() -> None:
+    assert settings({"api_key": "other", "base_url": "http://other", "x": 1}) == settings()
+
+
 def test_extras_that_are_no_object_are_refused() -> None:
     class Odd:
         extra_dejson = (1, 2)

@@ -41,13 +41,13 @@ async def event(trigger: QuickRouterPredictionTrigger) -> dict[str, Any]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Note each session that is opened."""
     sessions: list[object] = []
-    open_one: Callable[[QuickRouterHook], Awaitable[Any]] = QuickRouterHook._open
+    open_one: Callable[[QuickRouterHook], Awaitable[Any]] = QuickRouterHook.__aenter__
 
     async def noted(hook: QuickRouterHook) -> Any:
         sessions.append(hook)
         return await open_one(hook)
 
-    monkeypatch.setattr(QuickRouterHook, "_open", noted)
+    monkeypatch.setattr(QuickRouterHook, "__aenter__", noted)
     return sessions
 
 
