@@ -1,7 +1,9 @@
-"""The API's protocol without a client: a verb becomes a request, an answer becomes a value.
+"""The API's protocol without a client: a verb becomes a request, a response becomes a value.
 
-Every path is built here from checked, quoted parts; URLs in answers are never followed.
-``(status, headers, body)`` becomes a :class:`Prediction` or one of the typed errors.
+Every path is built here from checked, quoted parts; URLs in responses are never followed.
+``(status, headers, body)`` becomes a :class:`Prediction` or one of the typed errors. Error bodies
+come in six shapes (Replicate's, the gateway's, flat ones, plain text, HTML, nothing), some of them
+under HTTP 200.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -18,15 +22,35 @@ from urllib.parse import parse_qs, quote, urlsplit
 from airflow_provider_quickrouter.api.errors import (
     SHORTEST_SECRET,
     APIError,
+    AuthenticationError,
     ConnectionLostError,
     InvalidInputError,
+    InvalidRequestError,
+    NoChannelError,
+    NotConnectedError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaError,
+    RateLimitError,
+    RedirectError,
     UncertainCreateError,
     UpstreamError,
 )
-from airflow_provider_quickrouter.api.failures import dressed_status, failure
 from airflow_provider_quickrouter.api.inputs import check_input
-from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.storable import parse_json
+from airflow_provider_quickrouter.api.prediction import Prediction, reason_in
+from airflow_provider_quickrouter.api.storable import parse_json, storable_text
+
+MAX_MESSAGE = 1_000
+"""Characters of the API's message that an error carries."""
+
+_MAX_CODE = 100
+"""Characters of a machine code that are looked at."""
+
+_MAX_PAGE = 4_096
+"""Bytes of a body that is not JSON which are looked at."""
+
+_MAX_RETRY_AFTER = 86_400.0
+"""Seconds; a server that asks for more than a day is taken to mean a day."""
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _MODEL = rf"{_NAME}/{_NAME}"
@@ -36,10 +60,45 @@ _RUNNING = re.compile(rb'"status"\s*:\s*"(starting|processing)"')
 _MIN_CANCEL_AFTER = 5.0
 _MAX_WAIT = 60
 
+_QUOTA_CODE = r"insufficient.?(user.?)?quota|pre_consume_token_quota|quota_not_enough"
+_QUOTA_TEXT = (
+    r"(?i)insufficient.{0,20}(quota|balance|credit)|(quota|balance|credits?) (is|are) not enough|"
+    r"not enough (quota|balance|credit)|额度|余额"
+)
+_NO_CHANNEL = (
+    r"(?i)model_not_found|get_channel_failed|model_price_error|no (available )?channel|"
+    r"无可用渠道|可用渠道不存在"
+)
+_UNKNOWN_TASK = r"\btask_not_exist\b"
+"""How a gateway says "unknown id" with 400."""
+
+_REASONS = ("title", "detail", "message", "description", "msg", "fail_reason", "errors")
+"""Fields of an error body that may hold the reason, in the order in which they are shown."""
+
+_TITLE = r"(?i)<(?:title|h1)[^<>]*>([^<]*)"
+_WAIT_TEXT = (
+    r"(?i)(?:resets? in|available in|retry (?:after|in)|try again in) ?~? ?"
+    r"(\d{1,9}(?:\.\d{1,9})?) ?(?:s\b|sec)"
+)
+_BY_STATUS: Mapping[int, type[APIError]] = {
+    401: AuthenticationError,
+    402: QuotaError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: UpstreamError,
+    410: NotFoundError,
+    425: UpstreamError,
+    429: RateLimitError,
+    # Cloudflare could not reach the gateway: it is down, has no route, or its certificate is not
+    # accepted. Nothing was accepted. After 520, 522 and 524 that is uncertain.
+    **dict.fromkeys((521, 523, 525, 526, 530), NotConnectedError),
+}
+_BY_HUNDREDS: Mapping[int, type[APIError]] = {3: RedirectError, 4: InvalidRequestError}
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send. ``path`` stands behind the connection's path prefix if ``prefixed``."""
+    """What to send. ``path`` follows the connection's path prefix if ``prefixed``."""
 
     method: str
     path: str
@@ -47,7 +106,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     prefixed: bool = True
     hold: float = 0.0
-    """Seconds that the server is asked to hold the answer; the read timeout grows by them."""
+    """Seconds that the server is asked to hold the response; the read timeout grows by them."""
 
     @property
     def creates(self) -> bool:
@@ -63,14 +122,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. Header names are lower case."""
+    """A response. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def without(self, secret: str) -> Answer:
-        """Return this answer with ``***`` where its body has the key (see ``APIError.without``)."""
+        """Return it with ``***`` where its body has the key, as ``APIError.without`` does."""
         if len(secret) < SHORTEST_SECRET or secret.encode() not in self.body:
             return self
         return replace(self, body=self.body.replace(secret.encode(), b"***"))
@@ -90,29 +149,35 @@ def create(
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``.
     :param model: ``owner/name``, for models that are called by name.
     :param cancel_after: the server itself ends the prediction then; seconds, at least 5.
-    :param wait: seconds, 1 to 60, that the server may hold its answer for the result.
+    :param wait: seconds, 1 to 60, that the server may hold its response for the result.
     :raises InvalidInputError: names the field and the remedy; nothing is sent.
     """
     reference = check_reference(version=version, model=model)
     body: dict[str, Any] = {"version": version} if version else {}
     body["input"] = check_input(input, reference)
     path = "predictions" if version else f"models/{reference}/predictions"
-    headers = check_cancel_after(cancel_after) | _prefer(wait)
+    headers = check_cancel_after(cancel_after)
+    if wait is not None:
+        if not 1 <= wait <= _MAX_WAIT:
+            raise InvalidInputError(
+                f"wait: {wait!r} is out of range; the API takes 1 to 60 seconds."
+            )
+        headers["Prefer"] = f"wait={int(wait)}"
     return Request("POST", path, body, headers, hold=float(wait or 0))
 
 
 def get(prediction_id: str) -> Request:
-    """Ask for one prediction. Free, and safe to repeat."""
+    """Poll one prediction. Free, and safe to repeat."""
     return Request("GET", f"predictions/{check_id(prediction_id)}")
 
 
 def cancel(prediction_id: str) -> Request:
-    """Stop one prediction. Safe to repeat; a gateway may not have the route."""
+    """Cancel one prediction. Safe to repeat; a gateway may not have the route."""
     return Request("POST", f"predictions/{check_id(prediction_id)}/cancel")
 
 
 def page(cursor: str | None = None) -> Request:
-    """Ask for a hundred predictions, newest first; a gateway may not have the route.
+    """List a hundred predictions, newest first; a gateway may not have the route.
 
     :param cursor: where the page begins, from :func:`read_page`; None for the newest.
     """
@@ -146,7 +211,12 @@ def check_reference(*, version: str | None, model: str | None) -> str:
         if value is not None and not isinstance(value, str):
             raise InvalidInputError(f"{name}: {value!r} is no text.")
     if version and not re.fullmatch(_VERSION, version):
-        raise InvalidInputError(f"version: {version!r} {_version_fault(version)}")
+        digits = version.rpartition(":")[2]
+        fault = "is not owner/name, owner/name:<64 hex digits> or <64 hex digits>."
+        if re.fullmatch(r"[0-9a-fA-F]{32,}", digits):
+            fault = f"has a version id of {len(digits)} characters; it needs 64 lower-case hex "
+            fault += "digits."
+        raise InvalidInputError(f"version: {version!r} {fault}")
     if model and not re.fullmatch(_MODEL, model):
         raise InvalidInputError(
             f"model: {model!r} is not owner/name. A reference with a version id goes to version=."
@@ -167,19 +237,28 @@ def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
 
 
 def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
-    """Read the answer to any request about one prediction.
+    """Read the response to any request about one prediction.
 
     :param now: epoch seconds, for ``Retry-After`` given as a date.
     :raises APIError: one of the typed errors. Where the request was a create that may have
         been accepted, it is :class:`UncertainCreateError`.
     """
     body = parse_json(answer.body)
+    named = isinstance(body, dict) and bool(body.get("id"))
     try:
-        if not (_accepted(answer, body) and body.get("id")):
-            raise failure(answer.status, answer.headers, answer.body, body, now)
-        return _matching(request, Prediction.from_json(body), answer.status)
+        if not (named and _accepted(answer, body)):
+            raise _error(answer, body, now)
+        prediction = Prediction.from_json(body)
+        # A broken cache may return another prediction than the requested one.
+        expected = prediction.id if request.creates else request.path.split("/")[1]
+        if quote(prediction.id, safe="") != expected or not _ID.fullmatch(prediction.id):
+            text = f"the answer is about {prediction.id[:40]!r}, which was not asked for"
+            raise UpstreamError(text, status=answer.status)
     except APIError as error:
-        raise (uncertain(error) if _may_run(request, answer, body, error) else error) from None
+        # A bad response may hide a prediction that was accepted and is billed.
+        may_run = isinstance(error, UpstreamError) or (named and answer.status < 300)
+        raise (uncertain(error) if request.creates and may_run else error) from None
+    return prediction
 
 
 def plainly_still(prediction: Prediction, answer: Answer) -> bool:
@@ -199,33 +278,35 @@ def plainly_still(prediction: Prediction, answer: Answer) -> bool:
 
 
 def read_page(answer: Answer, now: float) -> tuple[list[Prediction], str | None]:
-    """Read the answer to :func:`page`: its predictions, and the cursor of the next, older page.
+    """Read the response to :func:`page`: its predictions, and the cursor of the next, older page.
 
     The URL of the next page is not followed; only its cursor is taken.
 
-    :raises APIError: one of the typed errors; ``UpstreamError`` also for what is no page.
+    :raises APIError: one of the typed errors; ``UpstreamError`` also if it is not a page.
     """
     found, cursor = read_entries(answer, now)
     return [Prediction.from_json(entry) for entry in found], cursor
 
 
 def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str | None]:
-    """Do what :func:`read_page` does, but return what stands there, each input included."""
-    body = parse_json(answer.body)
-    if not _accepted(answer, body):
-        raise failure(answer.status, answer.headers, answer.body, body, now)
-    results = body.get("results")
+    """Do what :func:`read_page` does, but return the JSON of each prediction, with its input."""
+    body = read_object(answer, now)
+    results, url = body.get("results"), body.get("next")
     if not isinstance(results, list):
         raise UpstreamError("the answer is no page of predictions", status=answer.status)
     found = [entry for entry in results if isinstance(entry, dict) and "id" in entry]
-    return found, _cursor(body.get("next"))
+    cursor: str | None = None
+    with suppress(KeyError, ValueError):
+        cursor = parse_qs(urlsplit(url).query)["cursor"][0] if isinstance(url, str) else None
+    return found, cursor
 
 
-def read_probe(answer: Answer, now: float) -> None:
-    """Return if the answer to :func:`probe` shows a good key; else raise the typed error."""
+def read_object(answer: Answer, now: float) -> dict[str, Any]:
+    """Return the JSON object of a response that is not an error; else raise the typed error."""
     body = parse_json(answer.body)
     if not _accepted(answer, body):
-        raise failure(answer.status, answer.headers, answer.body, body, now)
+        raise _error(answer, body, now)
+    return dict(body)
 
 
 def uncertain(error: APIError) -> UncertainCreateError:
@@ -235,7 +316,7 @@ def uncertain(error: APIError) -> UncertainCreateError:
 
 
 def cut_off() -> UncertainCreateError:
-    """Make the error of a create whose answer Airflow did not let the task wait for."""
+    """Make the error of a create that ``execution_timeout`` ended before its response."""
     return uncertain(ConnectionLostError("the task's execution_timeout came before it"))
 
 
@@ -247,49 +328,102 @@ def dated(
     return error.between(begun_at, until, f"{error.message}; {sought}")
 
 
-def _matching(request: Request, prediction: Prediction, status: int) -> Prediction:
-    """Refuse the answer about another prediction, as a broken cache would give it."""
-    asked = request.path.split("/")[1] if not request.creates else prediction.id
-    if quote(prediction.id, safe="") != asked or not _ID.fullmatch(prediction.id):
-        text = f"the answer is about {prediction.id[:40]!r}, which was not asked for"
-        raise UpstreamError(text, status=status)
-    return prediction
-
-
-def _accepted(answer: Answer, body: Any) -> bool:
-    """Whether status and body agree that this is no failure, dressed as HTTP 200 or not."""
-    good = 200 <= answer.status < 300 and isinstance(body, dict)
-    return good and body.get("success") is not False and not dressed_status(body)
-
-
-def _may_run(request: Request, answer: Answer, body: Any, error: APIError) -> bool:
-    """Whether a bad answer may hide a prediction that was accepted and is billed."""
-    named = answer.status < 300 and isinstance(body, dict) and bool(body.get("id"))
-    return request.creates and (named or isinstance(error, UpstreamError))
-
-
-def _cursor(url: Any) -> str | None:
-    try:
-        return parse_qs(urlsplit(url).query)["cursor"][0] if isinstance(url, str) else None
-    except (KeyError, ValueError):
-        return None
-
-
-def _version_fault(version: str) -> str:
-    digits = version.rpartition(":")[2]
-    if re.fullmatch(r"[0-9a-fA-F]{32,}", digits):
-        return f"has a version id of {len(digits)} characters; it needs 64 lower-case hex digits."
-    return "is not owner/name, owner/name:<64 hex digits> or <64 hex digits>."
-
-
-def _prefer(wait: int | None) -> dict[str, str]:
-    if wait is None:
-        return {}
-    if not 1 <= wait <= _MAX_WAIT:
-        raise InvalidInputError(f"wait: {wait!r} is out of range; the API takes 1 to 60 seconds.")
-    return {"Prefer": f"wait={int(wait)}"}
-
-
 def utc_time(instant: float) -> str:
     """Return an instant, in epoch seconds, as ISO 8601 in UTC; raises ValueError out of range."""
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds")
+
+
+def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float) -> float | None:
+    """Return the seconds that the server asks to wait: from header, body or message, else None."""
+    in_body = body.get("retry_after") if isinstance(body, dict) else None
+    in_message = re.search(_WAIT_TEXT, message)
+    for value in (headers.get("retry-after", "").strip(), in_body, in_message and in_message[1]):
+        seconds = _seconds(value, now)
+        if seconds is not None:
+            return min(seconds, _MAX_RETRY_AFTER)
+    return None
+
+
+def _accepted(answer: Answer, body: Any) -> bool:
+    """Whether status and body agree that this is not an error, under HTTP 200 or not."""
+    good = 200 <= answer.status < 300 and isinstance(body, dict)
+    return good and body.get("success") is not False and not _status_in(body)
+
+
+def _status_in(body: Any) -> int:
+    """Return the HTTP status that an error under HTTP 200 carries in its body, or 0."""
+    code = str(body.get("code", body.get("status"))) if isinstance(body, dict) else ""
+    return int(code) if re.fullmatch(r"[45]\d\d", code) else 0
+
+
+def _error(answer: Answer, body: Any, now: float) -> APIError:
+    """Make the typed error of a bad response.
+
+    :param body: the parsed body, None if it is not JSON.
+    :param now: epoch seconds, against which a ``Retry-After`` date is measured.
+    """
+    message, code = _complaint(answer.body, body)
+    status, headers = _status_in(body) or answer.status, answer.headers
+    kind = _BY_STATUS.get(status, _BY_HUNDREDS.get(status // 100, UpstreamError))
+    # Machine codes come first: they tell more than a status that a relay made up.
+    if re.search(_QUOTA_CODE, code) or (status == 403 and re.search(_QUOTA_TEXT, message)):
+        kind = QuotaError
+    elif status in (200, 201, 202, 500, 503) and re.search(_NO_CHANNEL, code + message):
+        kind = NoChannelError
+    elif status == HTTPStatus.BAD_REQUEST and re.search(_UNKNOWN_TASK, code):
+        kind = NotFoundError
+    return kind(
+        message,
+        status=answer.status,
+        request_id=headers.get("x-oneapi-request-id", headers.get("x-request-id", "")),
+        retry_after=retry_after(headers, body, message, now),
+        from_api=isinstance(body, dict),
+    )
+
+
+def _complaint(raw: bytes, body: Any) -> tuple[str, str]:
+    """Return an error body's message for people and its code for machines (lower case, or "").
+
+    It may be of any size, so it is cut before anything searches in it.
+    """
+    if not isinstance(body, dict):
+        text = storable_text(raw[:_MAX_PAGE].decode("utf-8", "replace").strip())
+        return body[:MAX_MESSAGE] if isinstance(body, str) and body else _page(text), ""
+    error = body.get("error")
+    source = error if isinstance(error, dict) else body
+    reasons = [error if isinstance(error, str | list) else "", *map(source.get, _REASONS)]
+    invalid, fields = source.get("invalid_fields"), ""
+    if isinstance(invalid, dict):
+        fields = ", ".join(f"{field}: {reason}" for field, reason in invalid.items())
+    elif isinstance(invalid, list):
+        fields = ", ".join(map(str, invalid))
+    texts = dict.fromkeys(text[:MAX_MESSAGE] for text in (*map(reason_in, reasons), fields) if text)
+    codes = (str(source.get(name) or "")[:_MAX_CODE] for name in ("code", "type"))
+    code = " ".join(codes).strip().casefold()
+    message = ": ".join(texts) or f"no reason given (code {code or 'absent'})"
+    return message[:MAX_MESSAGE], code
+
+
+def _page(text: str) -> str:
+    """Describe a body that is not JSON."""
+    if not text:
+        return "an empty body"
+    if text.startswith("<"):
+        title = re.search(_TITLE, text)
+        return f"an HTML page instead of JSON ({title[1].strip() if title else 'without a title'})"
+    return f"a body that is no JSON object: {text[:200]!r}"
+
+
+def _seconds(value: Any, now: float) -> float | None:
+    """Read a number of seconds, or an HTTP date seen from ``now``; None if it is neither."""
+    if isinstance(value, bool):
+        return None
+    try:
+        seconds = float(value)
+        return seconds if seconds >= 0 else None
+    except (TypeError, ValueError, OverflowError):
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(str(value)).timestamp() - now)
+    except (TypeError, ValueError, OverflowError):
+        return None

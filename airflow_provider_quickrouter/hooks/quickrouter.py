@@ -158,7 +158,7 @@ class QuickRouterHook(HttpHook):
         """Make one free request; creates nothing. Says what is wrong: key, address or network."""
         try:
             answer = send(self._session, self.settings, protocol.probe())
-            self._read(protocol.read_probe, answer)
+            self._read(protocol.read_object, answer)
         except QuickRouterError as error:
             return False, str(error)
         return True, f"{self.settings.base_url} accepts the key."

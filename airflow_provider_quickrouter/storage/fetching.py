@@ -18,7 +18,7 @@ from airflow_provider_quickrouter.api.errors import (
     QuickRouterError,
     backoff,
 )
-from airflow_provider_quickrouter.api.failures import retry_after
+from airflow_provider_quickrouter.api.protocol import retry_after
 
 MAX_REDIRECTS = 5
 PATIENCE = 120.0

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable, QuickRouterError
-from airflow_provider_quickrouter.api.failures import MAX_MESSAGE
 from airflow_provider_quickrouter.api.files import (
     DEFAULT_MAX_BYTES,
     Source,
@@ -28,6 +27,7 @@ from airflow_provider_quickrouter.api.files import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
+from airflow_provider_quickrouter.api.protocol import MAX_MESSAGE
 from airflow_provider_quickrouter.api.storable import storable_text
 from airflow_provider_quickrouter.storage.addresses import shown
 from airflow_provider_quickrouter.storage.client import Client

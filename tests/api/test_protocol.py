@@ -296,10 +296,10 @@ def test_only_a_json_object_is_a_response_of_the_api(status: int, request_: Requ
 
 def test_the_probe_is_free_and_only_a_good_answer_passes() -> None:
     assert protocol.probe() == Request("GET", "v1/models", prefixed=False)
-    protocol.read_probe(answer(200, {"object": "list", "data": []}), NOW)
+    protocol.read_object(answer(200, {"object": "list", "data": []}), NOW)
     for reply in (answer(401), answer(200, HTML), answer(200, {"success": False})):
         with pytest.raises(errors.APIError):
-            protocol.read_probe(reply, NOW)
+            protocol.read_object(reply, NOW)
 
 
 def read(request: Request, reply: Answer) -> str:
