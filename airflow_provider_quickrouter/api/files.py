@@ -61,16 +61,13 @@ class StoredFile:
         """
         found: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
         file = cls(**{name: found.get(name) for name in cls.__slots__})  # type: ignore[arg-type]
-        sizes = (file.width, file.height)
-        good = (
-            isinstance(file.path, str)
-            and isinstance(file.content_type, str)
-            and isinstance(file.sha256, str)
+        strings = (file.path, file.content_type, file.sha256)
+        sides = [side for side in (file.width, file.height) if side is not None]
+        if not (
+            all(isinstance(value, str) for value in strings)
             and _SHA256.fullmatch(file.sha256)
-            and _count(file.size)
-            and all(size is None or _count(size) for size in sizes)
-        )
-        if not good:
+            and all(type(value) is int and value >= 0 for value in (file.size, *sides))
+        ):
             raise ValueError("no stored file")
         return file
 
@@ -105,7 +102,7 @@ def find_files(output: Any) -> list[Source]:
     :raises FileRefused: there are more than anybody stores.
     """
     found: list[Source] = []
-    for text in _texts(output):
+    for text in _strings(output):
         if (url := text.strip()) and is_file(url):
             found.append(Source(len(found), url))
         if len(found) > MAX_FILES:
@@ -114,13 +111,17 @@ def find_files(output: Any) -> list[Source]:
 
 
 def is_file(text: str) -> bool:
-    """Whether a text of an output is an address, and not something that was written."""
+    """Whether a string of an output is an address, and not something that was written."""
     if text[:5].casefold() == "data:":
         header = text[:_HEADER]
         return bool(_DATA.match(header)) or ";base64" in header.partition(",")[0].casefold()
-    if text[:8].casefold().startswith(("http://", "https://")):
-        return _is_url(text)
-    return False
+    if not text[:8].casefold().startswith(("http://", "https://")):
+        return False
+    try:
+        named = bool(urlsplit(text).hostname)
+    except ValueError:
+        return False
+    return named and text.isprintable() and not any(map(str.isspace, text))
 
 
 def check_whole(output: Any) -> None:
@@ -128,7 +129,7 @@ def check_whole(output: Any) -> None:
 
     :raises InvalidInputError: names the remedy.
     """
-    if any(text.startswith(LEFT_OUT) for text in _texts(output)):
+    if any(text.startswith(LEFT_OUT) for text in _strings(output)):
         raise InvalidInputError(
             "output: a part of it was too large for XCom, and a note stands for it; give "
             "prediction_id= instead, and the whole output is asked for."
@@ -136,9 +137,9 @@ def check_whole(output: Any) -> None:
 
 
 def parsed(output: Any) -> Any:
-    """Return the list or object that a template made text of, as ``{{ ti.xcom_pull(...) }}`` does.
+    """Return the list or object that a template turned into a string, as ``ti.xcom_pull`` does.
 
-    Other text, and what is none, is returned as it is.
+    Another value is returned as it is.
     """
     if not isinstance(output, str) or output.lstrip()[:1] not in ("[", "{"):
         return output
@@ -149,7 +150,7 @@ def parsed(output: Any) -> Any:
 
 
 def digest_of(output: Any) -> str:
-    """Name an output of which the prediction's id is not known: always alike for the same one."""
+    """Return a name for an output without a known id; equal outputs have the same one."""
     whole = json.dumps(output, sort_keys=True, default=str)
     return hashlib.sha256(whole.encode()).hexdigest()[:26]
 
@@ -166,7 +167,12 @@ def decode(uri: str, max_bytes: int) -> tuple[str, bytes]:
     if room > 3 * max_bytes + 4:  # percent-encoded, each byte takes three characters at most
         raise too_large(room * 3 // 4, max_bytes)
     data = unquote_to_bytes(uri[match.end() :])
-    data = _from_base64(data) if match[2] else data
+    if match[2]:
+        plain = b"".join(data.split()).rstrip(b"=").translate(_URL_SAFE)
+        try:
+            data = base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+        except binascii.Error:
+            raise FileRefused("its data: URI is damaged: this is no base64") from None
     if len(data) > max_bytes:
         raise too_large(len(data), max_bytes)
     if not data:
@@ -183,15 +189,15 @@ def too_large(size: int, max_bytes: int) -> FileRefused:
 
 
 def readable(size: int) -> str:
-    """Say a number of bytes to people."""
+    """Return a number of bytes as people read it."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"
 
 
-def _texts(output: Any) -> Iterator[str]:
-    """Give every text of JSON in its order, however deep it lies."""
+def _strings(output: Any) -> Iterator[str]:
+    """Yield every string of JSON in its order, however deep it lies."""
     waiting = [output]
     while waiting:
         value = waiting.pop()
@@ -201,23 +207,3 @@ def _texts(output: Any) -> Iterator[str]:
             waiting.extend(reversed(list(value.values())))
         elif isinstance(value, list | tuple):
             waiting.extend(reversed(value))
-
-
-def _is_url(text: str) -> bool:
-    try:
-        named = bool(urlsplit(text).hostname)
-    except ValueError:
-        return False
-    return named and text.isprintable() and not any(map(str.isspace, text))
-
-
-def _from_base64(data: bytes) -> bytes:
-    plain = b"".join(data.split()).rstrip(b"=").translate(_URL_SAFE)
-    try:
-        return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
-    except binascii.Error:
-        raise FileRefused("its data: URI is damaged: this is no base64") from None
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

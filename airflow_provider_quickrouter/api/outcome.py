@@ -32,19 +32,19 @@ from airflow_provider_quickrouter.api.prediction import (
     LEFT_OUT,
     Prediction,
     PredictionStatus,
-    small,
+    truncated,
 )
 
 UNKNOWN_ID = "unknown"
 """Stands for the id in an event that cannot be understood."""
 
 PAYLOAD_VERSION = 1
-"""Form of the event. Readers go by the keys; it tells a later version which ones to expect."""
+"""Form of the event. Readers go by the keys; a later version learns from it what to expect."""
+
 LOG_LINES = 20
+LOG_WIDTH = 300
 _LOOKED_AT = 4_096
 """Characters of an error, or of a log's end, in which a known text is looked for."""
-
-LOG_WIDTH = 300
 
 
 class Reason(StrEnum):
@@ -63,8 +63,6 @@ class Reason(StrEnum):
     API_ERROR = "api_error"
 
 
-_TIMEOUTS = (Reason.TIMEOUT, Reason.START_TIMEOUT)
-_STOPPED = (Reason.CANCELED, Reason.ABORTED)
 _MODERATED = (
     r"(?i)\bNSFW\b|flagged (as sensitive|by)|\bE005\b|\b(request|content|input|output) moderated\b|"
     r"\bsafety (system|filter|checker)\b|(prohibited|banned|sensitive) (word|prompt|content)|"
@@ -103,8 +101,8 @@ _EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
 class Outcome:
     """The end of a wait.
 
-    :ivar prediction: what was seen last, or None if the API never told.
-    :ivar error: why it could not be asked any more, for ``API_ERROR`` and some timeouts.
+    :ivar prediction: what was seen last, or None if nothing was.
+    :ivar error: why it could not be polled any more, for ``API_ERROR`` and some timeouts.
     :ivar last_state: the state's word when the time was up, for timeouts.
     :ivar stopped: what became of the cancel, as a sentence; "" if none was sent.
     """
@@ -119,7 +117,7 @@ class Outcome:
     @property
     def timed_out(self) -> bool:
         """Whether the prediction may still run, since only the wait's time was up."""
-        return self.reason in _TIMEOUTS
+        return self.reason in (Reason.TIMEOUT, Reason.START_TIMEOUT)
 
     @property
     def output(self) -> list[Any]:
@@ -128,26 +126,26 @@ class Outcome:
 
     @classmethod
     def of(cls, prediction: Prediction, now: float) -> Outcome | None:
-        """Tell how a prediction ended at ``now`` (epoch seconds), or None: it has not."""
+        """Return how a prediction ended at ``now`` (epoch seconds), or None: it has not."""
         if not prediction.status.terminal:
             return None
         reason = _reason(prediction, now)
         return cls(reason=reason, prediction_id=prediction.id, prediction=prediction)
 
-    def seen_again(self, prediction: Prediction, now: float) -> Outcome:
-        """Take in a later answer: what is over by then counts, a success after a timeout say.
-
-        Only a prediction that this task itself has stopped is still told as the timeout it was.
-        """
-        over = Outcome.of(prediction, now)
-        if over and not (self.stopped and over.reason in _STOPPED):
-            return over
-        return replace(self, prediction=prediction)
-
     @classmethod
     def of_error(cls, prediction_id: str, error: QuickRouterError) -> Outcome:
-        """End a wait that cannot even begin to ask."""
+        """End a wait that cannot even begin to poll."""
         return cls(reason=Reason.API_ERROR, prediction_id=prediction_id, error=error)
+
+    def seen_again(self, prediction: Prediction, now: float) -> Outcome:
+        """Take in a later response: what is over by then counts, a success after a timeout say.
+
+        Only a prediction that this task itself has canceled is still the timeout it was.
+        """
+        over = Outcome.of(prediction, now)
+        if over and not (self.stopped and over.reason in (Reason.CANCELED, Reason.ABORTED)):
+            return over
+        return replace(self, prediction=prediction)
 
     def exception(self) -> QuickRouterError | None:
         """Make the exception that this end means; None for success."""
@@ -169,7 +167,7 @@ class Outcome:
             "prediction_id": self.prediction_id,
             "manifest": self.prediction.manifest(url) if self.prediction else None,
             "error": self.error.to_payload() if self.error else None,
-            "last_state": small(self.last_state),
+            "last_state": truncated(self.last_state),
             "stopped": self.stopped,
         }
 
@@ -177,39 +175,36 @@ class Outcome:
     def from_payload(cls, payload: Any) -> Outcome:
         """Rebuild the outcome of an event. What cannot be understood is never success."""
         try:
-            return cls._read(payload)
+            manifest, error = payload["manifest"], payload["error"]
+            outcome = cls(
+                reason=Reason(payload["reason"]),
+                prediction_id=str(payload["prediction_id"]),
+                prediction=Prediction.from_json(manifest) if manifest else None,
+                error=from_payload(error) if error else None,
+                last_state=str(payload.get("last_state") or ""),
+                stopped=str(payload.get("stopped") or ""),
+            )
         except (AttributeError, KeyError, TypeError, ValueError):
-            error = UpstreamError("the triggerer's event cannot be understood")
-            return cls(reason=Reason.API_ERROR, prediction_id=UNKNOWN_ID, error=error)
-
-    @classmethod
-    def _read(cls, payload: Mapping[str, Any]) -> Outcome:
-        manifest, error = payload["manifest"], payload["error"]
-        outcome = cls(
-            reason=Reason(payload["reason"]),
-            prediction_id=str(payload["prediction_id"]),
-            prediction=Prediction.from_json(manifest) if manifest else None,
-            error=from_payload(error) if error else None,
-            last_state=str(payload.get("last_state") or ""),
-            stopped=str(payload.get("stopped") or ""),
-        )
-        succeeded = outcome.prediction and outcome.prediction.status is PredictionStatus.SUCCEEDED
+            outcome = cls(reason=Reason.SUCCEEDED, prediction_id=UNKNOWN_ID)
+        seen = outcome.prediction
+        succeeded = seen is not None and seen.status is PredictionStatus.SUCCEEDED
         if outcome.reason is Reason.SUCCEEDED and not succeeded:
-            raise ValueError("success without a prediction that succeeded")
+            lost = UpstreamError("the triggerer's event cannot be understood")
+            return cls.of_error(UNKNOWN_ID, lost)
         return outcome
 
 
-def tell_success(log: Any, outcome: Outcome, *, kept: bool = False) -> None:
-    """Say in a task's log what it returns, if that is not all, and until when it is there.
+def log_success(log: Any, outcome: Outcome, *, stored: bool = False) -> None:
+    """Log what a task returns, whether that is not all, and until when it is there.
 
-    :param kept: this task, or one behind it, stores the output's files.
+    :param stored: this task, or one downstream, stores the output's files.
     """
     # The query of an address may be a signature.
     output = re.sub(r"\?[^\s'\"]*", "?...", str(outcome.output)[:1000])
     log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, output)
     if LEFT_OUT in str(outcome.output):
         log.warning("A part of the output is too large for XCom: a note stands for it")
-    if not kept and re.search(r"(?i)https?://", str(outcome.output)):
+    if not stored and re.search(r"(?i)https?://", str(outcome.output)):
         gone = outcome.prediction and outcome.prediction.expires_at
         hour = f"at {gone.isoformat(' ', 'minutes')}" if gone else "an hour after its end"
         log.warning("The API deletes the files %s: output_path= would store them", hour)
@@ -222,22 +217,17 @@ def log_tail(logs: str) -> list[str]:
 
 
 def _reason(prediction: Prediction, now: float) -> Reason:
-    if prediction.status is PredictionStatus.FAILED:
-        return _failure(prediction)
     if prediction.status is PredictionStatus.CANCELED:
         return Reason.CANCELED
     if prediction.status is PredictionStatus.ABORTED:
         return Reason.ABORTED
-    if prediction.items:
-        return Reason.SUCCEEDED
-    return Reason.EXPIRED if prediction.expired(now) else Reason.EMPTY
-
-
-def _failure(prediction: Prediction) -> Reason:
-    """Read the error's text. None at all counts as passing: nothing says that it would last."""
+    if prediction.status is not PredictionStatus.FAILED:
+        gone = Reason.EXPIRED if prediction.expired(now) else Reason.EMPTY
+        return Reason.SUCCEEDED if prediction.items else gone
     error = prediction.error[:_LOOKED_AT]
     if re.search(_MODERATED, error or f"{prediction.raw_status} {prediction.logs[-_LOOKED_AT:]}"):
         return Reason.MODERATED
+    # No reason at all counts as transient: nothing says that it would last.
     return Reason.INTERRUPTED if not error or re.search(_TRANSIENT, error) else Reason.FAILED
 
 
@@ -246,11 +236,10 @@ def _message(outcome: Outcome, ending: str) -> str:
     seen = outcome.prediction
     why = f": {seen.error}" if seen and seen.error else "."
     lines = [f"Prediction {outcome.prediction_id} {ending}{why}"]
-    lines.append(f"Model: {(seen and (seen.model or seen.version)) or 'not named'}.")
+    lines.append(f"Model: {(seen and seen.model_name) or 'not named'}.")
     if outcome.timed_out:
-        lines.append(
-            f"Last state seen: {outcome.last_state or (seen and seen.status_word) or 'none'}."
-        )
+        state = outcome.last_state or (seen and seen.status_word) or "none"
+        lines.append(f"Last state seen: {state}.")
     if outcome.stopped:
         lines.append(outcome.stopped)
     if seen and outcome.reason is Reason.EXPIRED and seen.expires_at:

@@ -1,4 +1,4 @@
-"""A prediction as the API tells of it: parsed at the edge, frozen, and how it ended.
+"""A prediction as the API returns it: parsed at the edge, frozen.
 
 This is the only place that knows which states are terminal, and what of a prediction goes
 into XCom. Words and fields it does not know are kept or ignored; they never become success.
@@ -31,47 +31,10 @@ MAX_VALUES = MAX_JSON // 2
 MAX_DEPTH = 20
 """Levels of lists and objects in the manifest's output; what lies deeper is left out."""
 
-
-def many(value: Any) -> bool:
-    """Tell whether JSON has more than ``MAX_VALUES`` values; quick, since an event loop may ask."""
-    found, waiting = 0, [value]
-    while waiting and found <= MAX_VALUES:
-        value = waiting.pop()
-        found += 1
-        if isinstance(value, Mapping):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-    return found > MAX_VALUES
-
-
-def small(value: Any, depth: int = 0) -> Any:
-    """Copy JSON, with a note in place of each ``data:`` URI and of what is too long or too deep."""
-    if isinstance(value, dict | list) and depth == MAX_DEPTH:
-        return f"{LEFT_OUT}more than {MAX_DEPTH} levels]"
-    if isinstance(value, dict):
-        return {small(str(key)): small(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [small(item, depth + 1) for item in value]
-    return _small_text(value) if isinstance(value, str) else value
-
-
-def _small_text(text: str) -> str:
-    if text[:40].lstrip().casefold().startswith("data:"):
-        return note(f"data: URI of {len(text)}")
-    return storable_text(text) if len(text) <= MAX_TEXT else note(f"text of {len(text)}")
-
-
-def note(what: str) -> str:
-    """Say what is left out, and how many characters it has."""
-    return f"{LEFT_OUT}{what} characters]"
-
-
 RETENTION = timedelta(hours=1)
 """How long the API keeps input, output, logs and files after a prediction has ended."""
 
-_PRINTED_SEED = re.compile(r"(?i)\bseed\b[^\d\n-]{0,12}(-?\d{1,18})\b")
-LONGEST_WORD = 200
+_LONGEST_WORD = 200
 """Characters of a status, model or version that are kept."""
 
 _END_OF_LOG = slice(-65_536, None)
@@ -80,15 +43,15 @@ _END_OF_LOG = slice(-65_536, None)
 _BEGINNING = slice(4_096)
 """What is kept of an error, and of a log for its seed: models log it first."""
 
+_PRINTED_SEED = re.compile(r"(?i)\bseed\b[^\d\n-]{0,12}(-?\d{1,18})\b")
 _DEEPEST_REASON = 5
 _MOST_REASONS = 20
-
 _REASONS = ("message", "detail", "description", "msg", "fail_reason", "errors")
-"""Fields in which APIs put the reason of an error, the most telling first."""
+"""Fields in which APIs put the reason of an error, the most specific first."""
 
 
 class PredictionStatus(StrEnum):
-    """Replicate's states, and ``UNKNOWN`` for a word that nobody has told us of."""
+    """Replicate's states, and ``UNKNOWN`` for a word that is not known."""
 
     STARTING = "starting"
     PROCESSING = "processing"
@@ -101,7 +64,7 @@ class PredictionStatus(StrEnum):
     @classmethod
     def of(cls, word: object) -> PredictionStatus:
         """Read a state in any spelling: ``SUCCESS``, ``Cancelled``, ``in-progress``..."""
-        plain = re.sub(r"[\s-]+", "_", str(word or "")[:LONGEST_WORD].strip().casefold())
+        plain = re.sub(r"[\s-]+", "_", str(word or "")[:_LONGEST_WORD].strip().casefold())
         return _SPELLINGS.get(plain, cls.UNKNOWN)
 
     @property
@@ -139,7 +102,7 @@ _SPELLINGS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """One answer of the API about one prediction.
+    """One response of the API about one prediction.
 
     :ivar raw_status: the state's word as the API spelled it.
     :ivar output: the API's JSON as it is; :attr:`items` is the list that tasks return.
@@ -172,7 +135,7 @@ class Prediction:
         return cls(
             id=str(body["id"]),
             status=PredictionStatus.of(body.get("status")),
-            raw_status=storable_text(str(body.get("status") or ""), LONGEST_WORD),
+            raw_status=storable_text(str(body.get("status") or ""), _LONGEST_WORD),
             output=body.get("output"),
             error=reason_in(body.get("error") or body.get("fail_reason")),
             model=_word(body.get("model")),
@@ -210,13 +173,13 @@ class Prediction:
 
     @property
     def output_for_xcom(self) -> list[Any]:
-        """The output without ``data:`` URIs and very long texts: a note of their size instead."""
+        """The output without ``data:`` URIs and very long strings: a note of their size instead."""
         items = self.items
-        if many(items):
+        if _has_too_many(items):
             return [f"{LEFT_OUT}output of more than {MAX_VALUES} values]"]
-        copy = small(items)
+        copy = truncated(items)
         length = len(json.dumps(copy))
-        return copy if length <= MAX_JSON else [note(f"output of {length}")]
+        return copy if length <= MAX_JSON else [_note(f"output of {length}")]
 
     @property
     def expires_at(self) -> datetime | None:
@@ -233,28 +196,58 @@ class Prediction:
 
         :param url: where a person looks at the prediction.
         """
+        metrics = {"note": f"{LEFT_OUT}more than {MAX_VALUES} metrics]"}
+        if not _has_too_many(self.metrics):
+            metrics = truncated(dict(self.metrics))
+            length = len(json.dumps(metrics))
+            metrics = metrics if length <= MAX_JSON else {"note": _note(f"metrics of {length}")}
         return {
             "id": self.id,
-            "status": small(self.status_word),
+            "status": truncated(self.status_word),
             "output": self.output_for_xcom,
-            "error": small(self.error),
-            "model": small(self.model),
-            "version": small(self.version),
+            "error": truncated(self.error),
+            "model": truncated(self.model),
+            "version": truncated(self.version),
             "created_at": _iso(self.created_at),
             "started_at": _iso(self.started_at),
             "completed_at": _iso(self.completed_at),
             "expires_at": _iso(self.expires_at),
-            "metrics": self._metrics_for_xcom(),
+            "metrics": metrics,
             "url": url,
             "seed": self.seed,
         }
 
-    def _metrics_for_xcom(self) -> dict[str, Any]:
-        if many(self.metrics):
-            return {"note": f"{LEFT_OUT}more than {MAX_VALUES} metrics]"}
-        metrics = small(dict(self.metrics))
-        length = len(json.dumps(metrics))
-        return metrics if length <= MAX_JSON else {"note": note(f"metrics of {length}")}
+
+def truncated(value: Any, depth: int = 0) -> Any:
+    """Copy JSON, with a note in place of each ``data:`` URI and of what is too long or too deep."""
+    if isinstance(value, dict | list) and depth == MAX_DEPTH:
+        return f"{LEFT_OUT}more than {MAX_DEPTH} levels]"
+    if isinstance(value, dict):
+        return {truncated(str(key)): truncated(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [truncated(item, depth + 1) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value[:40].lstrip().casefold().startswith("data:"):
+        return _note(f"data: URI of {len(value)}")
+    return storable_text(value) if len(value) <= MAX_TEXT else _note(f"text of {len(value)}")
+
+
+def _note(what: str) -> str:
+    return f"{LEFT_OUT}{what} characters]"
+
+
+def _has_too_many(value: Any) -> bool:
+    """Whether JSON has more than ``MAX_VALUES`` values; stops there, since an event loop waits."""
+    found, waiting = 0, [value]
+    while waiting and found <= MAX_VALUES:
+        value = waiting.pop()
+        found += 1
+        if isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return found > MAX_VALUES
 
 
 def reason_in(error: object, depth: int = 0) -> str:
@@ -285,7 +278,7 @@ def _text(value: object, kept: slice = _BEGINNING) -> str:
 
 
 def _word(value: object) -> str | None:
-    return storable_text(value, LONGEST_WORD) if isinstance(value, str) and value else None
+    return storable_text(value, _LONGEST_WORD) if isinstance(value, str) and value else None
 
 
 def _seed(body: Mapping[str, Any]) -> int | None:

@@ -40,7 +40,7 @@ from airflow_provider_quickrouter.api.errors import (
     QuickRouterError,
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.prediction import small
+from airflow_provider_quickrouter.api.prediction import truncated
 
 REFUSED = "refused"
 """The API took the input for wrong: there is no prediction."""
@@ -95,7 +95,7 @@ def _line(
         "id": prediction_id,
         "outcome": outcome,
         "output": output,
-        "error": small(error),
+        "error": truncated(error),
     }
 
 

@@ -16,7 +16,7 @@ from airflow_provider_quickrouter.api.attachments import is_template, with_texts
 from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.folders import check_folder
 from airflow_provider_quickrouter.api.inputs import as_dict
-from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.airflow_errors import fail_without_retry
 from airflow_provider_quickrouter.links import FILES_KEY
@@ -214,8 +214,8 @@ class PredictionTask:
             count_end(outcome, time.time())
             if error:
                 raise error.as_permanent() if permanent else error
-            kept = self.stores_files or stored_downstream(context["task"])
-            tell_success(self.log, outcome, kept=kept)
+            stored = self.stores_files or stored_downstream(context["task"])
+            log_success(self.log, outcome, stored=stored)
             if outcome.prediction:
                 files = earlier or self._store_files(outcome.prediction)
                 self.report(context, outcome.prediction, files)

@@ -20,7 +20,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
-from airflow_provider_quickrouter.api.outcome import Outcome, Reason, tell_success
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
 from airflow_provider_quickrouter.links import MANIFEST_KEY, RETURN_KEY, QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.history import Course
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Watch
@@ -62,7 +62,7 @@ async def event_of(
     if not (EVENT_LEAVES_XCOMS or await _left(trigger, xcoms)):
         return TriggerEvent(payload)
     await asyncio.to_thread(count_end, outcome, time.time())
-    tell_success(trigger.log, outcome)
+    log_success(trigger.log, outcome)
     return TaskSuccessEvent(xcoms=xcoms if EVENT_LEAVES_XCOMS else None)
 
 

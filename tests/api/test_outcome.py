@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_tail, tell_success
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success, log_tail
 from airflow_provider_quickrouter.api.prediction import Prediction
 
 END = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
@@ -219,8 +219,8 @@ def test_a_success_is_told_without_signatures_and_with_the_hour_of_deletion(
 ) -> None:
     outcome = over(status="succeeded", output=["https://x.example/0.png?signature=abc"])
     with caplog.at_level(logging.INFO):
-        tell_success(logging.getLogger("test"), outcome)
-        tell_success(logging.getLogger("test"), outcome, kept=True)
+        log_success(logging.getLogger("test"), outcome)
+        log_success(logging.getLogger("test"), outcome, stored=True)
     told = "Prediction p1 succeeded: ['https://x.example/0.png?...']"
     gone = "The API deletes the files at 2026-03-01 13:00+00:00: output_path= would store them"
     assert caplog.messages == [told, gone, told]
@@ -229,7 +229,7 @@ def test_a_success_is_told_without_signatures_and_with_the_hour_of_deletion(
 def test_where_the_end_is_not_told_the_files_are_said_to_live_an_hour(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tell_success(
+    log_success(
         logging.getLogger("test"),
         over(status="succeeded", output="https://x/0.png", completed_at=None),
     )
