@@ -9,8 +9,8 @@ from itertools import accumulate, repeat
 from random import Random
 
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.history import Course, Histories, Run
-from airflow_provider_quickrouter.polling.poll import Again, Watch
+from airflow_provider_quickrouter.polling.history import Histories, Run, Timeline
+from airflow_provider_quickrouter.polling.poll import Again, Poll
 
 MADE = 1_000_000_000.0
 """When each prediction is made and its wait begins, epoch seconds."""
@@ -58,7 +58,7 @@ def growing(first: float, factor: float, longest: float) -> Iterator[float]:
 
 def plain(random: Random) -> Ask:
     """Ask as the provider does when it knows nothing of the model."""
-    return lambda run: watched(Watch("p", MADE, jitter=random.random), run)
+    return lambda run: watched(Poll("p", MADE, jitter=random.random), run)
 
 
 def learned(random: Random, histories: Histories) -> Ask:
@@ -73,23 +73,23 @@ def learning(random: Random, histories: Histories) -> Ask:
         watch = watch_of(random, histories)
         cost = watched(watch, run)
         seen_at = run.queued + run.ran + cost.delay
-        watch.saw(shown(run, seen_at), MADE + seen_at)
+        watch.on_prediction(shown(run, seen_at), MADE + seen_at)
         return cost
 
     return ask
 
 
-def watch_of(random: Random, histories: Histories) -> Watch:
+def watch_of(random: Random, histories: Histories) -> Poll:
     """Return a wait of the default ``poll_interval`` for a prediction of the one model."""
-    course = Course(histories, MADE, MODEL)
-    return Watch("p", MADE, jitter=random.random, course=course)
+    timeline = Timeline(histories, MADE, MODEL)
+    return Poll("p", MADE, jitter=random.random, timeline=timeline)
 
 
-def watched(watch: Watch, run: Run) -> Cost:
+def watched(watch: Poll, run: Run) -> Cost:
     """Ask when the watch says, and show it the answers until one would be the end."""
-    at, requests, end = watch.start(MADE).after, 1, run.queued + run.ran
+    at, requests, end = watch.first_pause(MADE), 1, run.queued + run.ran
     while at < end:
-        step = watch.saw(shown(run, at), MADE + at)
+        step = watch.on_prediction(shown(run, at), MADE + at)
         if not isinstance(step, Again):
             raise TypeError(f"the wait is over before its prediction: {step}")
         at, requests = at + step.after, requests + 1
@@ -127,5 +127,5 @@ def past(runs: list[Run]) -> Histories:
     histories = Histories()
     for run in runs:
         end = run.queued + run.ran
-        Course(histories, MADE, MODEL).saw(shown(run, end), MADE + end)
+        Timeline(histories, MADE, MODEL).on_prediction(shown(run, end), MADE + end)
     return histories

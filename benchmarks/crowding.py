@@ -2,7 +2,7 @@
 
 ``PLAN`` is a JSON object: ``ids``, a file of prediction ids, one a line; ``seconds`` to run;
 ``age``, seconds for which the waits have been going on already. The last line of the output is a
-JSON object. When a wait was answered is noted on this side: in ``Agenda.answered``, through which
+JSON object. When a wait was answered is noted on this side: in ``Schedule.on_step``, through which
 each answer goes, of a GET as of a page of the list.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from airflow_provider_quickrouter.api.outcome import Outcome
-from airflow_provider_quickrouter.polling.agenda import Agenda, Wait
 from airflow_provider_quickrouter.polling.poll import Again
+from airflow_provider_quickrouter.polling.schedule import Entry, Schedule
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from benchmarks.waiting.meter import Watchdog, reading
 from benchmarks.waiting.plan import percentile
@@ -53,16 +53,16 @@ class Answers:
 
 def instrumented(answers: Answers) -> None:
     """Let each answer that a wait takes in be noted: a good one leaves no trouble behind."""
-    answered, patched = Agenda.answered, cast(Any, Agenda)
+    on_step, patched = Schedule.on_step, cast(Any, Schedule)
 
-    def noting(self: Agenda, wait: Wait, step: Again | Outcome, now: float) -> None:
-        if wait.watch.trouble:
+    def noting(self: Schedule, wait: Entry, step: Again | Outcome, now: float) -> None:
+        if wait.poll.error:
             answers.errors += 1
         else:
-            answers.note(wait.watch.prediction_id, now)
-        answered(self, wait, step, now)
+            answers.note(wait.poll.prediction_id, now)
+        on_step(self, wait, step, now)
 
-    patched.answered = noting
+    patched.on_step = noting
 
 
 async def run(prediction_ids: list[str], seconds: float, age: float) -> dict[str, Any]:
@@ -92,7 +92,7 @@ async def run(prediction_ids: list[str], seconds: float, age: float) -> dict[str
 
 
 async def waiting(prediction_id: str, started_at: float) -> None:
-    """Wait as the triggerer does, until the one event."""
+    """Entry as the triggerer does, until the one event."""
     trigger = QuickRouterPredictionTrigger(prediction_id, started_at=started_at)
     async for _ in trigger.run():
         return

@@ -1,6 +1,6 @@
 """Many waits of one connection on a clock that only pauses and answers move.
 
-Who asks is the provider's own ``Agenda``, in a loop like that of its poller: as many questions at
+Who asks is the provider's own ``Schedule``, in a loop like that of its poller: as many questions at
 once, and each answer takes a while.
 """
 
@@ -15,11 +15,11 @@ from random import Random
 from airflow_provider_quickrouter.api.errors import NotFoundError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.agenda import Agenda, Wait
 from airflow_provider_quickrouter.polling.list_sweep import PAGE, Sweep
-from airflow_provider_quickrouter.polling.poll import Watch
+from airflow_provider_quickrouter.polling.poll import Poll
 from airflow_provider_quickrouter.polling.poller import AT_ONCE, SHORTEST_REST
-from airflow_provider_quickrouter.polling.rate_limit import Budget
+from airflow_provider_quickrouter.polling.rate_limit import RateLimit
+from airflow_provider_quickrouter.polling.schedule import Entry, Schedule
 
 BEGIN = 1_000_000_000.0
 """When the waits are taken up, epoch seconds."""
@@ -45,7 +45,7 @@ class World:
         self.delays: list[float] = []
         self._random = Random(seed)  # noqa: S311
         self._now = BEGIN
-        self._agenda = Agenda(Budget(slack=SHORTEST_REST))
+        self._schedule = Schedule(RateLimit(slack=SHORTEST_REST))
         self._answers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
 
@@ -58,24 +58,24 @@ class World:
         """Let all waits end."""
         for prediction_id in self.ends:
             self._enter(prediction_id)
-        while self._agenda:
-            step = self._agenda.next(self._now)
+        while self._schedule:
+            step = self._schedule.next(self._now)
             if isinstance(step, float):
                 self._pass(self._now + max(step, SHORTEST_REST))
             else:
                 self._ask(step)
 
     def _enter(self, prediction_id: str) -> None:
-        watch = Watch(prediction_id, BEGIN - AGE, jitter=self._random.random)
-        wait = Wait(watch, lambda line: None, partial(self._settled, prediction_id))
-        self._agenda.enter(wait, self._now)
+        watch = Poll(prediction_id, BEGIN - AGE, jitter=self._random.random)
+        wait = Entry(watch, lambda line: None, partial(self._settled, prediction_id))
+        self._schedule.add(wait, self._now)
 
     def _settled(self, prediction_id: str, end: Outcome | BaseException) -> None:
         if not isinstance(end, Outcome) or end.reason is not Reason.SUCCEEDED:
             raise RuntimeError(f"{prediction_id} ended as {end}")
         self.delays.append(self._now - self.ends[prediction_id])
 
-    def _ask(self, step: Wait | Sweep) -> None:
+    def _ask(self, step: Entry | Sweep) -> None:
         """Send a question as soon as fewer than ``AT_ONCE`` are on their way."""
         while len(self._answers) >= AT_ONCE:
             self._pass(self._answers[0][0])
@@ -83,12 +83,12 @@ class World:
         answer: Callable[[], None] = partial(self._answer, step, self._now + self.latency / 2)
         heappush(self._answers, (self._now + self.latency, next(self._numbers), answer))
 
-    def _answer(self, step: Wait | Sweep, looked_at: float) -> None:
+    def _answer(self, step: Entry | Sweep, looked_at: float) -> None:
         if isinstance(step, Sweep):
             self._page(step, looked_at)
             return
-        seen = self._state(step.watch.prediction_id, looked_at)
-        self._agenda.saw(step, seen, self._now)
+        seen = self._state(step.poll.prediction_id, looked_at)
+        self._schedule.on_prediction(step, seen, self._now)
 
     def _pass(self, until: float) -> None:
         """Let time pass until then, but not beyond the next answer, which is taken in."""
@@ -100,12 +100,12 @@ class World:
 
     def _page(self, sweep: Sweep, looked_at: float) -> None:
         if not self.lists:
-            self._agenda.unread(NotFoundError("Invalid URL"), self._now)
+            self._schedule.on_page_error(NotFoundError("Invalid URL"), self._now)
             return
         place = int(sweep.cursor or 0)
         found = [self._state(each, looked_at) for each in self.newest[place : place + PAGE]]
         older = str(place + PAGE) if place + PAGE < len(self.newest) else None
-        self._agenda.read(found, older, self._now)
+        self._schedule.on_page(found, older, self._now)
 
     def _state(self, prediction_id: str, at: float) -> Prediction:
         if at >= self.ends[prediction_id]:

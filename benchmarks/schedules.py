@@ -1,7 +1,7 @@
 """``python -m benchmarks.schedules``: how late an end is noticed, against how often it is asked.
 
 A simulation: predictions whose times are drawn, and schedules that ask for them on a clock which
-only pauses move; the provider's schedules are its own ``Watch`` and ``Histories``. Answers take no
+only pauses move; the provider's schedules are its own ``Poll`` and ``Histories``. Answers take no
 time. Each trial draws a history and then ``PREDICTIONS`` predictions, the same for each schedule,
 which do not become a part of that history. The columns, each a mean over all predictions of a
 seed, given as the mean of ``--seeds`` seeds and as the worst of them:

@@ -79,7 +79,7 @@ class Session:
             raise RuntimeError(failed_logs(self.airflow, dag_id, run_id))
 
     def running(self, run_id: str) -> None:
-        """Watch a mapped run that is on its way."""
+        """Poll a mapped run that is on its way."""
         for n in range(len(SUBJECTS)):
             self.airflow.wait_for_task(MANY, run_id, "submit", map_index=n, state="success")
         frame = self.visitor.open_run(MANY, run_id)

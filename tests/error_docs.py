@@ -8,7 +8,7 @@ from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.errors import APIError
 from airflow_provider_quickrouter.hooks.create import resend_after
 from airflow_provider_quickrouter.policies.retry import retry_pause
-from airflow_provider_quickrouter.polling.poll import Again, Watch
+from airflow_provider_quickrouter.polling.poll import Again, Poll
 from tests.hooks.answering import Answer
 from tests.test_error_table import TABLE, Row
 
@@ -57,7 +57,7 @@ def sent_again(error: APIError) -> str:
 
 
 def polled_again(error: APIError) -> str:
-    step = Watch("p", started_at=0, jitter=lambda: 0.5).failed(error, 0)
+    step = Poll("p", started_at=0, jitter=lambda: 0.5).on_error(error, 0)
     return f"{step.after:.0f}" if isinstance(step, Again) else "no"
 
 

@@ -10,7 +10,7 @@ API = [f"api.{path.stem}" for path in sorted((PACKAGE / "api").glob("[!_]*.py"))
 PURE = (
     *API,
     "batch.ledger",
-    *("polling.agenda", "polling.history", "polling.limits", "polling.list_sweep"),
+    *("polling.schedule", "polling.history", "polling.limits", "polling.list_sweep"),
     *("polling.poll", "polling.rate_limit"),
     *("storage.addresses", "storage.fetching", "storage.inventory", "storage.media"),
     "storage.names",

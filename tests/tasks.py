@@ -88,6 +88,7 @@ class Clock:
         for module in ("triggers.prediction", "submission.cancel"):
             patch.setattr(f"airflow_provider_quickrouter.{module}.asyncio", quick)
 
+        patch.setattr(Poller, "_now", lambda _: self.now)
         patch.setattr(Poller, "_rest", lambda *rest: self._poller_rests(*rest))
 
     def _pause(self, seconds: float) -> None:
@@ -99,9 +100,9 @@ class Clock:
 
     async def _poller_rests(self, poller: Poller, seconds: float) -> None:
         """Let time stand still while a question is on its way; short rests make up one pause."""
-        if poller._questions:
+        if poller._requests:
             self._resting = False
-            await asyncio.wait(poller._questions)
+            await asyncio.wait(poller._requests)
             return
         self._pause(seconds)
         if self._resting:

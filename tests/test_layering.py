@@ -21,7 +21,7 @@ LAYERS = (
     ("", "links"),
     ("api.*",),
     ("polling.limits", "polling.history", "polling.rate_limit", "polling.list_sweep"),
-    ("polling.poll", "polling.agenda", "tasks.reporting", "tasks.lineage"),
+    ("polling.poll", "polling.schedule", "tasks.reporting", "tasks.lineage"),
     ("hooks.*",),
     ("polling.poller", "storage.*", "submission.*"),
     ("batch.*",),
@@ -121,7 +121,7 @@ def test_what_most_dag_files_import_loads_nothing_that_only_running_tasks_need()
     statement = f"import {NAME}.operators.prediction, {NAME}.sensors.prediction, {NAME}.links"
     later = (
         "api.models",
-        "polling.agenda",
+        "polling.schedule",
         "operators.batch",
         "triggers.prediction",
         "hooks.quickrouter",

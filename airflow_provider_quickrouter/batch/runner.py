@@ -41,10 +41,10 @@ from airflow_provider_quickrouter.batch.ledger import (
     Tally,
 )
 from airflow_provider_quickrouter.hooks import threads
-from airflow_provider_quickrouter.polling.history import Course
-from airflow_provider_quickrouter.polling.poll import Watch
+from airflow_provider_quickrouter.polling.history import Timeline
+from airflow_provider_quickrouter.polling.poll import Poll
 from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller
-from airflow_provider_quickrouter.polling.rate_limit import Budget
+from airflow_provider_quickrouter.polling.rate_limit import RateLimit
 from airflow_provider_quickrouter.submission.cancel import (
     CANCELS_AT_ONCE,
     cancel_in_thread,
@@ -120,7 +120,7 @@ class Gathering:
 
     async def wait_for(self, index: int) -> None:
         """Wait for one, and store how it ended."""
-        outcome = await self.poller.outcome(self._watch(index))
+        outcome = await self.poller.wait_for(self._poll(index))
         if outcome.timed_out:
             outcome = await self._stopped(outcome)
             if self.leaves_rest and may_run_on(outcome.stopped):
@@ -140,10 +140,10 @@ class Gathering:
         if line := self._pulse.line(self.tally, in_flight, time.time()):
             self.log.info(line)
 
-    def _watch(self, index: int) -> Watch:
+    def _poll(self, index: int) -> Poll:
         began = self.lines.begun[index]
-        course = Course(HISTORIES, began)
-        return Watch(str(self.lines.ids[index]), began, self.deadline, course=course)
+        timeline = Timeline(HISTORIES, began)
+        return Poll(str(self.lines.ids[index]), began, self.deadline, timeline=timeline)
 
     async def _stopped(self, outcome: Outcome) -> Outcome:
         """Cancel what did not end in time, and see how it ended: maybe well by now."""
@@ -199,7 +199,7 @@ class Submitting:
     def __init__(self, plan: Plan, gathering: Gathering, hook: Any) -> None:
         self._plan, self._gathering, self._hook = plan, gathering, hook
         self._lines, self._journal = gathering.lines, gathering.journal
-        self._budget = Budget(plan.creates_per_minute, used=1.0, slack=SLACK)
+        self._rate_limit = RateLimit(plan.creates_per_minute, used=1.0, slack=SLACK)
         self._turn, self._ahead = asyncio.Lock(), asyncio.Semaphore(self._intents)
         self._sends = asyncio.Semaphore(AT_ONCE)
         self._news = asyncio.Event()
@@ -312,16 +312,16 @@ class Submitting:
 
     async def _rest(self, error: APIError, pause: float) -> bool:
         if isinstance(error, RateLimitError):
-            self._budget.refused(time.time(), error.retry_after)
+            self._rate_limit.on_refusal(time.time(), error.retry_after)
         await asyncio.sleep(pause)
         await self._pace()
         return self._goes_on
 
     async def _pace(self) -> None:
         async with self._turn:
-            while pause := self._budget.pause(time.time()):  # noqa: ASYNC110  # it may grow
+            while pause := self._rate_limit.pause(time.time()):  # noqa: ASYNC110  # it may grow
                 await asyncio.sleep(pause)
-            self._budget.spend(time.time())
+            self._rate_limit.count(time.time())
 
     async def _stop(self, error: QuickRouterError, index: int) -> None:
         """Stop submitting: this error applies to every item."""

@@ -20,7 +20,7 @@ from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.operators.submit import QuickRouterSubmitPredictionOperator
 from airflow_provider_quickrouter.polling.limits import Limits
-from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Watch
+from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Poll
 from airflow_provider_quickrouter.submission.cancel import (
     CLEAR,
     MARK,
@@ -108,7 +108,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         self.cancel_after = cancel_after
         self.deferrable = deferrable
         self.on_moderation = on_moderation
-        self._watch: Watch | None = None
+        self._poll: Poll | None = None
 
     def execute(self, context: Context) -> Any:
         """Submit or resume, and wait: here, or in the triggerer."""
@@ -124,8 +124,8 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
                 submission.check_paid(late)
                 # Airflow's ``execution_timeout`` is a deadline like the task's own.
                 outcome = (
-                    self._watch.timed_out()
-                    if self._watch
+                    self._poll.timed_out()
+                    if self._poll
                     else _timeout(str(submission.prediction_id))
                 )
                 return self._finish(context, submission.store, outcome)
@@ -134,24 +134,24 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         """Obtain the prediction and wait for its end; or defer."""
         began, limits = time.time(), self._limits()
         prediction, since = self._obtain(context, submission)
-        self._watch = watch = Watch(
+        self._poll = poll = Poll(
             prediction.id,
             since,
             limits.deadline(since, began),
             self.poll_interval,
             limits.start_deadline(since),
         )
-        step = watch.saw(prediction, time.time())
+        step = poll.on_prediction(prediction, time.time())
         if isinstance(step, Again):
             step.log_to(self.log)
             if self.deferrable:
                 submission.store.flush()
                 method = self.execute_complete.__name__
-                self.defer_to_trigger(watch, method, self._cancel_on(submission.store))
+                self.defer_to_trigger(poll, method, self._cancel_on(submission.store))
         while isinstance(step, Again):
             time.sleep(step.after)
             submission.store.flush()
-            step = self.poll(context, watch)
+            step = self.poll_once(context, poll)
         return step
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:

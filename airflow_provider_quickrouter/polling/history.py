@@ -1,9 +1,9 @@
-"""What past runs of a model tell about the next question: where it pays to ask.
+"""When to poll, learned from past runs of the same model.
 
-A question costs; so does each second for which an end goes unnoticed. The next question is put
-where the unnoticed time that is to be expected has grown to the price of a question. Two times
-are learned apart, in ``starting`` and in ``processing``, since one model that is sometimes booted
-from cold has one history of the former and another of the latter.
+A poll has a price, and so has each second for which an end goes unnoticed. The next poll is sent
+when the unnoticed time that is to be expected has grown to the price of a poll. ``starting`` and
+``processing`` are learned apart, since a model that is sometimes booted from cold has one history
+of the former and another of the latter.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ FEWEST = 5
 """Past runs below which nothing is concluded from them."""
 
 MODELS = 256
-"""Models that are kept; the one that was not asked about for longest is forgotten first."""
+"""Models that are kept; the one that was polled longest ago is forgotten first."""
 
 PRICE = 0.34
-"""Seconds of unnoticed time that a question is worth, for each run that may end meanwhile."""
+"""Seconds of unnoticed time that a poll is worth, for each run that may end meanwhile."""
 
 PRICE_WHILE_STARTING = 1.0
-"""The same while the model boots, where a question can only tell that the run has begun."""
+"""The same while the model boots, when a poll can only show that the run has begun."""
 
 SPREAD = (0.6, 0.8, 1.0, 1.25, 1.6)
 """Each past run stands for shorter and longer ones too: a few runs do not show the extremes."""
@@ -43,12 +43,18 @@ class Run:
 
     @classmethod
     def of(cls, prediction: Prediction) -> Run | None:
-        """Read it from a finished prediction's times; None if the API does not tell them."""
+        """Read it from a finished prediction; None if the API does not return its times."""
         created, started = prediction.created_at, prediction.started_at
         if not (created and started and prediction.completed_at):
             return None
         queued, ran = started - created, prediction.completed_at - started
         return cls(max(0.0, queued.total_seconds()), max(0.0, ran.total_seconds()))
+
+    def until_end(self, state: PredictionStatus | None) -> float:
+        """Return the seconds from the beginning of this state to its end; None is the whole run."""
+        if state is PredictionStatus.STARTING:
+            return self.queued
+        return self.ran if state is PredictionStatus.PROCESSING else self.queued + self.ran
 
 
 class History:
@@ -59,38 +65,40 @@ class History:
         self._sorted: dict[PredictionStatus | None, list[float]] = {}
 
     def add(self, run: Run) -> None:
-        """Take in a run that has succeeded."""
+        """Add a run that has succeeded."""
         self._runs.append(run)
         self._sorted.clear()
 
     def pause(self, state: PredictionStatus | None, elapsed: float, longest: float) -> float | None:
-        """Seconds to the next question, or None: too little is known.
+        """Return the seconds to the next poll, or None: too little is known.
 
-        :param state: seen last; None if this wait has not asked yet.
-        :param elapsed: seconds since the prediction was made, or since it is ``processing``.
-        :param longest: seconds after which it is asked in any case; later ends do not count.
+        :param state: seen last; None if nothing was polled yet.
+        :param elapsed: seconds since the prediction was created, or since it is ``processing``.
+        :param longest: seconds after which it is polled in any case; later ends do not count.
         """
         if len(self._runs) < FEWEST:
             return None
-        times = self._times(state)
-        ends = times[bisect_right(times, elapsed) :]
-        if not ends:
-            return None  # it takes longer than all runs before
-        starting = state is PredictionStatus.STARTING
-        price = PRICE_WHILE_STARTING if starting else PRICE
-        return _when_wasted(ends, price * max(1, bisect_right(ends, elapsed + longest))) - elapsed
-
-    def _times(self, state: PredictionStatus | None) -> list[float]:
-        """How long past runs took from the beginning of this state to its end, sorted."""
         if state not in self._sorted:
             self._sorted[state] = sorted(
-                _until_end(run, state) * factor for run in self._runs for factor in SPREAD
+                run.until_end(state) * factor for run in self._runs for factor in SPREAD
             )
-        return self._sorted[state]
+        times = self._sorted[state]
+        ends = times[bisect_right(times, elapsed) :]
+        if not ends:
+            return None  # it takes longer than all earlier runs
+        price = PRICE_WHILE_STARTING if state is PredictionStatus.STARTING else PRICE
+        price *= max(1, bisect_right(ends, elapsed + longest))
+        # The time at which the runs that would have ended have waited, together, for the price.
+        total = 0.0
+        for number, end in enumerate(ends):
+            if number * end - total >= price:
+                return (price + total) / number - elapsed
+            total += end
+        return (price + total) / len(ends) - elapsed
 
 
 class Histories:
-    """The histories of the models that were met in this process."""
+    """The histories of the models that this process has polled."""
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, History] = OrderedDict()
@@ -105,66 +113,46 @@ class Histories:
 
 
 @dataclass(slots=True)
-class Course:
-    """One prediction on its way: what a wait has seen of it, against the past of its model.
+class Timeline:
+    """The times of one prediction, and when to poll it by the history of its model.
 
-    :param histories: the past, which a success is added to.
-    :param made_at: when it was made, as far as is known, epoch seconds.
-    :param model: its model as the API named it before; "" if it did not.
+    :param histories: a success is added to them.
+    :param created_at: as far as is known, epoch seconds.
+    :param model: as the API named it before; "" if it did not.
     """
 
     histories: Histories
-    made_at: float
+    created_at: float
     model: str = ""
     _state: PredictionStatus | None = None
-    _began_at: float | None = None
-    _asked_at: float | None = None
+    _started_at: float | None = None
+    _polled_at: float | None = None
 
-    def saw(self, prediction: Prediction, now: float) -> None:
-        """Take in an answer. Times that the API does not tell are taken from the answers' own."""
+    def on_prediction(self, prediction: Prediction, now: float) -> None:
+        """Handle a response. Times that the API does not return are taken from the polls."""
         self.model = prediction.model_name or self.model
         self._state = prediction.status
-        self.made_at = _instant(prediction.created_at, now, self.made_at)
+        self.created_at = _epoch(prediction.created_at, now, self.created_at)
         if prediction.status is PredictionStatus.PROCESSING:
-            self._began_at = _instant(prediction.started_at, now, self._began_at or now)
+            self._started_at = _epoch(prediction.started_at, now, self._started_at or now)
         elif prediction.status is PredictionStatus.SUCCEEDED:
             self.histories.of(self.model).add(Run.of(prediction) or self._guess(now))
-        self.asked(now)
-
-    def asked(self, now: float) -> None:
-        """Note an answer, also one that says nothing new."""
-        self._asked_at = now
+        self._polled_at = now
 
     def pause(self, now: float, longest: float) -> float | None:
-        """Seconds to the next question, at most ``longest``, or None: too little is known."""
+        """Return the seconds to the next poll, about ``longest`` at most, or None if unknown."""
         running = self._state is PredictionStatus.PROCESSING
-        since = self._began_at if running and self._began_at else self.made_at
+        since = self._started_at if running and self._started_at else self.created_at
         history = self.histories.of(self.model)
         return history.pause(self._state, max(0.0, now - since), longest)
 
     def _guess(self, now: float) -> Run:
-        """Say that it ended halfway between two answers."""
-        ended = (now + (self._asked_at or now)) / 2
-        began = self._began_at or self.made_at
-        return Run(max(0.0, began - self.made_at), max(0.0, ended - began))
+        """Return the run as if it had ended halfway between two polls."""
+        ended = (now + (self._polled_at or now)) / 2
+        started = self._started_at or self.created_at
+        return Run(max(0.0, started - self.created_at), max(0.0, ended - started))
 
 
-def _instant(told: datetime | None, now: float, otherwise: float) -> float:
+def _epoch(time: datetime | None, now: float, otherwise: float) -> float:
     """Return a time of the API's clock, which may be ahead of this one."""
-    return min(told.timestamp(), now) if told else otherwise
-
-
-def _until_end(run: Run, state: PredictionStatus | None) -> float:
-    if state is PredictionStatus.STARTING:
-        return run.queued
-    return run.ran if state is PredictionStatus.PROCESSING else run.queued + run.ran
-
-
-def _when_wasted(ends: list[float], price: float) -> float:
-    """When the runs that have ended have waited, together, for ``price`` seconds."""
-    total = 0.0
-    for number, end in enumerate(ends):
-        if number * end - total >= price:
-            return (price + total) / number
-        total += end
-    return (price + total) / len(ends)
+    return min(time.timestamp(), now) if time else otherwise

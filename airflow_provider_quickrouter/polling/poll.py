@@ -1,8 +1,7 @@
-"""When to ask again, and when to stop asking: one answer for operator, sensor and trigger.
+"""When to poll again and when a wait is over: the same for operator, sensor and trigger.
 
 Nothing here reads a clock or sleeps: ``now`` is an argument (epoch seconds), a pause is a
-result. Every unfinished answer and every error leads to a pause or to an end, never to an
-immediate repetition.
+result. Every response and every error leads to a pause or to an end, never to an immediate poll.
 """
 
 from __future__ import annotations
@@ -28,74 +27,22 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 
 if TYPE_CHECKING:
-    from airflow_provider_quickrouter.polling.history import Course
-
-
-HEARTBEAT = 60.0
-"""Seconds after which an unchanged state is said again; or a quarter of the time waited, if that
-is longer: thousands of waits may go on for hours."""
-
-_TAIL = 4_096
-"""Characters of a log's end in which the last progress bar is looked for."""
-
-_PERCENT = re.compile(r"(\d{1,3})$")
-
-
-def percentage(logs: str | bytes) -> int | None:
-    """Percentage of the last progress bar in a model's log (``50%|█████ | 25/50``), or None.
-
-    :param logs: as text, or within the JSON of an answer.
-    """
-    if isinstance(logs, bytes):
-        logs = logs[max(0, logs.rfind(b"%|") - 3) :][:5].decode("ascii", "replace")
-    before, bar, _ = logs[-_TAIL:].rpartition("%|")
-    found = _PERCENT.search(before[-3:]) if bar else None
-    return min(int(found[1]), 100) if found else None
-
-
-@dataclass(slots=True)
-class Progress:
-    """Decide which answers deserve a line: a new state, a further quarter, or a minute gone by.
-
-    :param started_at: epoch seconds from which the seconds in the line are counted.
-    """
-
-    started_at: float
-    _said: tuple[str, int] | None = None
-    _said_at: float = 0.0
-
-    def line(self, prediction: Prediction, percent: int | None, now: float) -> str | None:
-        """Return the line for this answer, or None if it brings nothing worth one.
-
-        :param percent: how much of the work is done, see :func:`percentage`.
-        """
-        news = (prediction.status_word, (percent or 0) // 25)
-        silence = max(HEARTBEAT, (now - self.started_at) / 4)
-        if news == self._said and now - self._said_at < silence:
-            return None
-        self._said, self._said_at = news, now
-        done = "" if percent is None else f", {percent}%"
-        return f"Prediction {prediction.id}: {self._state(prediction)}, {self._waited(now)}{done}"
-
-    def _waited(self, now: float) -> str:
-        return f"waited {max(0.0, now - self.started_at):.0f} s"
-
-    @staticmethod
-    def _state(prediction: Prediction) -> str:
-        known = prediction.status is not PredictionStatus.UNKNOWN
-        return prediction.status_word if known else f"unknown state {prediction.status_word!r}"
+    from airflow_provider_quickrouter.polling.history import Timeline
 
 
 DEFAULT_POLL_INTERVAL = 10.0
-"""Seconds: the longest pause between two questions, unless the author sets another."""
+"""Seconds: the longest pause between two polls, unless the author sets another."""
 
 FIRST_PAUSE = 1.0
 SHORTEST_PAUSE = 0.5
 LONGEST_PAUSE = 300.0
-"""Seconds; a server that asks for more patience is asked again after this."""
+"""Seconds; a server that asks for a longer pause is polled again after this."""
+
+LONGEST_BACKOFF = 60.0
+"""Seconds between two polls of an API that returns errors, unless it asks for more."""
 
 GONE_AFTER = 60.0
-"""Seconds for which the API must answer 404 without a break before the prediction counts as gone. A
+"""Seconds for which the API must return 404 without a break before the prediction counts as gone. A
 404 may mean "not known yet", or come from a gateway that is just restarting."""
 
 PATIENCE = 600.0
@@ -107,6 +54,13 @@ moment after the status."""
 
 OUTPUT_PAUSE = 2.0
 """Seconds between two of these polls."""
+
+HEARTBEAT = 60.0
+"""Seconds after which an unchanged state is logged again; or a quarter of the time waited, if that
+is longer: thousands of waits may take hours."""
+
+_TAIL = 4_096
+"""Characters of a log's end in which the last progress bar is looked for."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +80,47 @@ class Again:
             (log.warning if self.warning else log.info)(self.line)
 
 
+def percentage(logs: str) -> int | None:
+    """Return the percentage of a log's last progress bar (``50%|█████ | 25/50``), or None."""
+    before, bar, _ = logs[-_TAIL:].rpartition("%|")
+    found = re.search(r"(\d{1,3})$", before[-3:]) if bar else None
+    return min(int(found[1]), 100) if found else None
+
+
 @dataclass(slots=True)
-class Watch:
-    """One wait for one prediction: feed it what was seen, it says what to do next.
+class Progress:
+    """Decide which responses are logged: a new state, a further quarter, or a minute passed.
+
+    :param started_at: epoch seconds from which the seconds in the line are counted.
+    """
+
+    started_at: float
+    _logged: tuple[str, int] | None = None
+    _logged_at: float = 0.0
+
+    def line(self, prediction: Prediction, now: float) -> str | None:
+        """Return the line for a response, or None if it says nothing new."""
+        percent = percentage(prediction.logs)
+        news = (prediction.status_word, (percent or 0) // 25)
+        silence = max(HEARTBEAT, (now - self.started_at) / 4)
+        if news == self._logged and now - self._logged_at < silence:
+            return None
+        self._logged, self._logged_at = news, now
+        known = prediction.status is not PredictionStatus.UNKNOWN
+        state = prediction.status_word if known else f"unknown state {prediction.status_word!r}"
+        done = "" if percent is None else f", {percent}%"
+        waited = max(0.0, now - self.started_at)
+        return f"Prediction {prediction.id}: {state}, waited {waited:.0f} s{done}"
+
+
+@dataclass(slots=True)
+class Poll:
+    """One wait for one prediction: each response leads to a pause or to an outcome.
 
     The pause is half of the time already waited, at least 0.5 s and at most ``poll_interval``,
-    plus or minus a fifth, so that many waits do not ask in step; or what the model's past runs
-    tell (``course``), plus or minus a twentieth and within the same bounds. Errors double it up to
-    a minute, and the server's ``retry_after`` is obeyed up to five.
+    plus or minus a fifth, so that many waits do not poll in step; or what the model's history
+    says (``timeline``), plus or minus a twentieth and within the same bounds. Errors double it up
+    to a minute, and the server's ``retry_after`` is obeyed up to five.
 
     Which errors end the wait: a 404 of the API that lasts for a minute (the prediction is gone);
     a wrong key, if the prediction is not ``confirmed``; any error after ten minutes without a good
@@ -142,12 +129,14 @@ class Watch:
 
     :param started_at: when the wait began, epoch seconds; survives a change of process.
     :param deadline: when it ends without a result, epoch seconds; None means never.
-    :param confirmed: the create was accepted, or a GET for this id has succeeded: the prediction
-        exists, and may be paid for.
+    :param confirmed: the create request was accepted, or a GET for this id has succeeded: the
+        prediction exists, and may be paid for.
     :param start_deadline: when it ends if the prediction has not started, epoch seconds. Time
-        in which the API did not answer counts, but only an answer of that time can end the wait.
-    :param jitter: gives numbers in [0, 1).
-    :param course: what is known of the model's past; None where nobody keeps it.
+        without a response counts, but only a response of that time can end the wait.
+    :param jitter: returns numbers in [0, 1).
+    :param timeline: what is known of the model's history; None where it is not kept.
+    :ivar last: the last good response.
+    :ivar error: the error that followed it, if any.
     """
 
     prediction_id: str
@@ -156,10 +145,10 @@ class Watch:
     poll_interval: float = DEFAULT_POLL_INTERVAL
     start_deadline: float | None = None
     jitter: Callable[[], float] = random.random
-    course: Course | None = None
+    timeline: Timeline | None = None
     confirmed: bool = True
     last: Prediction | None = None
-    trouble: QuickRouterError | None = None
+    error: QuickRouterError | None = None
     _failures: int = 0
     _failing_since: float | None = None
     _missing_since: float | None = None
@@ -169,81 +158,80 @@ class Watch:
     def __post_init__(self) -> None:
         self._progress = Progress(self.started_at)
 
-    def start(self, now: float) -> Again:
-        """Say how long to wait before the first question of this process.
+    def first_pause(self, now: float) -> float:
+        """Return the seconds to wait before the first poll of this process.
 
-        The deadline may have passed while no process was waiting: it is still asked once.
+        The deadline may have passed while no process was waiting: there is still one poll then.
         """
-        return Again(self._until_deadline(self._pause(now), now))
+        return self._until_deadline(self._pause(now), now)
 
-    def saw(self, prediction: Prediction, now: float) -> Again | Outcome:
-        """Take in a good answer."""
+    def on_prediction(self, prediction: Prediction, now: float) -> Again | Outcome:
+        """Return what a good response leads to."""
         self.last, self.confirmed = prediction, True
-        if self.course:
-            self.course.saw(prediction, now)
+        if self.timeline:
+            self.timeline.on_prediction(prediction, now)
         over = Outcome.of(prediction, now)
-        if over is None:
-            self._empty_since = None
-        if over and not self._awaits_output(over, now):
-            self.trouble = None
-            return over
-        step = self.still(prediction, percentage(prediction.logs), now)
-        return over if over and isinstance(step, Outcome) else step
-
-    def still(self, prediction: Prediction, percent: int | None, now: float) -> Again | Outcome:
-        """Take in a good answer that says no more than the one of ``prediction``.
-
-        :param percent: how much of the work is done, if the answer tells.
-        """
+        self._empty_since = self._began_to_await_output(over, now)
         outage = self._end_of_outage(now)
-        if self.course:
-            self.course.asked(now)
+        if over and self._empty_since is None:
+            return over
         if self._never_started(prediction, now):
             return self._settle(Reason.START_TIMEOUT)
         pause = self._pause(now) if self._empty_since is None else OUTPUT_PAUSE
-        line = self._progress.line(prediction, percent, now)
+        line = self._progress.line(prediction, now)
         if outage:
-            return self._again(pause, now, f"{outage} {line or ''}".strip(), warning=True)
-        return self._again(pause, now, line)
+            line = f"{outage} {line or ''}".strip()
+        step = self._again(pause, now, line, warning=bool(outage))
+        return over if over and isinstance(step, Outcome) else step
 
-    def would_end(self, prediction: Prediction, now: float) -> bool:
-        """Whether a good answer that tells this would end the wait."""
-        late = self.deadline is not None and now >= self.deadline
-        return late or prediction.status.terminal or self._never_started(prediction, now)
-
-    def failed(self, error: QuickRouterError, now: float) -> Again | Outcome:
-        """Take in an error: pause and poll again, unless it ends the wait."""
-        self.trouble, self._failures, self._empty_since = error, self._failures + 1, None
+    def on_error(self, error: QuickRouterError, now: float) -> Again | Outcome:
+        """Return what an error leads to: a pause, unless it ends the wait."""
+        self.error, self._failures, self._empty_since = error, self._failures + 1, None
         self._failing_since = now if self._failing_since is None else self._failing_since
         if self._is_gone(error, now) or self._is_refused(error):
             return self._settle(Reason.API_ERROR)
         if now - self._failing_since >= PATIENCE:
-            self.trouble = _as_transient(error)
+            self.error = _transient(error)
             return self._settle(Reason.API_ERROR)
-        pause = max(backoff(self._failures, 60.0) * self._spread(0.2), self._pause(now))
-        pause = min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
-        return self._again(pause, now, *self._outage(error, pause))
-
-    def _outage(self, error: QuickRouterError, pause: float) -> tuple[str, bool]:
-        """Return the line about an error, and whether it is a warning: the first one is."""
-        if self._failures > 1 or self._failing_since is None:
-            return f"Polling again in {pause:.0f} s: {error}", False
+        pause = max(
+            backoff(self._failures, LONGEST_BACKOFF) * self._spread(0.2),
+            self._pause(now),
+            error.retry_after or 0.0,
+        )
+        pause = min(pause, LONGEST_PAUSE)
+        if self._failures > 1:
+            return self._again(pause, now, f"Polling again in {pause:.0f} s: {error}")
         until = _clock(self._failing_since + PATIENCE)
-        what = f"Polling prediction {self.prediction_id} fails since {_clock(self._failing_since)}"
-        return f"{what}: {error} Polling again in {pause:.0f} s, giving up at {until}.", True
+        since = f"Polling prediction {self.prediction_id} fails since {_clock(now)}"
+        line = f"{since}: {error} Polling again in {pause:.0f} s, giving up at {until}."
+        return self._again(pause, now, line, warning=True)
+
+    def would_end(self, prediction: Prediction, now: float) -> bool:
+        """Return whether a response with this prediction would end the wait."""
+        late = self.deadline is not None and now >= self.deadline
+        return late or prediction.status.terminal or self._never_started(prediction, now)
+
+    @property
+    def awaits_output(self) -> bool:
+        """Whether the last response was a success without the output that may still come."""
+        return self._empty_since is not None
+
+    def timed_out(self) -> Outcome:
+        """End the wait because its time is up."""
+        return self._settle(Reason.TIMEOUT)
 
     def _end_of_outage(self, now: float) -> str:
         """Forget earlier errors; return a line if there were any."""
         since, failures = self._failing_since, self._failures
-        self.trouble, self._failures = None, 0
+        self.error, self._failures = None, 0
         self._failing_since = self._missing_since = None
         if since is None:
             return ""
-        times = "1 error" if failures == 1 else f"{failures} errors"
-        return f"Polling works again after {times} in {now - since:.0f} s."
+        errors = "1 error" if failures == 1 else f"{failures} errors"
+        return f"Polling works again after {errors} in {now - since:.0f} s."
 
     def _is_gone(self, error: QuickRouterError, now: float) -> bool:
-        """Whether the API has answered "not found" for a minute, and nothing else meanwhile."""
+        """Return whether the API has returned 404 for a minute, and nothing else meanwhile."""
         if not (isinstance(error, NotFoundError) and error.from_api):
             self._missing_since = None
             return False
@@ -251,24 +239,19 @@ class Watch:
         return now - self._missing_since >= GONE_AFTER
 
     def _is_refused(self, error: QuickRouterError) -> bool:
-        """Whether key or connection are wrong, as far as the wait has never seen them work."""
+        """Return whether key or connection are wrong, if this wait has never seen them work."""
         if self.confirmed or error.transient:
             return False
         if isinstance(error, PermissionDeniedError | QuotaError):
             return error.from_api
         return isinstance(error, AuthenticationError) or not isinstance(error, APIError)
 
-    def _awaits_output(self, over: Outcome, now: float) -> bool:
-        """Whether a success has no output yet, and may have one a moment later."""
-        if over.reason is not Reason.EMPTY:
-            return False
-        self._empty_since = now if self._empty_since is None else self._empty_since
-        return now - self._empty_since < OUTPUT_GRACE
-
-    @property
-    def awaits_output(self) -> bool:
-        """Whether the last response was a success without the output that may still come."""
-        return self._empty_since is not None
+    def _began_to_await_output(self, over: Outcome | None, now: float) -> float | None:
+        """Return since when a success has no output yet, if it may have one a moment later."""
+        if over is None or over.reason is not Reason.EMPTY:
+            return None
+        since = now if self._empty_since is None else self._empty_since
+        return since if now - since < OUTPUT_GRACE else None
 
     def _never_started(self, prediction: Prediction, now: float) -> bool:
         late = self.start_deadline is not None and now >= self.start_deadline
@@ -289,7 +272,7 @@ class Watch:
         return max(SHORTEST_PAUSE, left)
 
     def _pause(self, now: float) -> float:
-        learned = self.course.pause(now, self.poll_interval) if self.course else None
+        learned = self.timeline.pause(now, self.poll_interval) if self.timeline else None
         if learned is not None:
             return max(SHORTEST_PAUSE, min(learned, self.poll_interval) * self._spread(0.05))
         waited = max(0.0, now - self.started_at)
@@ -299,22 +282,18 @@ class Watch:
     def _spread(self, share: float) -> float:
         return 1 - share + 2 * share * self.jitter()
 
-    def timed_out(self) -> Outcome:
-        """End the wait because its time is up."""
-        return self._settle(Reason.TIMEOUT)
-
     def _settle(self, reason: Reason) -> Outcome:
         return Outcome(
             reason=reason,
             prediction_id=self.prediction_id,
             prediction=self.last,
-            error=self.trouble,
+            error=self.error,
             last_state=self.last.status_word if self.last else "",
         )
 
 
-def _as_transient(error: QuickRouterError) -> QuickRouterError:
-    """Return an error that Airflow retries: whatever was answered, the prediction may go on."""
+def _transient(error: QuickRouterError) -> QuickRouterError:
+    """Return an error that Airflow retries: whatever the response was, the prediction may run."""
     if error.transient:
         return error
     status, request_id = getattr(error, "status", None), getattr(error, "request_id", "")
@@ -325,5 +304,5 @@ def _as_transient(error: QuickRouterError) -> QuickRouterError:
     return UpstreamError(message, status=status, request_id=request_id)
 
 
-def _clock(instant: float) -> str:
-    return f"{datetime.fromtimestamp(instant, UTC):%H:%M:%S} UTC"
+def _clock(time: float) -> str:
+    return f"{datetime.fromtimestamp(time, UTC):%H:%M:%S} UTC"

@@ -1,6 +1,6 @@
-"""How fast a process may ask: a rate that the connection sets and the server lowers.
+"""How fast a process may send requests: a rate that the connection sets and the server lowers.
 
-Questions are spaced evenly, since a burst of them is what limits are made against.
+Requests are spaced evenly, since rate limits punish bursts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 DEFAULT_PER_MINUTE = 1_500.0
-"""Questions a minute: half of Replicate's limit, so that two triggerers stay below it."""
+"""Requests a minute: half of Replicate's limit, so that two triggerers stay below it."""
 
 USED = 0.95
 """Share of the rate that is used: what is sent evenly does not arrive evenly."""
@@ -19,23 +19,23 @@ RECOVERY = 60.0
 """Seconds in which the rate grows back from nothing to the whole."""
 
 LOWEST = 1 / 64
-"""Share of the rate below which no 429 presses it."""
+"""Share of the rate below which no 429 lowers it."""
 
 LONGEST_BLOCK = 60.0
-"""Seconds for which one answer may stop all questions of a connection."""
+"""Seconds for which one response may stop all requests of a connection."""
 
 
 @dataclass
-class Budget:
-    """The questions of one connection in one process.
+class RateLimit:
+    """The requests of one connection in one process.
 
-    A 429 halves the rate, at most once a second, and stops all questions as long as it asks for;
-    then the rate recovers. ``ratelimit-remaining`` questions are spread over the seconds until
-    ``ratelimit-reset``. Instants are epoch seconds.
+    A 429 halves the rate, at most once a second, and stops all requests as long as it asks for;
+    then the rate recovers. ``ratelimit-remaining`` requests are spread over the seconds until
+    ``ratelimit-reset``. Times are seconds of any one clock.
 
-    :param per_minute: questions a minute; 0 means no limit, until a 429 says otherwise.
+    :param per_minute: requests a minute; 0 means no limit, until a 429.
     :param used: share of the rate that is used.
-    :param slack: seconds by which one that comes late is made up for by sooner ones after it.
+    :param slack: seconds of delay that later requests may make up for.
     """
 
     per_minute: float = DEFAULT_PER_MINUTE
@@ -49,30 +49,30 @@ class Budget:
     _spaced_until: float = -math.inf
 
     def pause(self, now: float) -> float:
-        """Seconds until the next question may be sent; 0 if it may be now."""
+        """Return the seconds until the next request may be sent; 0 if it may be sent now."""
         return max(0.0, self._next - now, self._blocked_until - now)
 
-    def spend(self, now: float) -> None:
-        """Count a question that is being sent."""
+    def count(self, now: float) -> None:
+        """Count a request that is being sent."""
         begun = self._next > -math.inf
         self._next = max(self._next, now - self.slack if begun else now) + self.spacing(now)
 
     def spacing(self, now: float) -> float:
-        """Seconds between two questions."""
-        limited = (
-            60.0 / (self.per_minute * self.used * self._share_at(now)) if self.per_minute else 0.0
-        )
+        """Return the seconds between two requests."""
+        limited = 0.0
+        if self.per_minute:
+            limited = 60.0 / (self.per_minute * self.used * self._share_at(now))
         return max(limited, self._spacing if now < self._spaced_until else 0.0)
 
-    def refused(self, now: float, retry_after: float | None) -> None:
-        """Take in a 429."""
+    def on_refusal(self, now: float, retry_after: float | None) -> None:
+        """Handle a 429."""
         self._blocked_until = max(self._blocked_until, now + min(retry_after or 1.0, LONGEST_BLOCK))
         if now - self._lowered_at >= 1.0:
             self._share = max(LOWEST, self._share_at(now) / 2)
             self._lowered_at = now
 
-    def told(self, now: float, headers: Mapping[str, str]) -> None:
-        """Take in the headers of an answer (lower-case names)."""
+    def on_headers(self, now: float, headers: Mapping[str, str]) -> None:
+        """Handle the headers of a response (names in lower case)."""
         if "ratelimit-remaining" not in headers:
             return
         try:
@@ -82,13 +82,6 @@ class Budget:
             return
         self._spacing = seconds / max(left, 1)
         self._spaced_until = now + seconds
-
-    def set_back(self, seconds: float) -> None:
-        """Move all instants with a clock that was set back."""
-        self._next -= seconds
-        self._blocked_until -= seconds
-        self._lowered_at -= seconds
-        self._spaced_until -= seconds
 
     def _share_at(self, now: float) -> float:
         return min(1.0, self._share + max(0.0, now - self._lowered_at) / RECOVERY)

@@ -27,7 +27,7 @@ from airflow_provider_quickrouter.polling.poll import (
     DEFAULT_POLL_INTERVAL,
     SHORTEST_PAUSE,
     Again,
-    Watch,
+    Poll,
 )
 from airflow_provider_quickrouter.sensors.starting import (
     AIRFLOW_STARTS,
@@ -118,7 +118,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         with airflow_errors():
             self.set_output_path(output_path)
         self.quickrouter_conn_id = quickrouter_conn_id
-        self._waiting: Watch | None = None
+        self._waiting: Poll | None = None
         self._pause = SHORTEST_PAUSE
 
     def execute(self, context: Context) -> Any:
@@ -129,23 +129,23 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         if not self.deferrable:
             return self._wait_here(context)
         with self._failing():
-            watch = self._watch(context)
-            step = self.poll(context, watch)
+            poll = self._poll(context)
+            step = self.poll_once(context, poll)
             if isinstance(step, Outcome):
                 return self._finish(context, step)
         method = self.execute_complete.__name__
-        return self.defer_to_trigger(watch, method, self._cancel_on, **self._ending())
+        return self.defer_to_trigger(poll, method, self._cancel_on, **self._ending())
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
         self._pause = self.poke_interval  # also if an error ends this poke and silent_fail goes on
         with self._failing():
-            watch = self._watch(context)
-            step = self.poll(context, watch)
-            while isinstance(step, Again) and watch.awaits_output:
+            poll = self._poll(context)
+            step = self.poll_once(context, poll)
+            while isinstance(step, Again) and poll.awaits_output:
                 # Not left to the next poke: another process would not know when that began.
                 time.sleep(step.after)
-                step = self.poll(context, watch)
+                step = self.poll_once(context, poll)
             if isinstance(step, Outcome):
                 return PokeReturnValue(is_done=True, xcom_value=self._finish(context, step))
         self._pause = step.after
@@ -201,16 +201,16 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             return super().execute(context)
         except AirflowSensorTimeout:
             with self._failing():
-                return self._finish(context, self._watch(context).timed_out())
+                return self._finish(context, self._poll(context).timed_out())
         except AirflowSkipException:
             # With soft_fail Airflow's loop skips by itself when the time is up.
-            self._leave(self._watch(context))
+            self._leave(self._poll(context))
             raise
 
-    def _leave(self, watch: Watch) -> None:
-        over = watch.last and watch.last.status.terminal
+    def _leave(self, poll: Poll) -> None:
+        over = poll.last and poll.last.status.terminal
         if self.cancel_on_kill and not over:
-            cancel_and_log(self.hook, watch.prediction_id, self.log)
+            cancel_and_log(self.hook, poll.prediction_id, self.log)
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -232,14 +232,14 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
                 raise RuntimeError(str(error)) from error
             raise
 
-    def _watch(self, context: Context) -> Watch:
+    def _poll(self, context: Context) -> Poll:
         """Return the state of this wait, which lives as long as this process."""
         if self._waiting is None:
             first = self._first_poke(context)
             started_at = first.timestamp() if first else time.time()
             limits = Limits(self.timeout, self.execution_timeout)
             deadline = started_at + limits.own if self.deferrable else None
-            self._waiting = Watch(
+            self._waiting = Poll(
                 self.prediction_id,
                 started_at,
                 deadline,

@@ -19,7 +19,7 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.protocol import Request, cut_off, dated
 from airflow_provider_quickrouter.hooks.airflow_errors import tries_left
-from airflow_provider_quickrouter.polling.poll import Watch
+from airflow_provider_quickrouter.polling.poll import Poll
 from airflow_provider_quickrouter.submission.cancel import (
     KillHandler,
     cancel_and_log,
@@ -214,15 +214,15 @@ def poll_through_outage(
 ) -> Prediction:
     """Poll until there is a good response, for as long as a wait does: ten minutes. Blocks.
 
-    :param confirmed: the prediction is known to exist, see ``Watch``.
+    :param confirmed: the prediction is known to exist, see ``Poll``.
     :raises QuickRouterError: the error with which a wait would end.
     """
-    watch = Watch(prediction_id, time.time(), confirmed=confirmed)
+    poll = Poll(prediction_id, time.time(), confirmed=confirmed)
     while True:
         try:
             return hook.get_prediction(prediction_id)
         except QuickRouterError as error:
-            step = watch.failed(error, time.time())
+            step = poll.on_error(error, time.time())
             if isinstance(step, Outcome):
                 raise step.exception() or error from None
         step.log_to(log)

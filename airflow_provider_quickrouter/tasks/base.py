@@ -21,7 +21,7 @@ from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.airflow_errors import fail_without_retry
 from airflow_provider_quickrouter.links import FILES_KEY
 from airflow_provider_quickrouter.polling.limits import airflows_limit
-from airflow_provider_quickrouter.polling.poll import Again, Watch
+from airflow_provider_quickrouter.polling.poll import Again, Poll
 from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log
 from airflow_provider_quickrouter.tasks.reporting import (
     add_to_asset_events,
@@ -136,7 +136,7 @@ class PredictionTask:
         raise NotImplementedError
 
     def defer_to_trigger(
-        self, watch: Watch, method: str, cancel_on: Sequence[str], **ending: bool
+        self, poll: Poll, method: str, cancel_on: Sequence[str], **ending: bool
     ) -> NoReturn:
         """Defer: the trigger goes on with the wait, and ``method`` with its event.
 
@@ -146,33 +146,33 @@ class PredictionTask:
         from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
         trigger = QuickRouterPredictionTrigger(
-            prediction_id=watch.prediction_id,
+            prediction_id=poll.prediction_id,
             quickrouter_conn_id=self.quickrouter_conn_id,
-            poll_interval=watch.poll_interval,
-            started_at=watch.started_at,
-            deadline=watch.deadline,
-            start_deadline=watch.start_deadline,
-            confirmed=watch.confirmed,
+            poll_interval=poll.poll_interval,
+            started_at=poll.started_at,
+            deadline=poll.deadline,
+            start_deadline=poll.start_deadline,
+            confirmed=poll.confirmed,
             cancel_on=cancel_on,
-            model=watch.last.model_name if watch.last else "",
+            model=poll.last.model_name if poll.last else "",
             **ending,
         )
-        limit = airflows_limit(watch.deadline or math.inf, time.time())
+        limit = airflows_limit(poll.deadline or math.inf, time.time())
         self.defer(trigger=trigger, method_name=method, timeout=limit)
 
-    def poll(self, context: Context, watch: Watch) -> Again | Outcome:
+    def poll_once(self, context: Context, poll: Poll) -> Again | Outcome:
         """Send one GET; log what is worth it, and push the manifest of the first response."""
         try:
-            prediction = self.hook.get_prediction(watch.prediction_id)
+            prediction = self.hook.get_prediction(poll.prediction_id)
         except QuickRouterError as error:
-            if isinstance(error, APIError) and not (watch.last or watch.trouble):
+            if isinstance(error, APIError) and not (poll.last or poll.error):
                 # So that the link leads to the prediction during an outage, too.
-                self.push_manifest(context, Prediction.unseen(watch.prediction_id))
-            step = watch.failed(error, time.time())
+                self.push_manifest(context, Prediction.unseen(poll.prediction_id))
+            step = poll.on_error(error, time.time())
         else:
-            if watch.last is None:
+            if poll.last is None:
                 self.push_manifest(context, prediction)
-            step = watch.saw(prediction, time.time())
+            step = poll.on_prediction(prediction, time.time())
         if isinstance(step, Again):
             step.log_to(self.log)
         return step

@@ -19,7 +19,7 @@ from airflow_provider_quickrouter.api.outcome import PAYLOAD_VERSION
 from airflow_provider_quickrouter.batch.journal import Journal, Record
 from airflow_provider_quickrouter.batch.ledger import Lines, State
 from airflow_provider_quickrouter.batch.runner import Gathering
-from airflow_provider_quickrouter.polling.poller import Poller, shared_poller, spare_hook
+from airflow_provider_quickrouter.polling.poller import Poller, new_hook, shared_poller
 from airflow_provider_quickrouter.submission.cancel import Owner, stop_in_triggerer
 
 
@@ -88,7 +88,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         if not (self.cancel_on_kill and self._lines):
             return
         ids = [str(self._lines.ids[index]) for index in self._lines.those(State.RUNNING)]
-        hook = await spare_hook(self._poller, self.quickrouter_conn_id)
+        hook = await new_hook(self._poller, self.quickrouter_conn_id)
         if ids:
             await stop_in_triggerer(hook.sibling, ids, Owner(self.task_instance), self.log)
 

@@ -22,13 +22,13 @@ from asgiref.sync import sync_to_async
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
 from airflow_provider_quickrouter.links import MANIFEST_KEY, RETURN_KEY, QuickRouterPredictionLink
-from airflow_provider_quickrouter.polling.history import Course
-from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Watch
+from airflow_provider_quickrouter.polling.history import Timeline
+from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Poll
 from airflow_provider_quickrouter.polling.poller import (
     HISTORIES,
     Poller,
+    new_hook,
     shared_poller,
-    spare_hook,
 )
 from airflow_provider_quickrouter.submission.cancel import (
     CLEAR,
@@ -187,7 +187,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         try:
             async with shared_poller(self.quickrouter_conn_id) as poller:
                 self._poller = poller
-                outcome = await poller.outcome(self._watch(), self.log)
+                outcome = await poller.wait_for(self._poll(), self.log)
                 outcome = await self._stopped(poller, outcome)
                 url = poller.prediction_url(self.prediction_id)
         except QuickRouterError as error:
@@ -202,7 +202,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         """
         if MARK in self.cancel_on:
             owner = Owner(self.task_instance, resumable=CLEAR not in self.cancel_on)
-            hook = await spare_hook(self._poller, self.quickrouter_conn_id)
+            hook = await new_hook(self._poller, self.quickrouter_conn_id)
             await stop_in_triggerer(hook.sibling, [self.prediction_id], owner, self.log)
 
     async def _stopped(self, poller: Poller, outcome: Outcome) -> Outcome:
@@ -215,13 +215,13 @@ class QuickRouterPredictionTrigger(BaseTrigger):
                 told = await cancel_in_thread(await poller.connected(), self.prediction_id)
         return replace(outcome, stopped=told)
 
-    def _watch(self) -> Watch:
-        return Watch(
+    def _poll(self) -> Poll:
+        return Poll(
             self.prediction_id,
             self.started_at,
             self.deadline,
             self.poll_interval,
             self.start_deadline,
             confirmed=self.confirmed,
-            course=Course(HISTORIES, self.started_at, self.model),
+            timeline=Timeline(HISTORIES, self.started_at, self.model),
         )

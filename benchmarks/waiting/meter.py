@@ -67,7 +67,7 @@ class Watchdog:
         self.lags: list[tuple[float, float]] = [(time.time(), 0.0)]
 
     async def run(self) -> None:
-        """Watch for ever."""
+        """Poll for ever."""
         while True:
             due = time.time() + NAP
             await asyncio.sleep(NAP)

@@ -9,8 +9,8 @@ from statistics import median
 import pytest
 
 from airflow_provider_quickrouter.api.prediction import PredictionStatus
-from airflow_provider_quickrouter.polling.history import Course, Histories, Run
-from airflow_provider_quickrouter.polling.poll import Watch
+from airflow_provider_quickrouter.polling.history import Histories, Run, Timeline
+from airflow_provider_quickrouter.polling.poll import Poll
 from benchmarks import asking
 from benchmarks.asking import MADE, MODEL, Cost, asked, exponential, fixed, past, shown, watched
 from benchmarks.drawing import merged
@@ -59,8 +59,8 @@ def test_a_history_is_made_of_ends_that_were_seen() -> None:
 def test_who_knows_the_model_asks_less_often() -> None:
     runs = [RUN] * 30
     usual, learned = (
-        watched(Watch("p", MADE, jitter=lambda: 0.5, course=course), RUN)
-        for course in (None, Course(past(runs), MADE, MODEL))
+        watched(Poll("p", MADE, jitter=lambda: 0.5, timeline=timeline), RUN)
+        for timeline in (None, Timeline(past(runs), MADE, MODEL))
     )
 
     assert learned.requests < usual.requests

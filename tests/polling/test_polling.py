@@ -18,7 +18,7 @@ from airflow_provider_quickrouter.polling.poll import (
     PATIENCE,
     SHORTEST_PAUSE,
     Again,
-    Watch,
+    Poll,
 )
 
 START = 1_000_000.0
@@ -37,12 +37,12 @@ def middle() -> float:
     return 0.5
 
 
-def watch(**fields: Any) -> Watch:
-    return Watch("p1", START, jitter=fields.pop("jitter", middle), **fields)
+def watch(**fields: Any) -> Poll:
+    return Poll("p1", START, jitter=fields.pop("jitter", middle), **fields)
 
 
-def vars_of(waiting: Watch) -> dict[str, Any]:
-    return {name: getattr(waiting, name) for name in ("trouble", "last")}
+def vars_of(waiting: Poll) -> dict[str, Any]:
+    return {name: getattr(waiting, name) for name in ("error", "last")}
 
 
 def seen(status: str = "processing", **fields: Any) -> Prediction:
@@ -59,15 +59,15 @@ def end(step: Again | Outcome) -> Outcome:
     return step
 
 
-def questions(waiting: Watch, answer: Prediction | errors.APIError, until: float) -> list[float]:
+def questions(waiting: Poll, answer: Prediction | errors.APIError, until: float) -> list[float]:
     """Seconds at which one process would ask, given always the same answer."""
     now, asked = START, []
-    step: Again | Outcome = waiting.start(now)
+    step: Again | Outcome = Again(waiting.first_pause(now))
     while isinstance(step, Again) and now + step.after <= START + until:
         now += step.after
         asked.append(round(now - START, 2))
         failed = isinstance(answer, errors.APIError)
-        step = waiting.failed(answer, now) if failed else waiting.saw(answer, now)  # type: ignore[arg-type]
+        step = waiting.on_error(answer, now) if failed else waiting.on_prediction(answer, now)  # type: ignore[arg-type]
     return asked
 
 
@@ -100,7 +100,7 @@ def test_the_authors_interval_is_the_upper_bound() -> None:
 
 
 def test_five_hundred_waits_do_not_ask_in_step() -> None:
-    pauses = {Watch("p1", START).start(START + 30).after for _ in range(500)}
+    pauses = {Poll("p1", START).first_pause(START + 30) for _ in range(500)}
     assert len(pauses) > 400
     assert min(pauses) >= 8
     assert max(pauses) <= 12
@@ -112,43 +112,43 @@ def test_ten_seconds_of_503_cost_at_most_ten_questions() -> None:
 
 def test_trouble_doubles_the_pause_up_to_a_minute() -> None:
     waiting = watch(poll_interval=1)
-    pauses = [pause(waiting.failed(BUSY, START)) for _ in range(9)]
+    pauses = [pause(waiting.on_error(BUSY, START)) for _ in range(9)]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_a_good_answer_forgives_earlier_trouble() -> None:
     waiting = watch()
     for _ in range(5):
-        waiting.failed(BUSY, START)
-    waiting.saw(seen(), START + PATIENCE + 1)
-    assert vars_of(waiting)["trouble"] is None
-    assert pause(waiting.failed(BUSY, START + PATIENCE + 2)) < 60
-    assert vars_of(waiting)["trouble"] is BUSY
-    assert pause(waiting.failed(BUSY, START + 2 * PATIENCE + 1)) > 0
-    assert end(waiting.failed(BUSY, START + 2 * PATIENCE + 2)).error is BUSY
+        waiting.on_error(BUSY, START)
+    waiting.on_prediction(seen(), START + PATIENCE + 1)
+    assert vars_of(waiting)["error"] is None
+    assert pause(waiting.on_error(BUSY, START + PATIENCE + 2)) < 60
+    assert vars_of(waiting)["error"] is BUSY
+    assert pause(waiting.on_error(BUSY, START + 2 * PATIENCE + 1)) > 0
+    assert end(waiting.on_error(BUSY, START + 2 * PATIENCE + 2)).error is BUSY
 
 
 def test_the_server_decides_how_long_to_wait_after_429() -> None:
     error = errors.RateLimitError("slow", status=429, retry_after=37.0)
-    assert pause(watch().failed(error, START)) == 37
+    assert pause(watch().on_error(error, START)) == 37
     error = errors.RateLimitError("slow", status=429, retry_after=86_400.0)
-    assert pause(watch().failed(error, START)) == LONGEST_PAUSE
+    assert pause(watch().on_error(error, START)) == LONGEST_PAUSE
 
 
 def test_trouble_that_lasts_ten_minutes_settles_with_the_transient_error() -> None:
     waiting = watch()
-    waiting.failed(BUSY, START)
-    outcome = end(waiting.failed(BUSY, START + PATIENCE))
+    waiting.on_error(BUSY, START)
+    outcome = end(waiting.on_error(BUSY, START + PATIENCE))
     assert outcome.reason is Reason.API_ERROR
     assert outcome.error is BUSY
 
 
-def waited_out(waiting: Watch, error: errors.QuickRouterError) -> errors.QuickRouterError:
+def waited_out(waiting: Poll, error: errors.QuickRouterError) -> errors.QuickRouterError:
     """Check that only ten minutes of this error end the wait; return what the wait ends with."""
     for seconds in (0, 1, GONE_AFTER - 1, GONE_AFTER, PATIENCE - 1):
-        assert pause(waiting.failed(error, START + seconds)) >= SHORTEST_PAUSE
-        assert waiting.trouble is error
-    outcome = end(waiting.failed(error, START + PATIENCE))
+        assert pause(waiting.on_error(error, START + seconds)) >= SHORTEST_PAUSE
+        assert waiting.error is error
+    outcome = end(waiting.on_error(error, START + PATIENCE))
     assert outcome.reason is Reason.API_ERROR
     assert outcome.error is not None
     assert outcome.error.transient
@@ -187,9 +187,9 @@ def test_of_several_errors_the_last_one_is_quoted_and_the_first_one_begins_the_t
     None
 ):
     waiting = watch()
-    waiting.failed(BUSY, START)
-    waiting.failed(errors.RedirectError("moved", status=302), START + 300)
-    outcome = end(waiting.failed(errors.QuotaError("no money", status=402), START + PATIENCE))
+    waiting.on_error(BUSY, START)
+    waiting.on_error(errors.RedirectError("moved", status=302), START + 300)
+    outcome = end(waiting.on_error(errors.QuotaError("no money", status=402), START + PATIENCE))
     assert "no money" in str(outcome.error)
 
 
@@ -197,8 +197,8 @@ def test_of_several_errors_the_last_one_is_quoted_and_the_first_one_begins_the_t
 def test_a_404_of_the_api_that_lasts_a_minute_means_that_it_is_gone(confirmed: bool) -> None:
     waiting = watch(confirmed=confirmed)
     for seconds in (100, 101, 100 + GONE_AFTER - 1):
-        assert pause(waiting.failed(MISSING, START + seconds)) >= SHORTEST_PAUSE
-    outcome = end(waiting.failed(MISSING, START + 100 + GONE_AFTER))
+        assert pause(waiting.on_error(MISSING, START + seconds)) >= SHORTEST_PAUSE
+    outcome = end(waiting.on_error(MISSING, START + 100 + GONE_AFTER))
     assert (outcome.reason, outcome.error) == (Reason.API_ERROR, MISSING)
     assert not MISSING.transient
 
@@ -211,12 +211,12 @@ def test_any_other_response_begins_the_minute_of_404s_again(
     other: errors.APIError | None, confirmed: bool
 ) -> None:
     waiting = watch(confirmed=confirmed)
-    waiting.failed(MISSING, START)
+    waiting.on_error(MISSING, START)
     between = START + GONE_AFTER / 2
-    pause(waiting.failed(other, between) if other else waiting.saw(seen(), between))
-    assert pause(waiting.failed(MISSING, START + GONE_AFTER)) >= SHORTEST_PAUSE
-    assert pause(waiting.failed(MISSING, START + 2 * GONE_AFTER - 1)) >= SHORTEST_PAUSE
-    assert end(waiting.failed(MISSING, START + 2 * GONE_AFTER)).error is MISSING
+    pause(waiting.on_error(other, between) if other else waiting.on_prediction(seen(), between))
+    assert pause(waiting.on_error(MISSING, START + GONE_AFTER)) >= SHORTEST_PAUSE
+    assert pause(waiting.on_error(MISSING, START + 2 * GONE_AFTER - 1)) >= SHORTEST_PAUSE
+    assert end(waiting.on_error(MISSING, START + 2 * GONE_AFTER)).error is MISSING
 
 
 def test_a_page_with_status_404_never_means_that_it_is_gone() -> None:
@@ -237,7 +237,7 @@ REFUSALS: list[errors.QuickRouterError] = [
 def test_a_wait_that_never_had_a_good_response_ends_at_once_when_it_is_refused(
     error: errors.QuickRouterError,
 ) -> None:
-    outcome = end(watch(confirmed=False).failed(error, START + 5))
+    outcome = end(watch(confirmed=False).on_error(error, START + 5))
     assert (outcome.reason, outcome.error) == (Reason.API_ERROR, error)
     assert not error.transient
 
@@ -245,7 +245,7 @@ def test_a_wait_that_never_had_a_good_response_ends_at_once_when_it_is_refused(
 @pytest.mark.parametrize("error", REFUSALS, ids=repr)
 def test_a_good_response_confirms_a_wait(error: errors.QuickRouterError) -> None:
     waiting = watch(confirmed=False)
-    waiting.saw(seen("starting"), START - 1)
+    waiting.on_prediction(seen("starting"), START - 1)
     assert waiting.confirmed
     waited_out(waiting, error)
 
@@ -279,55 +279,57 @@ def test_a_success_without_output_is_polled_again_for_ten_seconds() -> None:
     waiting = watch(poll_interval=60)
     assert not waiting.awaits_output
     for seconds in (50, 52, 50 + OUTPUT_GRACE - 0.1):
-        assert pause(waiting.saw(EMPTY, START + seconds)) == OUTPUT_PAUSE
+        assert pause(waiting.on_prediction(EMPTY, START + seconds)) == OUTPUT_PAUSE
         assert waiting.awaits_output
-    assert end(waiting.saw(EMPTY, START + 50 + OUTPUT_GRACE)).reason is Reason.EMPTY
+    assert end(waiting.on_prediction(EMPTY, START + 50 + OUTPUT_GRACE)).reason is Reason.EMPTY
 
 
 def test_an_output_that_comes_a_moment_after_the_status_is_a_success() -> None:
     waiting = watch()
-    pause(waiting.saw(EMPTY, START + 50))
-    outcome = end(waiting.saw(seen("succeeded", output=["https://x"]), START + 52))
+    pause(waiting.on_prediction(EMPTY, START + 50))
+    outcome = end(waiting.on_prediction(seen("succeeded", output=["https://x"]), START + 52))
     assert (outcome.reason, outcome.output) == (Reason.SUCCEEDED, ["https://x"])
 
 
 def test_at_the_deadline_a_success_without_output_is_no_timeout() -> None:
     waiting = watch(deadline=START + 51)
-    assert pause(waiting.saw(EMPTY, START + 50)) == 1
-    assert end(waiting.saw(EMPTY, START + 51)).reason is Reason.EMPTY
+    assert pause(waiting.on_prediction(EMPTY, START + 50)) == 1
+    assert end(waiting.on_prediction(EMPTY, START + 51)).reason is Reason.EMPTY
 
 
 @pytest.mark.parametrize("fields", [{"status": "failed"}, {"data_removed": True}])
 def test_no_other_end_waits_for_an_output(fields: dict[str, Any]) -> None:
-    end(watch().saw(seen(**{"status": "succeeded", "output": []} | fields), START + 50))
+    end(watch().on_prediction(seen(**{"status": "succeeded", "output": []} | fields), START + 50))
 
 
 def test_a_prediction_that_is_over_settles() -> None:
-    outcome = end(watch().saw(seen("succeeded", output="https://x"), START + 1))
+    outcome = end(watch().on_prediction(seen("succeeded", output="https://x"), START + 1))
     assert outcome.reason is Reason.SUCCEEDED
 
 
 def test_the_deadline_ends_the_wait_with_what_was_seen_last() -> None:
     waiting = watch(deadline=START + 5)
-    assert pause(waiting.saw(seen("starting"), START + 4)) == 1
-    outcome = end(waiting.saw(seen("processing"), START + 5))
+    assert pause(waiting.on_prediction(seen("starting"), START + 4)) == 1
+    outcome = end(waiting.on_prediction(seen("processing"), START + 5))
     assert outcome.reason is Reason.TIMEOUT
     assert outcome.prediction == seen("processing")
 
 
 def test_the_deadline_also_ends_a_wait_in_trouble() -> None:
-    outcome = end(watch(deadline=START).failed(BUSY, START))
+    outcome = end(watch(deadline=START).on_error(BUSY, START))
     assert (outcome.reason, outcome.error) == (Reason.TIMEOUT, BUSY)
 
 
 def test_a_result_at_the_deadline_is_still_a_result() -> None:
-    outcome = end(watch(deadline=START).saw(seen("succeeded", output="https://x"), START + 9))
+    outcome = end(
+        watch(deadline=START).on_prediction(seen("succeeded", output="https://x"), START + 9)
+    )
     assert outcome.reason is Reason.SUCCEEDED
 
 
 def test_after_a_long_standstill_it_is_asked_once_more_before_giving_up() -> None:
     waiting = watch(deadline=START + 5)
-    assert waiting.start(START + 9_000).after == SHORTEST_PAUSE
+    assert waiting.first_pause(START + 9_000) == SHORTEST_PAUSE
 
 
 def logged(step: Again | Outcome) -> tuple[str | None, bool]:
@@ -337,12 +339,12 @@ def logged(step: Again | Outcome) -> tuple[str | None, bool]:
 
 def test_the_first_error_of_an_outage_is_a_warning_that_says_when_the_wait_gives_up() -> None:
     waiting = watch()
-    assert logged(waiting.failed(BUSY, START)) == (
+    assert logged(waiting.on_error(BUSY, START)) == (
         "Polling prediction p1 fails since 13:46:40 UTC: HTTP 503: busy. "
         "Polling again in 1 s, giving up at 13:56:40 UTC.",
         True,
     )
-    assert logged(waiting.failed(BUSY, START + 1)) == (
+    assert logged(waiting.on_error(BUSY, START + 1)) == (
         "Polling again in 2 s: HTTP 503: busy.",
         False,
     )
@@ -358,14 +360,14 @@ def test_the_first_error_of_an_outage_is_a_warning_that_says_when_the_wait_gives
 def test_the_first_good_response_after_errors_is_a_warning(seconds: list[int], line: str) -> None:
     waiting = watch()
     for second in seconds:
-        waiting.failed(BUSY, START + second)
-    found, warning = logged(waiting.saw(seen(), START + 3))
+        waiting.on_error(BUSY, START + second)
+    found, warning = logged(waiting.on_prediction(seen(), START + 3))
     assert found is not None
     assert found.startswith(line)
     assert "processing" in found
     assert warning
-    assert logged(waiting.saw(seen(), START + 4)) == (None, False)
-    again, warning = logged(waiting.failed(BUSY, START + 5))
+    assert logged(waiting.on_prediction(seen(), START + 4)) == (None, False)
+    again, warning = logged(waiting.on_error(BUSY, START + 5))
     assert (str(again).startswith("Polling prediction p1 fails since 13:46:45"), warning) == (
         True,
         True,
@@ -374,15 +376,15 @@ def test_the_first_good_response_after_errors_is_a_warning(seconds: list[int], l
 
 def test_a_good_response_that_brings_no_news_ends_an_outage_too() -> None:
     waiting = watch()
-    waiting.saw(seen(), START)
-    waiting.failed(BUSY, START + 1)
-    step = waiting.still(seen(), None, START + 2)
+    waiting.on_prediction(seen(), START)
+    waiting.on_error(BUSY, START + 1)
+    step = waiting.on_prediction(seen(), START + 2)
     assert logged(step) == ("Polling works again after 1 error in 1 s.", True)
 
 
 def test_news_without_an_outage_are_no_warning() -> None:
     waiting = watch()
-    steps = [logged(waiting.saw(seen(), START + second)) for second in (1, 2, 3)]
+    steps = [logged(waiting.on_prediction(seen(), START + second)) for second in (1, 2, 3)]
     assert [bool(line) for line, _ in steps] == [True, False, False]
     assert [warning for _, warning in steps] == [False, False, False]
 
@@ -406,24 +408,24 @@ def test_no_error_ever_leads_to_asking_again_without_a_pause(
     kind: type[errors.APIError], retry_after: float | None, now: float, deadline: float | None
 ) -> None:
     waiting = watch(deadline=None if deadline is None else START + deadline)
-    step = waiting.failed(kind("x", retry_after=retry_after), START + now)
+    step = waiting.on_error(kind("x", retry_after=retry_after), START + now)
     assert isinstance(step, Outcome) or step.after >= SHORTEST_PAUSE
 
 
 @given(now=st.floats(min_value=-1e6, max_value=1e6), jitter=st.floats(0, 0.999))
 def test_no_answer_ever_leads_to_asking_again_without_a_pause(now: float, jitter: float) -> None:
     waiting = watch(jitter=lambda: jitter)
-    assert pause(waiting.saw(seen(), START + now)) >= SHORTEST_PAUSE
-    assert waiting.start(START + now).after >= SHORTEST_PAUSE
+    assert pause(waiting.on_prediction(seen(), START + now)) >= SHORTEST_PAUSE
+    assert waiting.first_pause(START + now) >= SHORTEST_PAUSE
 
 
 @pytest.mark.parametrize("next_response", ["processing", "an error"])
 def test_only_an_empty_success_just_now_is_polled_again_soon(next_response: str) -> None:
     waiting = watch(poll_interval=10)
-    waiting.saw(seen("succeeded", output=None), START + 100)
+    waiting.on_prediction(seen("succeeded", output=None), START + 100)
     assert waiting.awaits_output is True
     if next_response == "processing":
-        assert pause(waiting.saw(seen("processing"), START + 102)) == 10
+        assert pause(waiting.on_prediction(seen("processing"), START + 102)) == 10
     else:
-        waiting.failed(BUSY, START + 102)
+        waiting.on_error(BUSY, START + 102)
     assert [waiting.awaits_output] == [False]

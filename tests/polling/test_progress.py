@@ -19,6 +19,8 @@ def seen(status: str, logs: str = "") -> Prediction:
         ("  0%|          | 0/50 [00:00<?, ?it/s]", 0),
         ("0%|  | 0/50\r 50%|█████     | 25/50 [00:04<00:04,  5.05it/s]", 50),
         ("999%|x", 100),
+        ("%|", None),
+        (" 5%|# ", 5),
     ],
 )
 def test_the_percentage_is_that_of_the_last_progress_bar(logs: str, percent: int | None) -> None:
@@ -26,12 +28,12 @@ def test_the_percentage_is_that_of_the_last_progress_bar(logs: str, percent: int
 
 
 def test_a_line_has_id_state_seconds_and_percentage() -> None:
-    line = Progress(100.0).line(seen("processing"), 50, 112.4)
+    line = Progress(100.0).line(seen("processing", "50%|x"), 112.4)
     assert line == "Prediction p1: processing, waited 12 s, 50%"
 
 
 def test_an_unknown_state_is_named_as_such() -> None:
-    assert Progress(0).line(seen("hibernating"), None, 1) == (
+    assert Progress(0).line(seen("hibernating"), 1) == (
         "Prediction p1: unknown state 'hibernating', waited 1 s"
     )
 
@@ -39,7 +41,7 @@ def test_an_unknown_state_is_named_as_such() -> None:
 def test_only_news_and_a_heartbeat_deserve_a_line() -> None:
     progress = Progress(0)
     said = [
-        bool(progress.line(seen(status), percentage(logs), now))
+        bool(progress.line(seen(status, logs), now))
         for now, status, logs in [
             (1, "starting", ""),
             (2, "starting", ""),

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from airflow_provider_quickrouter.api.errors import NotFoundError, UpstreamError
 from airflow_provider_quickrouter.polling.list_sweep import (
+    AFTER_ERROR,
     AFTER_NOTHING,
-    AFTER_TROUBLE,
     FRUITLESS,
     Sweeps,
 )
@@ -11,8 +11,8 @@ from airflow_provider_quickrouter.polling.list_sweep import (
 NOW = 1_000_000.0
 
 
-def ids(number: int) -> list[str]:
-    return [f"p{index}" for index in range(number)]
+def ids(number: int) -> set[str]:
+    return {f"p{index}" for index in range(number)}
 
 
 def test_a_few_waits_are_not_worth_a_page() -> None:
@@ -68,7 +68,7 @@ def test_what_a_sweep_did_not_find_is_not_on_the_list() -> None:
     assert sweeps.end(NOW) == set()
 
 
-def test_a_sweep_in_vain_is_not_repeated_soon() -> None:
+def test_a_sweep_matched_none_is_not_repeated_soon() -> None:
     sweeps = Sweeps()
     sweeps.begin(ids(10), listed=10)
     sweeps.end(NOW)
@@ -79,13 +79,13 @@ def test_a_sweep_in_vain_is_not_repeated_soon() -> None:
 def test_without_a_list_there_are_no_more_sweeps() -> None:
     sweeps = Sweeps()
     sweeps.begin(ids(10), listed=10)
-    sweeps.failed(NotFoundError("Invalid URL"), NOW)
+    sweeps.on_error(NotFoundError("Invalid URL"), NOW)
     assert not sweeps.may_begin(NOW + 1e9)
 
 
 def test_after_passing_trouble_the_list_is_tried_again() -> None:
     sweeps = Sweeps()
     sweeps.begin(ids(10), listed=10)
-    sweeps.failed(UpstreamError("busy"), NOW)
+    sweeps.on_error(UpstreamError("busy"), NOW)
     assert not sweeps.may_begin(NOW)
-    assert sweeps.may_begin(NOW + AFTER_TROUBLE)
+    assert sweeps.may_begin(NOW + AFTER_ERROR)

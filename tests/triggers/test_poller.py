@@ -16,7 +16,7 @@ from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.polling import poller as poller_module
-from airflow_provider_quickrouter.polling.poll import Watch
+from airflow_provider_quickrouter.polling.poll import Poll
 from airflow_provider_quickrouter.polling.poller import Poller, shared_poller
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
@@ -195,8 +195,8 @@ def test_lines_for_the_log_are_said_in_the_context_of_who_waits(gateway: Sandbox
     async def wait(name: str, prediction_id: str) -> Outcome:
         task_of.set(name)
         async with shared_poller(CONNECTION) as poller:
-            watch = Watch(prediction_id, time.time())
-            return await poller.outcome(watch, log)
+            watch = Poll(prediction_id, time.time())
+            return await poller.wait_for(watch, log)
 
     async def run() -> list[Outcome]:
         ids = await asyncio.to_thread(submit, 2, processing=2)
@@ -215,8 +215,8 @@ def test_an_outage_is_a_warning_when_it_begins_and_when_it_ends(
 
     async def run() -> Outcome:
         async with shared_poller(CONNECTION) as poller:
-            watch = Watch(prediction_id, time.time())
-            return await poller.outcome(watch, logging.getLogger("tests.poller"))
+            watch = Poll(prediction_id, time.time())
+            return await poller.wait_for(watch, logging.getLogger("tests.poller"))
 
     with caplog.at_level(logging.INFO, logger="tests.poller"):
         assert asyncio.run(run()).reason is Reason.SUCCEEDED
@@ -255,8 +255,8 @@ def test_a_mistake_in_the_plan_ends_all_waits_with_its_traceback(
 
     async def run() -> list[Any]:
         async with shared_poller(CONNECTION) as poller:
-            monkeypatch.setattr(poller.agenda, "next", broken)
-            waits = [poller.outcome(Watch(each, time.time())) for each in ids]
+            monkeypatch.setattr(poller.schedule, "next", broken)
+            waits = [poller.wait_for(Poll(each, time.time())) for each in ids]
             return await asyncio.gather(*waits, return_exceptions=True)
 
     assert [type(end) for end in asyncio.run(run())] == [ZeroDivisionError, ZeroDivisionError]
@@ -265,13 +265,13 @@ def test_a_mistake_in_the_plan_ends_all_waits_with_its_traceback(
 def test_an_answer_that_never_comes_ends_at_the_deadline(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller_module, "LAST_QUESTION", 0.3)
+    monkeypatch.setattr(poller_module, "LAST_POLL", 0.3)
     (prediction_id,) = submit(never=True)
     gateway.set_faults(Faults(hang=20), method="GET")
 
     async def run() -> Outcome:
         async with shared_poller(CONNECTION) as poller:
-            return await poller.outcome(Watch(prediction_id, time.time(), time.time() + 1))
+            return await poller.wait_for(Poll(prediction_id, time.time(), time.time() + 1))
 
     outcome = asyncio.run(run())
     gateway.set_faults(None)

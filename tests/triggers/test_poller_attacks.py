@@ -19,7 +19,7 @@ from airflow_provider_quickrouter.api.protocol import Answer, Request, get
 from airflow_provider_quickrouter.hooks import quickrouter as hook_module
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.polling import poller as poller_module
-from airflow_provider_quickrouter.polling.poll import PATIENCE, Watch
+from airflow_provider_quickrouter.polling.poll import PATIENCE, Poll
 from airflow_provider_quickrouter.polling.poller import Poller, shared_poller
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
@@ -34,8 +34,8 @@ Send = Callable[[QuickRouterHook, Request], Awaitable[Answer]]
 async def wait_for(
     poller: Poller, prediction_id: str, seconds: float = 8, confirmed: bool = True
 ) -> Outcome:
-    watch = Watch(prediction_id, time.time(), time.time() + seconds, confirmed=confirmed)
-    return await poller.outcome(watch)
+    watch = Poll(prediction_id, time.time(), time.time() + seconds, confirmed=confirmed)
+    return await poller.wait_for(watch)
 
 
 def test_a_question_that_waits_for_a_connection_survives_a_change_of_the_session(
@@ -86,7 +86,7 @@ def test_a_refusal_of_the_key_before_last_is_not_one_of_the_key(
             async def late(hook: QuickRouterHook, request: Request) -> Answer:
                 answer = await real(hook, request)
                 connect(monkeypatch, host=gateway.url, password=KEY)
-                await poller._kept.refresh(0.0)
+                await poller.connected(0.0)
                 return answer
 
             monkeypatch.setattr(QuickRouterHook, "asend", late)

@@ -157,7 +157,7 @@ def test_cleanup_does_not_touch_the_prediction(gateway: Sandbox) -> None:
 def test_a_silent_gateway_does_not_outlive_the_deadline(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_quickrouter.polling.poller.LAST_QUESTION", 0.5)
+    monkeypatch.setattr("airflow_provider_quickrouter.polling.poller.LAST_POLL", 0.5)
     prediction_id, now = submit(never=True), time.time()
     gateway.set_faults(Faults(hang=30))
     event = event_of(QuickRouterPredictionTrigger(prediction_id, deadline=now + 2))

@@ -10,12 +10,12 @@ from airflow_provider_quickrouter.polling.history import (
     FEWEST,
     LENGTH,
     MODELS,
-    Course,
     Histories,
     History,
     Run,
+    Timeline,
 )
-from airflow_provider_quickrouter.polling.poll import Again, Watch
+from airflow_provider_quickrouter.polling.poll import Poll
 
 NOW = 1_000_000.0
 STARTING, PROCESSING = PredictionStatus.STARTING, PredictionStatus.PROCESSING
@@ -85,7 +85,7 @@ def test_the_model_that_was_not_met_for_longest_is_forgotten() -> None:
 def test_a_success_is_learned_from_with_the_times_that_the_api_tells() -> None:
     histories = Histories()
     for _ in range(FEWEST):
-        Course(histories, NOW).saw(
+        Timeline(histories, NOW).on_prediction(
             prediction("succeeded", created_at=NOW, started_at=NOW + 60, completed_at=NOW + 64),
             NOW + 90,
         )
@@ -97,7 +97,7 @@ def test_a_success_is_learned_from_with_the_times_that_the_api_tells() -> None:
 def test_a_failure_is_not_learned_from() -> None:
     histories = Histories()
     for _ in range(FEWEST):
-        Course(histories, NOW).saw(
+        Timeline(histories, NOW).on_prediction(
             prediction("failed", created_at=NOW, started_at=NOW, completed_at=NOW + 1), NOW + 2
         )
     assert histories.of("a/b").pause(None, 0, 10) is None
@@ -106,11 +106,11 @@ def test_a_failure_is_not_learned_from() -> None:
 def test_times_that_the_api_does_not_tell_are_taken_from_its_answers() -> None:
     histories = Histories()
     for _ in range(FEWEST):
-        course = Course(histories, NOW)
-        course.saw(prediction("starting", None), NOW + 5)
-        course.saw(prediction("processing", None), NOW + 10)
-        course.saw(prediction("processing", None), NOW + 12)
-        course.saw(prediction("succeeded", None), NOW + 14)
+        timeline = Timeline(histories, NOW)
+        timeline.on_prediction(prediction("starting", None), NOW + 5)
+        timeline.on_prediction(prediction("processing", None), NOW + 10)
+        timeline.on_prediction(prediction("processing", None), NOW + 12)
+        timeline.on_prediction(prediction("succeeded", None), NOW + 14)
     assert histories.of("").pause(STARTING, 0, 600) == history(*[(10.0, 3.0)] * FEWEST).pause(
         STARTING, 0, 600
     )
@@ -119,7 +119,7 @@ def test_times_that_the_api_does_not_tell_are_taken_from_its_answers() -> None:
 def test_an_end_at_the_first_answer_is_learned_from_as_well() -> None:
     histories = Histories()
     for _ in range(FEWEST):
-        Course(histories, NOW).saw(prediction("succeeded"), NOW + 4)
+        Timeline(histories, NOW).on_prediction(prediction("succeeded"), NOW + 4)
     assert histories.of("a/b").pause(None, 0, 10) is not None
 
 
@@ -127,31 +127,35 @@ def test_processing_is_counted_from_its_beginning() -> None:
     histories = Histories()
     for _ in range(FEWEST):
         histories.of("a/b").add(Run(60.0, 4.0))
-    course = Course(histories, NOW)
-    course.saw(prediction("processing", created_at=NOW, started_at=NOW + 58), NOW + 60)
-    assert course.pause(NOW + 60, 600) == histories.of("a/b").pause(PROCESSING, 2.0, 600)
+    timeline = Timeline(histories, NOW)
+    timeline.on_prediction(prediction("processing", created_at=NOW, started_at=NOW + 58), NOW + 60)
+    assert timeline.pause(NOW + 60, 600) == histories.of("a/b").pause(PROCESSING, 2.0, 600)
 
 
 def test_a_clock_of_the_api_that_is_ahead_does_no_harm() -> None:
-    course = Course(Histories(), NOW, "a/b")
-    course.saw(prediction("processing", created_at=NOW + 999, started_at=NOW + 999), NOW + 1)
-    assert course.pause(NOW + 2, 10) is None
+    timeline = Timeline(Histories(), NOW, "a/b")
+    timeline.on_prediction(
+        prediction("processing", created_at=NOW + 999, started_at=NOW + 999), NOW + 1
+    )
+    assert timeline.pause(NOW + 2, 10) is None
 
 
 def test_a_learned_pause_keeps_to_the_authors_interval() -> None:
     histories = Histories()
     for _ in range(FEWEST):
         histories.of("a/b").add(Run(0.0, 500.0))
-    course = Course(histories, NOW, "a/b")
-    watch = Watch("p1", NOW, poll_interval=7.0, jitter=lambda: 0.5, course=course)
-    assert watch.start(NOW) == Again(7.0)
+    timeline = Timeline(histories, NOW, "a/b")
+    watch = Poll("p1", NOW, poll_interval=7.0, jitter=lambda: 0.5, timeline=timeline)
+    assert watch.first_pause(NOW) == 7.0
 
 
-def test_a_watch_tells_its_course_what_it_saw() -> None:
+def test_a_success_becomes_a_part_of_the_history() -> None:
     histories = Histories()
     for _ in range(FEWEST):
-        watch = Watch("p1", NOW, course=Course(histories, NOW))
-        watch.saw(prediction("succeeded", created_at=NOW, started_at=NOW, completed_at=NOW), NOW)
+        watch = Poll("p1", NOW, timeline=Timeline(histories, NOW))
+        watch.on_prediction(
+            prediction("succeeded", created_at=NOW, started_at=NOW, completed_at=NOW), NOW
+        )
     assert histories.of("a/b").pause(None, 0, 10) is None
     assert histories.of("a/b").pause(None, -1, 10) is not None
 
@@ -162,9 +166,9 @@ def test_a_learned_pause_is_jittered_by_a_twentieth() -> None:
         histories.of("a/b").add(Run(0.0, 500.0))
     jitter = random.Random(1)
     pauses = [
-        Watch("p1", NOW, jitter=jitter.random, course=Course(histories, NOW, "a/b"))
-        .start(NOW)
-        .after
+        Poll("p1", NOW, jitter=jitter.random, timeline=Timeline(histories, NOW, "a/b")).first_pause(
+            NOW
+        )
         for _ in range(200)
     ]
     assert 9.5 <= min(pauses) < 9.6

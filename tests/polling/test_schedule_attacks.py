@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from airflow_provider_quickrouter.api.errors import AuthenticationError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.agenda import DOUBT, PATIENCE, Agenda, Wait
-from airflow_provider_quickrouter.polling.history import Course, Histories
-from airflow_provider_quickrouter.polling.list_sweep import AFTER_TROUBLE, FRUITLESS, Sweep
-from airflow_provider_quickrouter.polling.poll import Again, Watch
-from airflow_provider_quickrouter.polling.rate_limit import Budget
-from tests.polling.test_agenda import NOW, Simulation, busiest, longest_gap, prediction
+from airflow_provider_quickrouter.polling.list_sweep import AFTER_ERROR, FRUITLESS, Sweep
+from airflow_provider_quickrouter.polling.poll import Again, Poll
+from airflow_provider_quickrouter.polling.rate_limit import RateLimit
+from airflow_provider_quickrouter.polling.schedule import (
+    OWN_GET_EVERY,
+    PAGE_TIMEOUT,
+    Entry,
+)
+from tests.polling.test_schedule import NOW, Simulation, busiest, longest_gap, prediction
 
 PROCESSING, STARTING = PredictionStatus.PROCESSING, PredictionStatus.STARTING
 
@@ -25,7 +26,7 @@ class StaleList(Simulation):
     def answer_page(self, sweep: Sweep) -> None:
         self.pages += 1
         entries = [prediction(each, PROCESSING) for each in self.ends]
-        self.agenda.read(entries, None, self.now)
+        self.schedule.on_page(entries, None, self.now)
 
 
 class StartingList(Simulation):
@@ -33,7 +34,7 @@ class StartingList(Simulation):
 
     def answer_page(self, sweep: Sweep) -> None:
         entries = [prediction(each, STARTING) for each in self.ends]
-        self.agenda.read(entries, None, self.now)
+        self.schedule.on_page(entries, None, self.now)
 
 
 class HungList(Simulation):
@@ -41,10 +42,6 @@ class HungList(Simulation):
 
     def answer_page(self, sweep: Sweep) -> None:
         self.pages += 1
-
-
-def entries(agenda: Agenda) -> int:
-    return sum(len(lane._heap) for lane in (agenda._young, agenda._old, agenda._unlisted))
 
 
 def test_a_list_that_never_shows_an_end_hides_none_for_ever() -> None:
@@ -58,7 +55,7 @@ def test_a_list_is_doubted_by_few_questions_more() -> None:
     world = Simulation(per_minute=1_500)
     world.waits(1_000, age=600.0)
     world.run(300)
-    assert len(world.requests) <= 2 * world.pages + 1_000 / 100 * 300 / DOUBT
+    assert len(world.requests) <= 2 * world.pages + 1_000 / 100 * 300 / OWN_GET_EVERY
     assert all(longest_gap(times) < 15 for times in world.asked.values())
 
 
@@ -73,9 +70,9 @@ def test_with_very_many_waits_the_list_is_doubted_less() -> None:
 def test_only_an_answer_about_the_prediction_itself_ends_a_wait_at_its_deadline() -> None:
     world = StaleList()
     for wait in world.waits(30, age=600.0, ends=NOW + 5):
-        wait.watch.deadline = NOW + 20
+        wait.poll.deadline = NOW + 20
     world.now += 25
-    step = world.agenda.next(world.now)
+    step = world.schedule.next(world.now)
     assert isinstance(step, Sweep)
     world.answer_page(step)
     world.run(60)
@@ -85,7 +82,7 @@ def test_only_an_answer_about_the_prediction_itself_ends_a_wait_at_its_deadline(
 def test_a_list_that_lags_behind_does_not_say_that_a_prediction_never_started() -> None:
     world = StartingList()
     for wait in world.waits(30, age=600.0, ends=NOW + 40):
-        wait.watch.start_deadline = NOW + 10
+        wait.poll.start_deadline = NOW + 10
     world.run(300)
     assert {reason for reason, _ in world.outcomes.values()} == {Reason.SUCCEEDED}
 
@@ -93,50 +90,9 @@ def test_a_list_that_lags_behind_does_not_say_that_a_prediction_never_started() 
 def test_a_page_that_does_not_come_keeps_nobody_from_being_asked() -> None:
     world = HungList()
     world.waits(60, age=600.0, ends=NOW + 10)
-    world.run(PATIENCE + 40)
+    world.run(PAGE_TIMEOUT + 40)
     assert world.pages == 1
     assert len(world.outcomes) == 60
-
-
-def test_pages_one_after_the_other_leave_nothing_behind_that_grows() -> None:
-    world = Simulation()
-    world.waits(300, age=86_400.0, interval=36_000.0)
-    world.waits(20, age=600.0)
-    world.run(600)
-    assert world.pages > 50
-    assert entries(world.agenda) <= 2 * 320 + 3 * 1_000
-
-
-def test_waits_that_are_over_are_forgotten_though_they_were_due_much_later() -> None:
-    world = Simulation(lists=False)
-    for _ in range(20):
-        for wait in world.waits(500, age=86_400.0, interval=36_000.0):
-            world.agenda.leave(wait)
-    assert entries(world.agenda) <= 1_000
-
-
-def test_a_clock_that_is_set_back_stops_nobody() -> None:
-    world = Simulation(per_minute=600)
-    world.waits(200, age=600.0)
-    world.run(60)
-    world.now -= 7_200
-    world.asked.clear()
-    world.requests.clear()
-    world.run(60)
-    assert len(world.asked) == 200
-    assert all(longest_gap(times) < 15 for times in world.asked.values())
-    assert busiest(world.requests) <= 600
-
-
-def test_a_clock_that_is_set_back_while_a_page_is_awaited_stops_nobody() -> None:
-    world = HungList()
-    world.waits(60, age=600.0)
-    world.run(20)
-    assert len(world.asked) == 60
-    world.asked.clear()
-    world.now -= 7_200
-    world.run(30)
-    assert len(world.asked) == 60
 
 
 def test_a_clock_that_jumps_ahead_makes_no_burst() -> None:
@@ -156,8 +112,8 @@ def test_a_line_that_cannot_be_said_ends_the_wait_of_its_teller_only() -> None:
     def broken(step: Again) -> None:
         raise OSError("the log's disk is full")
 
-    watch = Watch("p3", NOW - 600)
-    world.agenda.enter(Wait(watch, broken, told.append), NOW)
+    watch = Poll("p3", NOW - 600)
+    world.schedule.add(Entry(watch, broken, told.append), NOW)
     world.run(120)
     assert len(world.outcomes) == 30
     assert isinstance(told[0], OSError)
@@ -167,20 +123,20 @@ def test_a_page_refused_for_its_key_is_not_a_missing_list() -> None:
     world = Simulation()
     world.waits(50, age=600.0)
     world.now += 20
-    assert isinstance(world.agenda.next(world.now), Sweep)
-    world.agenda.unread(AuthenticationError("expired"), world.now)
-    assert not world.agenda.sweeps.may_begin(world.now)
-    assert world.agenda.sweeps.may_begin(world.now + AFTER_TROUBLE)
+    assert isinstance(world.schedule.next(world.now), Sweep)
+    world.schedule.on_page_error(AuthenticationError("expired"), world.now)
+    assert not world.schedule.sweeps.may_begin(world.now)
+    assert world.schedule.sweeps.may_begin(world.now + AFTER_ERROR)
 
 
 def test_one_prediction_many_times_on_a_page_is_asked_for_once() -> None:
     world = Simulation()
     world.waits(10, age=600.0, ends=NOW)
     world.now += 20
-    assert isinstance(world.agenda.next(world.now), Sweep)
+    assert isinstance(world.schedule.next(world.now), Sweep)
     entry = world.state("p1")
     running = prediction("p1", PROCESSING)
-    world.agenda.read([running, entry, running, entry] * 50, None, world.now)
+    world.schedule.on_page([running, entry, running, entry] * 50, None, world.now)
     world.run(1)
     assert world.asked["p1"] == [pytest.approx(NOW + 20)]
 
@@ -190,9 +146,9 @@ def test_cursors_without_end_are_not_followed_for_ever() -> None:
     world.waits(50, age=600.0)
     world.now += 20
     pages = 0
-    while isinstance(step := world.agenda.next(world.now), Sweep):
+    while isinstance(step := world.schedule.next(world.now), Sweep):
         pages += 1
-        world.agenda.read([], "again", world.now)
+        world.schedule.on_page([], "again", world.now)
     assert pages <= FRUITLESS
     assert not isinstance(step, Sweep)
 
@@ -202,25 +158,12 @@ def test_the_state_in_a_timeout_is_the_last_word_that_was_seen() -> None:
     wait = world.wait("p1")
     for word in ("warming", "resting"):
         seen = Prediction(id="p1", status=PredictionStatus.UNKNOWN, raw_status=word)
-        world.agenda.saw(wait, seen, NOW)
-    assert wait.watch.timed_out().last_state == "resting"
+        world.schedule.on_prediction(wait, seen, NOW)
+    assert wait.poll.timed_out().last_state == "resting"
 
 
 def test_a_number_of_any_length_in_a_header_is_no_mistake() -> None:
-    budget = Budget()
-    budget.told(NOW, {"ratelimit-remaining": "9" * 400, "ratelimit-reset": "60"})
-    budget.spend(NOW)
+    budget = RateLimit()
+    budget.on_headers(NOW, {"ratelimit-remaining": "9" * 400, "ratelimit-reset": "60"})
+    budget.count(NOW)
     assert budget.pause(NOW) < 1
-
-
-def test_who_is_being_asked_while_the_clock_is_set_back_is_planned_by_its_answer() -> None:
-    world = Simulation()
-    wait = world.wait("p1", age=600.0)
-    wait.watch.course = Course(Histories(), NOW)
-    world.now += 20
-    assert world.agenda.next(world.now) is wait
-    world.now -= 7_200
-    assert isinstance(world.agenda.next(world.now), float)
-    assert wait.due == math.inf
-    world.agenda.still(wait, world.state("p1"), 50, world.now)
-    assert wait.due < world.now + 15
