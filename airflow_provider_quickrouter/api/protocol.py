@@ -56,7 +56,6 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _MODEL = rf"{_NAME}/{_NAME}"
 _VERSION = rf"(?:{_NAME}/{_NAME}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_RUNNING = re.compile(rb'"status"\s*:\s*"(starting|processing)"')
 _MIN_CANCEL_AFTER = 5.0
 _MAX_WAIT = 60
 
@@ -259,22 +258,6 @@ def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
         may_run = isinstance(error, UpstreamError) or (named and answer.status < 300)
         raise (uncertain(error) if request.creates and may_run else error) from None
     return prediction
-
-
-def plainly_still(prediction: Prediction, answer: Answer) -> bool:
-    """Whether an answer, unparsed, says beyond doubt that a prediction is as it was seen to be.
-
-    In JSON a quote within a text has a backslash, so each ``"status"`` found is a key.
-    """
-    body, word = answer.body, _RUNNING.search(answer.body)
-    return (
-        answer.status == HTTPStatus.OK
-        and word is not None
-        and word[1] == prediction.raw_status.encode()
-        and body.count(b'"status"') == 1
-        and f'"{prediction.id}"'.encode() in body
-        and not any(key in body for key in (b'"success"', b'"code"'))
-    )
 
 
 def read_page(answer: Answer, now: float) -> tuple[list[Prediction], str | None]:
