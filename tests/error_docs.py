@@ -6,7 +6,7 @@ from pathlib import Path
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.errors import APIError
-from airflow_provider_quickrouter.hooks.create import resend_after
+from airflow_provider_quickrouter.hooks.quickrouter import resend_after
 from airflow_provider_quickrouter.policies.retry import retry_pause
 from airflow_provider_quickrouter.polling.poll import Again, Poll
 from tests.hooks.answering import Answer

@@ -300,7 +300,7 @@ class Submitting:
 
     async def _send(self, request: Request) -> Prediction:
         """Send a create request in a thread, which comes back here for its pauses."""
-        from airflow_provider_quickrouter.hooks.create import create_with
+        from airflow_provider_quickrouter.hooks.quickrouter import create_with
 
         loop = asyncio.get_running_loop()
 

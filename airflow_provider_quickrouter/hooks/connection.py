@@ -50,21 +50,28 @@ _HOST = (
     "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without user, "
     "query or key; the key goes into the password."
 )
-_FLAG = "{!r} is neither true nor false."
 _MESSAGES = {
-    "path_prefix": "{!r} is no path such as /replicate/v1 or /v1.",
-    "timeout": "{!r} is no number of seconds above 0, nor [connect, read].",
-    "proxies": (
-        'must be an object such as {{"https": "http://proxy:3128"}}, with http or https proxies.'
+    "api_key": (
+        "password: has blanks or characters that no key has; give the key alone, without 'Bearer'."
     ),
-    "verify": "{!r} is no file on this machine.",
-    "cert": "{!r} is no file on this machine.",
-    "trust_env": _FLAG,
-    "console_url": "must be an http(s) address with {{id}} where the prediction's id goes.",
-    "requests_per_minute": "{!r} is no number from 0 on; 0 means no limit.",
-    "allow_private_addresses": _FLAG,
+    "path_prefix": "extra.path_prefix: {!r} is no path such as /replicate/v1 or /v1.",
+    "timeout": "extra.timeout: {!r} is no number of seconds above 0, nor [connect, read].",
+    "proxies": (
+        'extra.proxies: must be an object such as {{"https": "http://proxy:3128"}}, with http or '
+        "https proxies."
+    ),
+    "verify": "extra.verify: {!r} is no file on this machine.",
+    "cert": "extra.cert: {!r} is no file on this machine.",
+    "trust_env": "extra.trust_env: {!r} is neither true nor false.",
+    "console_url": (
+        "extra.console_url: must be an http(s) address with {{id}} where the prediction's id goes."
+    ),
+    "requests_per_minute": (
+        "extra.requests_per_minute: {!r} is no number from 0 on; 0 means no limit."
+    ),
+    "allow_private_addresses": "extra.allow_private_addresses: {!r} is neither true nor false.",
 }
-"""What each extra must be; ``{!r}`` is the value that it has."""
+"""What is wrong with a field; ``{!r}`` is the value that it has."""
 
 
 def is_http_url(url: object) -> bool:
@@ -126,7 +133,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, str_strip_whitespace=True)
 
     base_url: str
-    api_key: str = Field(repr=False)
+    api_key: Annotated[str, StringConstraints(pattern=r"^[!-~]+$")] = Field(repr=False)
     path_prefix: Annotated[
         str, BeforeValidator(_prefix), StringConstraints(pattern=r"^(/[A-Za-z0-9_./-]+)?$")
     ] = DEFAULT_PATH_PREFIX
@@ -141,25 +148,35 @@ class Settings(BaseModel):
 
     @classmethod
     def of(cls, connection: Any) -> Settings:
-        """Read an Airflow connection; extras may be JSON values or the strings of a URI's query.
+        """Read an Airflow connection, check the files that it names, and mask what is secret.
+
+        Extras may be JSON values or the strings of a URI's query. Blocks.
 
         :raises InvalidConnectionError: names the field and the remedy.
         """
         given = connection.extra_dejson
         if not isinstance(given, dict):
             raise InvalidConnectionError('extra: must be a JSON object, such as {"timeout": 30}.')
+        key = (connection.password or "").strip()
+        if not key:
+            raise InvalidConnectionError("password: is empty; put the API key there.")
+        mask_secret(key)
         extra = {name: value for name, value in given.items() if value not in (None, "")}
         for name in extra.keys() - EXTRAS:  # others may be meant for somebody else
             if near := difflib.get_close_matches(name, EXTRAS, n=1, cutoff=0.8):
                 raise InvalidConnectionError(f"extra.{name}: is unknown; did you mean {near[0]!r}?")
-        base_url, api_key = _base_url(connection), _api_key(connection.password)
+        base_url = _base_url(connection)
         known = {name: extra[name] for name in EXTRAS & extra.keys()}
         try:
-            return cls(base_url=base_url, api_key=api_key, **known)
+            settings = cls(base_url=base_url, api_key=key, **known)
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
-            message = f"extra.{name}: {_MESSAGES[name].format(extra[name])}"
-            raise InvalidConnectionError(message) from None
+            raise InvalidConnectionError(_MESSAGES[name].format(extra.get(name))) from None
+        for proxy in settings.proxies.values():
+            mask_password_of(proxy)
+        if isinstance(settings.verify, str) or settings.cert:
+            tls_context(settings.verify, settings.cert)  # for its check of the files
+        return settings
 
     def url(self, request: Request) -> str:
         """Address of a request: always this connection's host."""
@@ -172,17 +189,14 @@ class Settings(BaseModel):
             return self.console_url.replace("{id}", quote(prediction_id, safe=""))
         return self.url(get(prediction_id))
 
-    def read_timeout(self, request: Request) -> float:
-        """Seconds between two bytes, with the time that the server was asked to hold its response.
+    def timeouts(self, request: Request) -> tuple[float, float]:
+        """Return the seconds between two bytes, and those in all, however steadily bytes come.
 
-        A poll that hangs is given up sooner than a create: another one is sent a while later.
+        The time that the server was asked to hold its response is added. A poll that hangs is given
+        up sooner than a create: another one is sent a while later.
         """
         read = min(self.timeout[1], POLL_TIMEOUT) if request.method == "GET" else self.timeout[1]
-        return read + request.hold
-
-    def total_timeout(self, request: Request) -> float:
-        """Seconds that a request may take in all, however steadily bytes come."""
-        return sum(self.timeout) + request.hold
+        return read + request.hold, sum(self.timeout) + request.hold
 
 
 def _base_url(connection: Any) -> str:
@@ -194,18 +208,6 @@ def _base_url(connection: Any) -> str:
     port = parts.port or connection.port
     name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
-
-
-def _api_key(password: str | None) -> str:
-    key = (password or "").strip()
-    if not key:
-        raise InvalidConnectionError("password: is empty; put the API key there.")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise InvalidConnectionError(
-            "password: has blanks or characters that no key has; give the key alone, without "
-            "'Bearer'."
-        )
-    return key
 
 
 @contextmanager
@@ -226,20 +228,6 @@ def lookup_errors(conn_id: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001  # a backend's; its text may hold the key
         why = f"the connection {conn_id!r} could not be read ({type(error).__name__})"
         raise UpstreamError(f"{why}. Nothing was sent.") from None
-
-
-def checked(connection: Any) -> Settings:
-    """Read a connection, check the files that it names, and mask what is secret. Blocks.
-
-    :raises InvalidConnectionError: a field, or a file, cannot be used.
-    """
-    settings = Settings.of(connection)
-    if isinstance(settings.verify, str) or settings.cert:
-        tls_context(settings.verify, settings.cert)  # for its check of the files
-    mask_secret(settings.api_key)
-    for proxy in settings.proxies.values():
-        mask_password_of(proxy)
-    return settings
 
 
 def mask_password_of(proxy: str | None) -> None:

@@ -1,10 +1,15 @@
-"""The hook: an Airflow connection of type ``quickrouter``, and the API's verbs on it."""
+"""The hook: an Airflow connection of type ``quickrouter``, and the API's verbs on it.
+
+A create request is sent again only if it certainly was not accepted.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar
@@ -12,6 +17,7 @@ from typing import Any, Self, TypeVar
 import requests
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from airflow.providers.http.hooks.http import HttpHook
 from asgiref.sync import sync_to_async
 
@@ -20,16 +26,18 @@ from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.errors import (
     APIError,
     AuthenticationError,
+    ConnectionLostError,
+    InvalidConnectionError,
     QuickRouterError,
+    UncertainCreateError,
+    backoff,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.hooks.connection import (
     Settings,
-    checked,
     lookup_errors,
 )
-from airflow_provider_quickrouter.hooks.create import create_with
 from airflow_provider_quickrouter.hooks.input_files import read_files
 from airflow_provider_quickrouter.hooks.transport import (
     AsyncSender,
@@ -43,6 +51,11 @@ Value = TypeVar("Value")
 
 _LARGE = 2**18
 """Bytes of a body from which on it is parsed in a thread: it would hold up the event loop."""
+
+RESEND_LIMIT = 120.0
+"""Seconds of pauses that a worker makes before it leaves the create to the scheduler's retry."""
+
+LONGEST_RESEND_PAUSE = 30.0
 
 USER_AGENT = f"airflow-provider-quickrouter/{__version__} Airflow/{airflow_version}"
 
@@ -171,7 +184,7 @@ class QuickRouterHook(HttpHook):
         """
         with lookup_errors(self.quickrouter_conn_id):
             connection = self.get_connection(self.quickrouter_conn_id)
-        return checked(connection)
+        return Settings.of(connection)
 
     def get_conn(self, headers: Any = None, extra_options: Any = None) -> requests.Session:
         """Return a new session with key, User-Agent, proxies and TLS settings of the connection.
@@ -225,7 +238,7 @@ class QuickRouterHook(HttpHook):
             with lookup_errors(self.quickrouter_conn_id):
                 connection = await get_async_connection(self.quickrouter_conn_id)
             # In a thread: reading the extras masks secrets, reading certificates reads files.
-            self.settings = await sync_to_async(checked)(connection)
+            self.settings = await sync_to_async(Settings.of)(connection)
         return self.settings
 
     async def asend(self, request: protocol.Request) -> protocol.Answer:
@@ -280,3 +293,75 @@ class QuickRouterHook(HttpHook):
         if len(answer.body) < _LARGE:
             return self._read(read, answer)
         return await asyncio.to_thread(self._read, read, answer)
+
+
+def create_with(
+    send: Callable[[protocol.Request], Prediction],
+    request: protocol.Request,
+    rest: Callable[[APIError, float], bool],
+    log: Any,
+) -> Prediction:
+    """Send a create request, and again after a pause as long as it certainly was not accepted.
+
+    :param send: sends it once, over a new connection.
+    :param rest: waits for some seconds, and returns whether the request is still wanted.
+    :raises UncertainCreateError: it may have been accepted; states between which times.
+    :raises APIError: it was not accepted, and not within two minutes of pauses either.
+    """
+    attempt, waited = 1, 0.0
+    while True:
+        begun_at = time.time()
+        try:
+            return _create_once(send, request)
+        except UncertainCreateError as error:
+            raise protocol.dated(error, request, begun_at, time.time()) from error.__cause__
+        except APIError as error:
+            pause = resend_after(error, attempt, waited)
+            if pause is None:
+                raise
+            log.warning("Not accepted, sending again in %.0f s: %s", pause, error)
+            # Nothing was accepted, so a task that is out of time fails with the gateway's error.
+            with suppress(AirflowTaskTimeout):
+                if rest(error, pause):
+                    attempt, waited = attempt + 1, waited + pause
+                    continue
+            raise
+
+
+def resend_after(
+    error: APIError,
+    attempt: int,
+    waited: float,
+    jitter: Callable[[], float] = random.random,
+) -> float | None:
+    """Return the seconds until a create may be sent again; None: not by this worker, or never.
+
+    :param attempt: how often it was sent, from 1.
+    :param waited: seconds of the pauses so far.
+    :param jitter: returns numbers in [0, 1).
+    """
+    if not error.resendable:
+        return None
+    # Up to a tenth more, so that tasks that met the same limit do not come back together.
+    pause = backoff(attempt, LONGEST_RESEND_PAUSE, asked=error.retry_after) * (1 + jitter() / 10)
+    return pause if waited + pause <= RESEND_LIMIT else None
+
+
+def _create_once(
+    send: Callable[[protocol.Request], Prediction], request: protocol.Request
+) -> Prediction:
+    """Send it once; whatever may hide a create that was accepted is an UncertainCreateError."""
+    try:
+        return send(request)
+    except ConnectionLostError as error:
+        raise protocol.uncertain(error) from None
+    except InvalidConnectionError as error:
+        raise error.as_permanent() from None  # only a wait goes on after it
+    except (QuickRouterError, GeneratorExit):
+        raise
+    except AirflowTaskTimeout:
+        raise protocol.cut_off() from None
+    except BaseException as error:
+        # Airflow 2 ends a task by a BaseException, after which it would try again.
+        lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
+        raise protocol.uncertain(lost) from error

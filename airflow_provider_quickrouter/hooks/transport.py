@@ -2,26 +2,44 @@
 
 A response comes back, without the key wherever it was echoed, or one of three errors that state
 what matters for money: nothing can be sent (the connection's settings are wrong), nothing was sent
-(there was no connection), or it may have been sent and the response is lost. Both clients take
-proxies, CA bundle and client certificate from the same place: what ``requests`` makes of the
-connection and of the environment. Neither follows a redirect.
+(there was no connection), or it may have been sent and the response is lost. *Not sent* is read
+from public exception classes alone: the connection or the tunnel through a proxy was refused, the
+name is unknown, connecting took too long, the certificate is not trusted.
+
+Both clients take proxies, CA bundle and client certificate from the same place: what ``requests``
+makes of the connection and of the environment. Neither follows a redirect.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 from requests.utils import select_proxy
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NewConnectionError,
+    ProxyError,
+)
 
-from airflow_provider_quickrouter.api.errors import InvalidConnectionError
+from airflow_provider_quickrouter.api.errors import (
+    ConnectionLostError,
+    InvalidConnectionError,
+    NotConnectedError,
+    QuickRouterError,
+)
 from airflow_provider_quickrouter.api.protocol import Answer, Request
 from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.hooks import threads
@@ -31,7 +49,6 @@ from airflow_provider_quickrouter.hooks.connection import (
     mask_password_of,
     tls_context,
 )
-from airflow_provider_quickrouter.hooks.routes import Route, failure, proxy_refused
 
 MAX_BODY = 32 * 2**20
 """Bytes of a response, at most. A prediction with pictures as ``data:`` URIs has some of them."""
@@ -41,6 +58,38 @@ LAST_BYTES = 0.5
 
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
+
+
+_SETTINGS = (InvalidSchema, InvalidURL, LocationParseError, MissingSchema, UnicodeError)
+_NOT_SENT = (
+    ConnectTimeoutError,
+    NewConnectionError,
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+)
+_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
+_NOT_IN_TIME = frozenset({9, 10})
+"""What OpenSSL calls a certificate that is not valid yet, and one that has expired."""
+
+_ANOTHER_NAME = frozenset({62, 63, 64})
+"""What it calls one that was made for another host, e-mail or IP address."""
+
+_OF_OUR_CERTIFICATE = frozenset(
+    {
+        "BAD_CERTIFICATE",
+        "CERTIFICATE_EXPIRED",
+        "CERTIFICATE_REQUIRED",
+        "CERTIFICATE_REVOKED",
+        "CERTIFICATE_UNKNOWN",
+        "UNKNOWN_CA",
+        "UNSUPPORTED_CERTIFICATE",
+    }
+)
+"""Alerts by which a server ends the handshake over the client's certificate."""
+
+_WRAPPED = ("reason", "original_error", "certificate_error", "os_error", "__cause__")
+"""Attributes in which libraries keep the error that they have wrapped."""
 
 
 class BearerAuth(requests.auth.AuthBase):
@@ -73,9 +122,9 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     options = _environment(session, url) | {"stream": True}
     route = Route(settings.base_url, _proxy(url, options["proxies"]))
     options["proxies"] = {"all": route.proxy} if route.proxy else {}
-    options["timeout"] = (settings.timeout[0], settings.read_timeout(request))
+    read_timeout, total = settings.timeouts(request)
+    options["timeout"] = (settings.timeout[0], read_timeout)
     plain = requests.Request(request.method, url, headers=dict(request.headers), json=request.body)
-    total = settings.total_timeout(request)
     until = time.monotonic() + total
 
     def exchange() -> Answer:
@@ -89,7 +138,9 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
                 body += chunk
                 if len(body) > MAX_BODY or time.monotonic() > until:
                     raise HTTPError("too large or too slow")
-            return _answer(settings, response.status_code, response.headers, bytes(body))
+            headers = storable_headers(response.headers)
+            answer = Answer(response.status_code, headers, bytes(body))
+            return answer.without(settings.api_key)
 
     try:
         # In a thread: the read timeout of requests starts again with each byte, so a server that
@@ -125,10 +176,9 @@ class AsyncSender:
     async def send(self, request: Request) -> Answer:
         """Send one request; the errors are those of :func:`send`."""
         settings = self._settings
+        read_timeout, total = settings.timeouts(request)
         timeout = aiohttp.ClientTimeout(
-            total=settings.total_timeout(request),
-            sock_connect=settings.timeout[0],
-            sock_read=settings.read_timeout(request),
+            total=total, sock_connect=settings.timeout[0], sock_read=read_timeout
         )
         url, options = settings.url(request), self._options | {"timeout": timeout}
         try:
@@ -146,7 +196,8 @@ class AsyncSender:
             raise failure(error, self._route) from None
         if self._route.refuses(response.status):
             raise proxy_refused(self._route)
-        return _answer(settings, response.status, response.headers, body)
+        answer = Answer(response.status, storable_headers(response.headers), body)
+        return answer.without(settings.api_key)
 
     async def close(self) -> None:
         """Close the open connections."""
@@ -165,10 +216,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _answer(settings: Settings, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    return Answer(status, storable_headers(headers), body).without(settings.api_key)
-
-
 def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, Any]:
     """Return proxy and TLS settings for aiohttp, and mask the proxy's password.
 
@@ -179,9 +226,9 @@ def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, Any]
     merged = _environment(session, url)
     proxy = _proxy(url, merged["proxies"])
     mask_password_of(proxy)
-    if not any(str(address).startswith("https://") for address in (url, proxy)):
-        return proxy, True
-    return proxy, tls_context(merged["verify"], merged["cert"])
+    if url.startswith("https://") or (proxy or "").startswith("https://"):
+        return proxy, tls_context(merged["verify"], merged["cert"])
+    return proxy, True
 
 
 def _environment(session: requests.Session, url: str) -> dict[str, Any]:
@@ -207,3 +254,125 @@ def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
             "used, special characters of a password percent-encoded."
         )
     return proxy
+
+
+@dataclass(frozen=True)
+class Route:
+    """The gateway, and the proxy in front of it; as a string it is without a proxy's password."""
+
+    base_url: str
+    proxy: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """Name the gateway, and the proxy if there is one."""
+        through = f" through the proxy {self.proxy_url}" if self.proxy else ""
+        return f"{self.base_url}{through}"
+
+    @property
+    def proxy_url(self) -> str:
+        """Address of the proxy, without user and password."""
+        parts = urlsplit(self.proxy or "")
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
+
+    def refuses(self, status: int) -> bool:
+        """Whether a response is the proxy's own about its user; through a tunnel none is."""
+        plain = self.proxy and not self.base_url.startswith("https://")
+        return bool(plain) and status == requests.codes.proxy_authentication_required
+
+
+def failure(error: BaseException, route: Route, *, creates: bool = False) -> QuickRouterError:
+    """Return what a library's exception means: for the connection's settings, and for money.
+
+    :param creates: the request costs money if it was accepted.
+    """
+    causes = list(_causes(error))
+    for cause in causes:
+        # aiohttp's errors have the same base without its attributes.
+        if not isinstance(cause, ssl.SSLError) or isinstance(cause, aiohttp.ClientError):
+            continue
+        if wrong := _tls_failure(cause, _tls_peer(causes, route)):
+            # With TLS 1.3 any error but an untrusted certificate may come after the server has
+            # read the request, so it does not prove that a create was not accepted.
+            proves = not creates or isinstance(cause, ssl.SSLCertVerificationError)
+            return wrong if proves else ConnectionLostError(f"no answer from {route} ({wrong})")
+    status = next(filter(None, map(_tunnel_status, causes)), None)
+    if status == requests.codes.proxy_authentication_required:
+        return proxy_refused(route)
+    if any(isinstance(cause, _SETTINGS) for cause in causes):
+        return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
+    if status or any(isinstance(cause, _NOT_SENT) for cause in causes):
+        why = f"the proxy answers HTTP {status}" if status else _name(causes[-1])
+        return NotConnectedError(f"no connection to {route} ({why})")
+    return ConnectionLostError(f"no answer from {route} ({_name(error)})")
+
+
+def proxy_refused(route: Route) -> InvalidConnectionError:
+    """Return the error of a proxy that answered 407."""
+    return InvalidConnectionError(
+        f"extra.proxies: the proxy {route.proxy_url} on the way to {route.base_url} wants another "
+        "user or password (HTTP 407); give them as http://user:password@proxy:3128, special "
+        "characters percent-encoded. Nothing was sent there.",
+        transient=True,  # the proxy itself may be in error, so a wait goes on
+    )
+
+
+def _tls_failure(error: ssl.SSLError, peer: str) -> QuickRouterError | None:
+    """Return which field an error of TLS points to; None if it points to none."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _NOT_IN_TIME:
+            return NotConnectedError(
+                f"the certificate of {peer} has expired or is not valid yet, by the clock of this "
+                "machine; it has to be renewed there"
+            )
+        message = f"extra.verify: the certificate of {peer} is not trusted; name a CA bundle that "
+        message += "has its authority. Nothing was sent."
+        if error.verify_code in _ANOTHER_NAME:
+            message = f"host: the certificate of {peer} is for another name; give the name that it "
+            message += "was made for. Nothing was sent."
+        return InvalidConnectionError(message)
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return InvalidConnectionError(
+            f"host: {peer} does not speak TLS; give it with http:// if that is meant."
+        )
+    alert = (error.reason or "").partition("ALERT_")[2]
+    if alert not in _OF_OUR_CERTIFICATE:
+        return None
+    return InvalidConnectionError(
+        f"extra.cert: {peer} demands another client certificate ({alert}); give one that it "
+        "accepts.",
+        transient=True,  # the server itself may be in error, so a wait goes on
+    )
+
+
+def _tls_peer(causes: list[BaseException], route: Route) -> str:
+    """Return whose TLS it is: an https proxy's, if the error says so, else the gateway's."""
+    proxy = urlsplit(route.proxy or "")
+    for cause in causes:
+        host = getattr(cause, "host", None), getattr(cause, "port", None)
+        if isinstance(cause, ProxyError) or (proxy.netloc and host == (proxy.hostname, proxy.port)):
+            return f"the proxy {route.proxy_url}"
+    return route.base_url
+
+
+def _tunnel_status(cause: BaseException) -> int | None:
+    """Return the status by which a proxy refused a tunnel."""
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        return cause.status
+    # http.client has no class of its own for it.
+    found = _REFUSED.match(str(cause)) if type(cause) is OSError else None
+    return int(found[1]) if found else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what libraries have wrapped in it, outermost first."""
+    yield error
+    for inner in (*error.args, *(getattr(error, name, None) for name in _WRAPPED)):
+        if isinstance(inner, Exception) and inner is not error:
+            yield from _causes(inner)
+
+
+def _name(error: object) -> str:
+    """Name an error by its class, and by OpenSSL's word; its message may hold a password."""
+    reason = getattr(error, "reason", None)
+    word = f": {reason}" if isinstance(error, ssl.SSLError) and isinstance(reason, str) else ""
+    return f"{type(error).__name__}{word}"

@@ -21,8 +21,7 @@ from yarl import URL
 
 from airflow_provider_quickrouter.api.errors import FileRefused
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT, QuickRouterHook
-from airflow_provider_quickrouter.hooks.routes import Route, proxy_refused
-from airflow_provider_quickrouter.hooks.transport import proxy_and_tls
+from airflow_provider_quickrouter.hooks.transport import Route, proxy_and_tls, proxy_refused
 from airflow_provider_quickrouter.storage.addresses import check_url, is_public, not_public
 from airflow_provider_quickrouter.storage.fetching import check_redirect, is_redirect
 

@@ -30,7 +30,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses before a create is sent again, instead of making them."""
     made: list[float] = []
-    monkeypatch.setattr("airflow_provider_quickrouter.hooks.create.time.sleep", made.append)
+    monkeypatch.setattr("airflow_provider_quickrouter.hooks.quickrouter.time.sleep", made.append)
     return made
 
 

@@ -11,7 +11,7 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.hooks.routes import Route
+from airflow_provider_quickrouter.hooks.transport import Route
 from tests.conftest import connect
 from tests.connections.conftest import NAME, server_context
 from tests.connections.senders import Send, both_gets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.hooks.create import RESEND_LIMIT, resend_after
+from airflow_provider_quickrouter.hooks.quickrouter import RESEND_LIMIT, resend_after
 
 ERRORS = errors.APIError.__subclasses__()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from airflow.sdk import Connection
 
 from airflow_provider_quickrouter.api import protocol
@@ -68,20 +69,20 @@ def test_a_timeout_is_one_number_or_connect_and_read(
 
 def test_a_read_may_take_longer_when_the_server_was_asked_to_hold_its_answer() -> None:
     request = protocol.create({}, model="a/b", wait=30)
-    assert settings().read_timeout(request) == 90
+    assert settings().timeouts(request)[0] == 90
 
 
 def test_a_poll_that_hangs_is_given_up_sooner_than_a_create_or_a_cancel() -> None:
     poll, cancel = protocol.get(ID), protocol.cancel(ID)
     create = protocol.create({}, model="a/b")
-    assert [settings().read_timeout(each) for each in (poll, cancel, create)] == [15, 60, 60]
+    assert [settings().timeouts(each)[0] for each in (poll, cancel, create)] == [15, 60, 60]
     short = settings({"timeout": 5})
-    assert [short.read_timeout(each) for each in (poll, cancel, create)] == [5, 5, 5]
+    assert [short.timeouts(each)[0] for each in (poll, cancel, create)] == [5, 5, 5]
 
 
 def test_extras_of_a_uri_are_text_and_mean_the_same(tmp_path: Path) -> None:
     pem = str(tmp_path / "file.pem")
-    Path(pem).touch()
+    trustme.CA().issue_cert("a.test").private_key_and_cert_chain_pem.write_to_path(pem)
     as_json = {
         "proxies": {"https": "http://proxy:3128"},
         "verify": False,
