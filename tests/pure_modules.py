@@ -14,7 +14,7 @@ PURE = (
     *("polling.poll", "polling.rate_limit"),
     *("storage.addresses", "storage.fetching", "storage.inventory", "storage.media"),
     "storage.names",
-    *("submission.record", "submission.search"),
+    *("submission.record", "submission.reconcile"),
 )
 
 

@@ -1,8 +1,8 @@
-"""Submitting the predictions of a batch on a worker, at the pace that the limits allow.
+"""Submitting the predictions of a batch at the pace that the limits allow, and waiting for them.
 
 The intent of each create request is stored before it is sent, and the id after the response. If
 the response is lost, in this process or in one that was killed, the prediction is looked for in the
-API's list, see ``submission.search``.
+API's list, see ``submission.reconcile``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,132 +34,30 @@ from airflow_provider_quickrouter.batch.ledger import (
     PRINT,
     REFUSED,
     UNCERTAIN,
-    End,
-    Lines,
-    Pulse,
+    ItemResult,
     State,
-    Tally,
+    progress_line,
 )
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.polling.history import Timeline
 from airflow_provider_quickrouter.polling.poll import Poll
 from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
+from airflow_provider_quickrouter.submission import reconcile
 from airflow_provider_quickrouter.submission.cancel import (
     CANCELS_AT_ONCE,
     cancel_in_thread,
     may_run_on,
     not_canceled,
 )
-from airflow_provider_quickrouter.submission.reconcile import UncertainCreates, reconcile
 from airflow_provider_quickrouter.submission.record import fingerprint, lost_by_an_earlier_try
-from airflow_provider_quickrouter.submission.search import UncertainCreate
 from airflow_provider_quickrouter.tasks.reporting import count_end, count_submitted
 
 LAST_CANCELS = 45.0
 """Seconds after the deadline in which the rest may be canceled."""
 
-
-@asynccontextmanager
-async def crew() -> AsyncIterator[asyncio.TaskGroup]:
-    """Do what a ``TaskGroup`` does; the first error comes out of it as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-    except BaseExceptionGroup as many:
-        raise many.exceptions[0] from None
-
-
-@dataclass
-class Gathering:
-    """The waits of one batch.
-
-    :param deadline: of the whole batch, epoch seconds.
-    :param log: is told every ten seconds how far it is.
-    :param leaves_rest: what could not be canceled at the deadline counts as running still, so that
-        a worker tries again.
-    """
-
-    journal: Journal
-    poller: Poller
-    deadline: float
-    log: Any
-    leaves_rest: bool = False
-
-    def __post_init__(self) -> None:
-        self._began = time.time()
-        self.tally: Tally = self.lines.ended()
-        self._pulse = Pulse(time.time(), self.tally.done)
-        self._cancels = asyncio.Semaphore(CANCELS_AT_ONCE)
-
-    @property
-    def lines(self) -> Lines:
-        """What is known of each line."""
-        return self.journal.lines
-
-    @asynccontextmanager
-    async def telling(self) -> AsyncIterator[None]:
-        """Tell how far it is, also while nothing ends."""
-
-        async def tell() -> None:
-            while True:
-                await asyncio.sleep(self._pulse.every)
-                self.say()
-
-        telling = asyncio.create_task(tell())
-        try:
-            yield
-        finally:
-            telling.cancel()
-
-    async def all_running(self) -> None:
-        """Wait for all that were submitted and are not over."""
-        async with crew() as group:
-            for index in list(self.lines.those(State.RUNNING)):
-                group.create_task(self.wait_for(index))
-
-    async def wait_for(self, index: int) -> None:
-        """Wait for one, and store how it ended."""
-        outcome = await self.poller.wait_for(self._poll(index))
-        if outcome.timed_out:
-            outcome = await self._stopped(outcome)
-            if self.leaves_rest and may_run_on(outcome.stopped):
-                return
-        await asyncio.to_thread(count_end, outcome, time.time())
-        await self.ended(index, End.of(index, outcome))
-
-    async def ended(self, index: int, end: End) -> None:
-        """Store how a line ended."""
-        await self.journal.put({"i": index, "end": end.line, "retry": end.retry})
-        self.tally.add(end.outcome, end.retry)
-        self.say()
-
-    def say(self) -> None:
-        """Tell how far it is, if it is time to."""
-        in_flight = self.lines.count(State.RUNNING)
-        if line := self._pulse.line(self.tally, in_flight, time.time()):
-            self.log.info(line)
-
-    def _poll(self, index: int) -> Poll:
-        began = self.lines.begun[index]
-        timeline = Timeline(HISTORIES, began)
-        return Poll(str(self.lines.ids[index]), began, self.deadline, timeline=timeline)
-
-    async def _stopped(self, outcome: Outcome) -> Outcome:
-        """Cancel what did not end in time, and see how it ended: maybe well by now."""
-        prediction_id = outcome.prediction_id
-        stopped = replace(outcome, stopped=not_canceled(ConnectionLostError("no response in time")))
-        # Where nothing ran this at the deadline, the cancels begin only now.
-        until = max(self.deadline, self._began) + LAST_CANCELS
-        with suppress(TimeoutError, QuickRouterError):
-            async with asyncio.timeout(max(0.0, until - time.time())):
-                hook = await self.poller.connected()
-                async with self._cancels:
-                    told = await cancel_in_thread(hook, prediction_id)
-                stopped = replace(outcome, stopped=told)
-                return stopped.seen_again(await hook.aget_prediction(prediction_id), time.time())
-        return stopped
-
+PROGRESS_EVERY = 10.0
+"""Seconds between two log lines about how far the batch is."""
 
 AT_ONCE = 12
 """Create requests on their way at the same time."""
@@ -169,6 +67,100 @@ SLACK = 0.5
 
 TRIES = 3
 """How often the response to an item's create request may be lost before the batch stops."""
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Do what a ``TaskGroup`` does, but raise its first error instead of a group of them."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as many:
+        raise many.exceptions[0] from None
+
+
+class Waits:
+    """The waits for the predictions of one batch.
+
+    :param deadline: of the whole batch, epoch seconds.
+    :param leaves_rest: what could not be canceled at the deadline counts as running still, so that
+        a worker tries again.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        poller: Poller,
+        deadline: float,
+        log: Any,
+        *,
+        leaves_rest: bool = False,
+    ) -> None:
+        self.journal, self.ledger, self.deadline = journal, journal.ledger, deadline
+        self.tally = self.ledger.ended()
+        self._poller, self._log, self._leaves_rest = poller, log, leaves_rest
+        self._began, self._done_before = time.time(), self.tally.done
+        self._cancels = asyncio.Semaphore(CANCELS_AT_ONCE)
+
+    @asynccontextmanager
+    async def progress_logged(self) -> AsyncIterator[None]:
+        """Log every ten seconds, and at the end, how far the batch is."""
+
+        async def log_progress() -> None:
+            while True:
+                await asyncio.sleep(PROGRESS_EVERY)
+                self._log_progress()
+
+        logging = asyncio.create_task(log_progress())
+        try:
+            yield
+        finally:
+            logging.cancel()
+            self._log_progress()
+
+    def _log_progress(self) -> None:
+        seconds, done = time.time() - self._began, self.tally.done - self._done_before
+        running = self.ledger.count(State.RUNNING)
+        self._log.info(progress_line(self.tally, running, done, seconds))
+
+    async def wait_for_all(self) -> None:
+        """Wait for all that were submitted and are not over."""
+        async with task_group() as group:
+            for index in list(self.ledger.those(State.RUNNING)):
+                group.create_task(self.wait_for(index))
+
+    async def wait_for(self, index: int) -> None:
+        """Wait for the prediction of an item, and store how it ended."""
+        began = self.ledger.begun[index]
+        prediction_id, timeline = str(self.ledger.ids[index]), Timeline(HISTORIES, began)
+        poll = Poll(prediction_id, began, self.deadline, timeline=timeline)
+        outcome = await self._poller.wait_for(poll)
+        if outcome.timed_out:
+            outcome = await self._cancel(outcome)
+            if self._leaves_rest and may_run_on(outcome.stopped):
+                return
+        await asyncio.to_thread(count_end, outcome, time.time())
+        await self.end(index, ItemResult.of(index, outcome))
+
+    async def end(self, index: int, result: ItemResult) -> None:
+        """Store how an item ended."""
+        await self.journal.put({"i": index, "end": result.line, "retry": result.retry})
+        self.tally.add(result.outcome, result.retry)
+
+    async def _cancel(self, outcome: Outcome) -> Outcome:
+        """Cancel what did not end in time, and poll it again: it may have ended by now."""
+        prediction_id = outcome.prediction_id
+        stopped = replace(outcome, stopped=not_canceled(ConnectionLostError("no response in time")))
+        # Where nothing ran this at the deadline, the cancels begin only now.
+        until = max(self.deadline, self._began) + LAST_CANCELS
+        with suppress(TimeoutError, QuickRouterError):
+            async with asyncio.timeout(max(0.0, until - time.time())):
+                hook = await self._poller.connected()
+                async with self._cancels:
+                    result = await cancel_in_thread(hook, prediction_id)
+                stopped = replace(outcome, stopped=result)
+                return stopped.seen_again(await hook.aget_prediction(prediction_id), time.time())
+        return stopped
 
 
 @dataclass(frozen=True)
@@ -192,111 +184,115 @@ class Plan:
 class Submitting:
     """The create requests of one attempt.
 
-    :param gathering: waits for what was accepted.
-    :param hook: an open hook of its own.
+    :param waits: waits for what was accepted.
+    :param hook: a hook of its own.
     """
 
-    def __init__(self, plan: Plan, gathering: Gathering, hook: Any) -> None:
-        self._plan, self._gathering, self._hook = plan, gathering, hook
-        self._lines, self._journal = gathering.lines, gathering.journal
+    def __init__(self, plan: Plan, waits: Waits, hook: Any, log: Any) -> None:
+        self._plan, self._waits, self._hook, self._log = plan, waits, hook, log
+        self._journal, self._ledger = waits.journal, waits.ledger
         self._rate_limit = RateLimit(plan.creates_per_minute, used=1.0, slack=SLACK)
-        self._turn, self._ahead = asyncio.Lock(), asyncio.Semaphore(self._intents)
-        self._sends = asyncio.Semaphore(AT_ONCE)
-        self._news = asyncio.Event()
+        # As few intents are stored ahead of their requests as the storage's pause allows: each of
+        # them is uncertain after a crash.
+        self._intents = 1 + int(2 * self._journal.record.pause * plan.creates_per_minute / 60.0)
+        self._ahead, self._sends = asyncio.Semaphore(self._intents), asyncio.Semaphore(AT_ONCE)
+        self._turn = asyncio.Lock()
+        self._changed = asyncio.Event()
         self._again: deque[int] = deque()
-        self._uncertain = UncertainCreates(hook, plan.reference, self._lines)
+        self._uncertain: dict[int, tuple[reconcile.UncertainCreate, float]] = {}
         self._lost: Counter[int] = Counter()
         self._submits: set[asyncio.Task[None]] = set()
-        self._waits: set[asyncio.Task[None]] = set()
-        self.stopped: QuickRouterError | None = None
-
-    @property
-    def _intents(self) -> int:
-        """How many intents may be stored ahead of their requests: as few as the storage allows."""
-        per_second = self._plan.creates_per_minute / 60.0
-        return 1 + int(2 * self._journal.record.pause * per_second)
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._stopped: QuickRouterError | None = None
 
     async def run(self, *, then_wait: bool) -> None:
         """Submit all missing items; with ``then_wait``, wait until all are over."""
-        async with crew() as group:
-            for index in list(self._lines.those(State.RUNNING)):
+        async with task_group() as group:
+            for index in list(self._ledger.those(State.RUNNING)):
                 self._wait(group, index)
-            for index in list(self._lines.those(State.SENDING)):
+            for index in list(self._ledger.those(State.SENDING)):
                 self._add_uncertain(index)
             reconciling = group.create_task(self._reconcile_all(group))
             await self._submit_all(group)
-            left = () if then_wait and self._plan.wanted() else self._waits
-            for done in (reconciling, *left):
-                done.cancel()
+            reconciling.cancel()
+            if not (then_wait and self._plan.wanted()):
+                for wait in self._waiting:
+                    wait.cancel()
 
     async def _submit_all(self, group: asyncio.TaskGroup) -> None:
-        missing = self._lines.those(State.MISSING)
+        missing = self._ledger.those(State.MISSING)
         while self._goes_on:
-            if self._full:
+            submits = len(self._submits)
+            in_flight = self._ledger.count(State.RUNNING) + submits
+            if submits >= AT_ONCE + self._intents or in_flight >= self._plan.max_in_flight:
                 await self._change()
-            elif (index := self._next(missing)) is not None:
-                submit = group.create_task(self._submit(group, index))
-                self._keep(submit, self._submits)
+                continue
+            index = self._again.popleft() if self._again else next(missing, None)
+            if index is not None:
+                self._start(group, self._submit(group, index), self._submits)
             elif self._submits or self._uncertain:
                 await self._change()
             else:
                 return
         while self._submits:
             await self._change()
-        if self._late and self._lines.count(State.MISSING):
+        if self._late and self._ledger.count(State.MISSING):
             late = BatchFailed("the batch's timeout came before it was submitted")
             await self._journal.put({"stop": late.to_payload()})
 
     @property
-    def _full(self) -> bool:
-        """Whether there is no room for another item now."""
-        submits = len(self._submits)
-        busy = submits >= AT_ONCE + self._intents
-        return busy or self._lines.count(State.RUNNING) + submits >= self._plan.max_in_flight
-
-    @property
     def _goes_on(self) -> bool:
-        return self.stopped is None and self._plan.wanted() and not self._late
+        return self._stopped is None and self._plan.wanted() and not self._late
 
     @property
     def _late(self) -> bool:
-        return time.time() >= self._gathering.deadline
-
-    def _next(self, missing: Iterator[int]) -> int | None:
-        return self._again.popleft() if self._again else next(missing, None)
+        return time.time() >= self._waits.deadline
 
     async def _change(self) -> None:
-        self._news.clear()
-        await self._news.wait()
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _wait(self, group: asyncio.TaskGroup, index: int) -> None:
+        self._start(group, self._waits.wait_for(index), self._waiting)
+
+    def _start(
+        self,
+        group: asyncio.TaskGroup,
+        work: Coroutine[Any, Any, None],
+        tasks: set[asyncio.Task[None]],
+    ) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            self._changed.set()
+
+        task = group.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(end)
 
     async def _submit(self, group: asyncio.TaskGroup, index: int) -> None:
+        """Store an item's intent, send its create request, and store its id."""
         try:
-            await self._accept(index)
+            async with self._ahead:
+                request = self._plan.request(index)
+                intent = {"i": index, "f": fingerprint(request)[:PRINT], "at": time.time()}
+                await self._journal.put(intent)
+                await self._pace()
+            if not self._goes_on:
+                await self._journal.put({"i": index, "no": True})
+                return
+            async with self._sends:
+                prediction = await self._send(request)
         except UncertainCreateError:
             self._lost[index] += 1
             self._add_uncertain(index)
         except InvalidRequestError as error:
-            await self._gathering.ended(index, End.without(index, REFUSED, str(error)))
+            await self._waits.end(index, ItemResult.without_output(index, REFUSED, str(error)))
         except QuickRouterError as error:
             await self._stop(error, index)
         else:
-            if self._lines.state(index) is State.RUNNING:
-                self._wait(group, index)
-
-    async def _accept(self, index: int) -> None:
-        """Store an item's intent, send its create request, and store its id."""
-        async with self._ahead:
-            request = self._plan.request(index)
-            intent = {"i": index, "f": fingerprint(request)[:PRINT], "at": time.time()}
-            await self._journal.put(intent)
-            await self._pace()
-        if not self._goes_on:
-            await self._journal.put({"i": index, "no": True})
-            return
-        async with self._sends:
-            prediction = await self._send(request)
-        await self._journal.put({"i": index, "id": prediction.id})
-        await asyncio.to_thread(count_submitted, request.reference)
+            await self._journal.put({"i": index, "id": prediction.id})
+            await asyncio.to_thread(count_submitted, request.reference)
+            self._wait(group, index)
 
     async def _send(self, request: Request) -> Prediction:
         """Send a create request in a thread, which comes back here for its pauses."""
@@ -307,7 +303,7 @@ class Submitting:
         def rest(error: APIError, pause: float) -> bool:
             return asyncio.run_coroutine_threadsafe(self._rest(error, pause), loop).result()
 
-        create = partial(create_with, self._hook.send_once, request, rest, self._gathering.log)
+        create = partial(create_with, self._hook.send_once, request, rest, self._log)
         return await asyncio.wrap_future(threads.start(create))
 
     async def _rest(self, error: APIError, pause: float) -> bool:
@@ -325,40 +321,50 @@ class Submitting:
 
     async def _stop(self, error: QuickRouterError, index: int) -> None:
         """Stop submitting: this error applies to every item."""
-        self.stopped = self.stopped or error
-        await self._journal.put({"i": index, "no": True}, {"stop": self.stopped.to_payload()})
-
-    def _wait(self, group: asyncio.TaskGroup, index: int) -> None:
-        self._keep(group.create_task(self._gathering.wait_for(index)), self._waits)
-
-    def _keep(self, task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
-        def ended(task: asyncio.Task[None]) -> None:
-            tasks.discard(task)
-            self._news.set()
-
-        tasks.add(task)
-        task.add_done_callback(ended)
+        self._stopped = self._stopped or error
+        await self._journal.put({"i": index, "no": True}, {"stop": self._stopped.to_payload()})
 
     def _add_uncertain(self, index: int) -> None:
         given = (self._plan.request(index).body or {})["input"]
-        self._uncertain.add(UncertainCreate(index, given, self._lines.begun[index]))
+        create = reconcile.UncertainCreate(index, given, self._ledger.begun[index])
+        self._uncertain[index] = create, time.time() + reconcile.LAG
+        self._changed.set()
 
     async def _reconcile_all(self, group: asyncio.TaskGroup) -> None:
+        """Look for lost create requests in the API's list, whenever there are any."""
         while True:
-            search = await self._uncertain.search()
+            search = await self._search()
             # The list may show predictions whose responses are still on their way.
             if self._submits:
                 await asyncio.wait(set(self._submits))
-            result = reconcile(search)
+            result = search.result()
+            # An item leaves ``_uncertain`` at the moment of its next step: before it, the batch
+            # might end without it; later, its next create request might be forgotten.
             for index, prediction_id in result.found.items():
                 await self._journal.put({"i": index, "id": prediction_id})
                 self._wait(group, index)
+                del self._uncertain[index]
             for index in result.lost:
                 await self._submit_again(index)
+                del self._uncertain[index]
             for index in result.unsure:
                 await self._leave_uncertain(index)
-            self._uncertain.remove(result)
-            self._news.set()
+                del self._uncertain[index]
+            self._changed.set()
+
+    async def _search(self) -> reconcile.Search:
+        """Wait until the list must show some of the lost create requests; read it for these."""
+        due = list[reconcile.UncertainCreate]()
+        while not due:
+            while not self._uncertain:
+                await self._change()
+            next_at = min(at for _, at in self._uncertain.values())
+            await asyncio.sleep(max(0.0, next_at - time.time()))
+            due = [create for create, at in self._uncertain.values() if at <= time.time()]
+        begun = {id: self._ledger.begun[index] for index, id in enumerate(self._ledger.ids) if id}
+        search = reconcile.Search(due, self._plan.reference, self._ledger.known, begun)
+        await asyncio.wrap_future(threads.start(partial(search.read_list, self._hook.send)))
+        return search
 
     async def _submit_again(self, index: int) -> None:
         if self._lost[index] >= TRIES:
@@ -372,6 +378,6 @@ class Submitting:
         if self._plan.resubmit and self._lost[index] < TRIES:
             await self._submit_again(index)
             return
-        since = self._lines.begun[index]
+        since = self._ledger.begun[index]
         error = lost_by_an_earlier_try(self._plan.request(index), since, time.time())
-        await self._gathering.ended(index, End.without(index, UNCERTAIN, str(error)))
+        await self._waits.end(index, ItemResult.without_output(index, UNCERTAIN, str(error)))

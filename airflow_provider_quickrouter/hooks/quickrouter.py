@@ -144,6 +144,10 @@ class QuickRouterHook(HttpHook):
         with self.get_conn() as session:
             return self._exchange(session, request)
 
+    def send(self, request: protocol.Request) -> protocol.Answer:
+        """Send one request and return its response unread. Blocks; raises as :meth:`asend`."""
+        return send(self._session, self.settings, request)
+
     def get_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
         return self._ask(protocol.get(prediction_id))

@@ -1,4 +1,4 @@
-"""The operator that makes thousands of predictions in one task."""
+"""The operator that creates thousands of predictions in one task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.protocol import Request, create
 from airflow_provider_quickrouter.batch.journal import Record, owner_of
-from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Lines, State, check_fail_on
+from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, State, check_fail_on
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.polling.limits import SERVER_MARGIN, Limits, airflows_limit
 from airflow_provider_quickrouter.submission import cancel
@@ -48,19 +48,20 @@ MAX_IN_FLIGHT = 2000
 
 
 class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
-    """Make a prediction of each input, and store all results as one file of JSON lines.
+    """Create a prediction of each input, and store all results as one file of JSON lines.
 
-    It is submitted on the worker, at the pace that the limits allow, and then waited for in one
-    deferral. The results have one line an input, in order, however it ended: see ``batch.ledger``.
+    It submits on the worker, at the pace that the limits allow, and then waits in one deferral.
+    The results have one line for each input, in order, however it ended: see ``batch.ledger``.
     XCom: ``return_value`` is a summary: ``{"total", "succeeded", "outcomes": {word: number},
     "output_path", "seconds"}``. The results are stored before the task fails.
 
-    A record of what was submitted lies next to the results, in ``<output_path>.record``, apart
-    for each run of the task. A retry goes on from it, on every version of Airflow: it submits
-    what is missing, was aborted or failed for a passing reason, and pays for nothing twice. A
-    create whose answer was lost, with its worker for instance, is looked for in the API's list
-    of predictions. A person's clear also makes anew what failed for a lasting reason; of a task
-    that had succeeded it makes everything anew. What has another input than before is made anew.
+    A record of what was submitted is kept next to the results, in ``<output_path>.record``, one
+    for each run of the task. A retry continues from it, on every version of Airflow: it submits
+    what is missing, was aborted or failed for a transient reason, and pays for nothing twice. A
+    create request whose response was lost, with its worker for instance, is looked for in the
+    API's list of predictions. A person's clear also creates again what failed permanently; of a
+    task that had succeeded it creates everything again. So does each attempt with an input that
+    has changed.
 
     :param inputs: list of dicts or models of ``api.models``; may hold templates, or be an XCom.
         Each is checked before any is paid for; files are https URLs or data: URIs.
@@ -68,18 +69,18 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         own, as with ``{{ ds }}``: later results replace earlier ones.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
     :param model: ``owner/name``, for models that are called by name.
-    :param max_in_flight: how many may be under way at once; the worker waits for room.
+    :param max_in_flight: how many may run at once; the worker waits for room.
     :param creates_per_minute: at most; a 429 lowers it for a while.
     :param fail_on: when the task fails: ``any`` or ``all`` have not succeeded, or more than this
-        share (0.05: a twentieth). It is retried if that may end otherwise.
-    :param timeout: seconds or timedelta for the batch, from the first try on; the task's
-        ``execution_timeout`` counts if it is shorter. What still runs then is canceled; so the
-        server does itself (``Cancel-After``) a minute later.
-    :param on_uncertain: what is done about a create of which the list does not tell whether it
-        was accepted: the line ends as ``uncertain`` (``fail``), or it is submitted again.
+        share (0.05: a twentieth). It is retried if a retry may end otherwise.
+    :param timeout: seconds or timedelta for the batch, from the first attempt on; the task's
+        ``execution_timeout`` counts if it is shorter. What still runs then is canceled; the
+        server itself ends it (``Cancel-After``) some minutes later.
+    :param on_uncertain: what follows if the list does not show whether a create request was
+        accepted: the item ends as ``uncertain`` (``fail``), or it is submitted again.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
     :param cancel_on_kill: cancel what runs when a person marks the task (while it is deferred:
-        Airflow 3.3 and later); not when another try goes on with it.
+        Airflow 3.3 and later); not when another attempt resumes it.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
@@ -120,94 +121,91 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
         self.quickrouter_conn_id = quickrouter_conn_id
-        self._batch: Lines | None = None
+        self._ledger: Ledger | None = None
         self._ti: Any = None
 
     def execute(self, context: Context) -> Any:
         """Submit what is missing, and wait: here, or in the triggerer."""
         with airflow_errors(resubmits=True):
             self.inputs = checked_list(self.inputs, self.version, self.model)
-            record, lines = self._opened(context)
-            self._begin(context, record, lines)
-            if any(map(lines.count, (State.MISSING, State.SENDING, State.RUNNING))):
-                began = time.time()
-                deadline = self._limits().deadline(lines.began_at, began)
-                asyncio.run(self._work(record, lines, deadline))
-                self._check_wanted()
-                if lines.count(State.RUNNING):
-                    self._hand_on(context, lines, deadline)
-            return self._store(context, record, lines)
+            record, ledger = self._read_record(context)
+            self._begin(context, record, ledger)
+            if ledger.count(State.ENDED) < ledger.total:
+                deadline = self._deadline(ledger)
+                asyncio.run(self._work(record, ledger, deadline))
+                if self.kill_handler.killed:
+                    self.on_kill()  # for what was accepted since
+                    raise AirflowException(
+                        "This task was killed; a later try goes on with its batch."
+                    )
+                if ledger.count(State.RUNNING):
+                    self._defer(context, ledger, deadline)
+            return self._finish(context, record, ledger)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Go on after the trigger's event; how each prediction has ended is in the record."""
+        """Continue after the trigger's event; how each prediction ended is in the record."""
         with airflow_errors(resubmits=True):
-            record, lines = self._opened(context)
+            record, ledger = self._read_record(context)
             if error := (event or {}).get("error"):
                 raise from_payload(error)
-            if not lines.count(State.RUNNING):
-                return self._store(context, record, lines)
-            if time.time() < self._limits().deadline(lines.began_at, time.time()):
+            if not ledger.count(State.RUNNING):
+                return self._finish(context, record, ledger)
+            if time.time() < self._deadline(ledger):
                 raise UpstreamError("the triggerer's event was lost")
-            return self._cancel_rest(context, record, lines)
+            return self._cancel_rest(context, record, ledger)
 
     def resume_after_deadline(self, context: Context) -> Any:
         """Cancel the rest on this worker, and store the results."""
         with airflow_errors(resubmits=True):
-            return self._cancel_rest(context, *self._opened(context))
+            return self._cancel_rest(context, *self._read_record(context))
 
     def on_kill(self) -> None:
         """Cancel what runs, within 4 s, if ``cancel_on_kill``; never raises."""
         self.kill_handler.killed = True
-        if not (self.cancel_on_kill and self._batch):
-            return
-        ids = [str(self._batch.ids[index]) for index in self._batch.those(State.RUNNING)]
-        owner = cancel.Owner(self._ti, over=isinstance(sys.exception(), AirflowTaskTimeout))
-        if ids:
+        ids = self._ledger.running_ids() if self._ledger else []
+        if self.cancel_on_kill and ids:
+            # Airflow handles an ``execution_timeout`` while the task still counts as running.
+            owner = cancel.Owner(self._ti, over=isinstance(sys.exception(), AirflowTaskTimeout))
             cancel.stop(self.hook.sibling, ids, owner, self.log)
 
-    def _cancel_rest(self, context: Context, record: Record, lines: Lines) -> dict[str, Any]:
-        """Poll what still runs after the deadline once more; cancel what is not over by now."""
-        self.deferrable, self._batch, self._ti = False, lines, context["ti"]
-        asyncio.run(self._work(record, lines, self._limits().deadline(lines.began_at, time.time())))
-        return self._store(context, record, lines)
+    def _cancel_rest(self, context: Context, record: Record, ledger: Ledger) -> dict[str, Any]:
+        """Poll what still runs after the deadline once more; cancel what is not over by then."""
+        self.deferrable, self._ledger, self._ti = False, ledger, context["ti"]
+        asyncio.run(self._work(record, ledger, self._deadline(ledger)))
+        return self._finish(context, record, ledger)
 
-    def _check_wanted(self) -> None:
-        if self.kill_handler.killed:
-            self.on_kill()  # for what was accepted since
-            raise AirflowException("This task was killed; a later try goes on with its batch.")
-
-    def _opened(self, context: Context) -> tuple[Record, Lines]:
+    def _read_record(self, context: Context) -> tuple[Record, Ledger]:
         record = Record(self.output_path, owner_of(context["ti"]))
         return record, record.read(len(self.inputs))
 
-    def _begin(self, context: Context, record: Record, lines: Lines) -> None:
-        """Store that a try begins, and what of the tries before goes on otherwise."""
+    def _begin(self, context: Context, record: Record, ledger: Ledger) -> None:
+        """Store that an attempt begins, and which items of earlier ones change their state."""
         ti = context["ti"]
-        cleared = lines.cleared(ti.max_tries)
+        cleared = ledger.cleared(ti.max_tries)
+        again = ledger.done and cleared  # of a success a person wants everything again
+        changes = () if again else ledger.resume(self._print_of, cleared=cleared)
         begin = {"try": ti.try_number, "max_tries": ti.max_tries, "at": time.time()}
-        anew = lines.done and cleared
-        changes = () if anew else lines.resume(self._print_of, cleared=cleared)
-        entries = [begin | {"cleared": cleared, "anew": anew}, *changes]
+        entries = [begin | {"cleared": cleared, "anew": again}, *changes]
         for entry, place in zip(entries, record.write(entries), strict=True):
-            lines.take(entry, place)
-        self._batch, self._ti = lines, ti
-        counts = lines.total, lines.count(State.ENDED), lines.count(State.RUNNING)
+            ledger.take(entry, place)
+        self._ledger, self._ti = ledger, ti
+        counts = ledger.total, ledger.count(State.ENDED), ledger.count(State.RUNNING)
         self.log.info("%d inputs: %d have ended before, %d are under way", *counts)
 
     def _print_of(self, index: int) -> str:
         return fingerprint(self._request(0.0, index))[:PRINT]
 
     def _request(self, deadline: float, index: int) -> Request:
-        """Make the create of a line, with the server's own limit behind the batch's."""
+        """Return the create request of an item, with the server's own limit after the batch's."""
         limit = max(5.0, deadline - time.time()) + SERVER_MARGIN
         return create(
             self.inputs[index], version=self.version, model=self.model, cancel_after=limit
         )
 
-    async def _work(self, record: Record, lines: Lines, deadline: float) -> None:
-        # Here, as all that runs a batch takes a time that no parsing of DAGs should pay.
+    async def _work(self, record: Record, ledger: Ledger, deadline: float) -> None:
+        # Imported here, since no parsing of DAGs should pay for what only a run needs.
         from airflow_provider_quickrouter.batch.journal import Journal
-        from airflow_provider_quickrouter.batch.runner import Gathering, Plan, Submitting
+        from airflow_provider_quickrouter.batch.runner import Plan, Submitting, Waits
         from airflow_provider_quickrouter.polling.poller import shared_poller
 
         plan = Plan(
@@ -218,51 +216,50 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             wanted=self.kill_handler.is_alive,
             resubmit=self.on_uncertain == "resubmit",
         )
-        journal = Journal(record, lines)
+        journal = Journal(record, ledger)
         try:
-            async with (
-                shared_poller(self.quickrouter_conn_id) as poller,
-                (await poller.connected()).sibling() as hook,
-            ):
+            async with shared_poller(self.quickrouter_conn_id) as poller:
+                hook = (await poller.connected()).sibling()
                 self.hook.settings = hook.settings  # a kill has no time to look them up
-                gathering = Gathering(journal, poller, deadline, self.log)
-                async with gathering.telling():
-                    submitting = Submitting(plan, gathering, hook)
+                waits = Waits(journal, poller, deadline, self.log)
+                async with waits.progress_logged():
+                    submitting = Submitting(plan, waits, hook, self.log)
                     await submitting.run(then_wait=not self.deferrable)
         finally:
             await journal.close()
 
-    def _hand_on(self, context: Context, lines: Lines, deadline: float) -> None:
+    def _defer(self, context: Context, ledger: Ledger, deadline: float) -> None:
         """Let the triggerer wait for the rest."""
         from airflow_provider_quickrouter.triggers.batch import QuickRouterBatchTrigger
 
-        self.log.info("All is submitted; %d are under way", lines.count(State.RUNNING))
+        self.log.info("All is submitted; %d are under way", ledger.count(State.RUNNING))
         trigger = QuickRouterBatchTrigger(
             output_path=self.output_path,
             owner=owner_of(context["ti"]),
-            total=lines.total,
+            total=ledger.total,
             deadline=deadline,
             quickrouter_conn_id=self.quickrouter_conn_id,
             cancel_on_kill=self.cancel_on_kill,
         )
         limit = airflows_limit(deadline, time.time())
-        method = self.execute_complete.__name__
-        self.defer(trigger=trigger, method_name=method, timeout=limit)
+        self.defer(trigger=trigger, method_name=self.execute_complete.__name__, timeout=limit)
 
-    def _store(self, context: Context, record: Record, lines: Lines) -> dict[str, Any]:
+    def _finish(self, context: Context, record: Record, ledger: Ledger) -> dict[str, Any]:
         """Store results and summary; then fail if too many did not succeed."""
-        stopped = from_payload(lines.stopped) if lines.stopped else None
-        record.store_results(lines.results(stopped))
-        tally = lines.tally(stopped)
-        summary = tally.summary(self.output_path, time.time() - lines.began_at)
+        stopped = from_payload(ledger.stopped) if ledger.stopped else None
+        record.store_results(ledger.results(stopped))
+        tally = ledger.tally(stopped)
+        summary = tally.summary(self.output_path, time.time() - ledger.began_at)
         self.log.info("Results are stored: %s", summary)
         if self.do_xcom_push:
+            # Airflow pushes no return value of a task that fails.
             context["ti"].xcom_push(key="return_value", value=summary)
-        if error := tally.verdict(self.fail_on, self.output_path, stopped):
+        if error := tally.failure(self.fail_on, self.output_path, stopped):
             raise error
         record.write([{"done": True}])
         record.close()
         return summary
 
-    def _limits(self) -> Limits:
-        return Limits(self.timeout, self.execution_timeout)
+    def _deadline(self, ledger: Ledger) -> float:
+        limits = Limits(self.timeout, self.execution_timeout)
+        return limits.deadline(ledger.began_at, time.time())

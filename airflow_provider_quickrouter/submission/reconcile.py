@@ -1,28 +1,56 @@
-"""Create requests without a response: wait until the API's list must show them, then read it."""
+"""Whether a create request without a response was accepted: what the API's list shows of it.
+
+Replicate lists predictions with their inputs, newest first. An entry of the same model and input
+that was created since the request, and belongs to no other item, is the lost prediction. Which of
+two equal inputs it belongs to makes no difference. If the list reaches back to before the request
+and has no such entry, the request was not accepted. Whatever is less clear stays uncertain: another
+create request could pay twice. QuickRouter documents no list: every request stays uncertain there.
+
+Wait ``LAG`` seconds after the request; then :meth:`Search.read_list` and :meth:`Search.result`.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
-from array import array
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from typing import Any
 
-from airflow_provider_quickrouter.api.errors import APIError, backoff
-from airflow_provider_quickrouter.api.protocol import page, read_entries
-from airflow_provider_quickrouter.submission.search import (
-    LAG,
-    Page,
-    Search,
-    UncertainCreate,
-    seconds_ahead,
-)
+from airflow_provider_quickrouter.api.errors import QuickRouterError, backoff
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.protocol import Answer, Request, page, read_entries
+
+LAG = 10.0
+"""Seconds by which the list may lag behind a create request, or the API may take to accept it."""
+
+MARGIN = 60.0
+"""Seconds by which times may be off beyond what was measured: clocks drift, and an earlier attempt
+may have run on another machine."""
+
+PAGES = 300
+"""Pages that are read at most."""
 
 ATTEMPTS = 4
 """How often a page is requested while the errors are transient."""
 
 LONGEST_PAUSE = 60.0
 """Seconds between two of these requests."""
+
+
+@dataclass(frozen=True)
+class UncertainCreate:
+    """A create request without a response.
+
+    :ivar index: of its item.
+    :ivar begun_at: when its intent was stored, before it was sent; epoch seconds of this machine.
+    """
+
+    index: int
+    input: Mapping[str, Any]
+    begun_at: float
 
 
 @dataclass(frozen=True)
@@ -39,90 +67,237 @@ class Result:
     unsure: set[int]
 
 
-class Ledger(Protocol):
-    """What is known of the items whose predictions were requested.
+@dataclass(frozen=True)
+class Page:
+    """A page of the list.
 
-    :ivar ids: by item, None as long as it is unknown.
-    :ivar begun: by item, when its create request was begun, epoch seconds.
+    :ivar cursor: of the next, older page; None if this is the last one.
+    :ivar received_at: epoch seconds of this machine.
+    :ivar ahead: what :func:`seconds_ahead` returned for its response.
     """
 
-    ids: list[str | None]
-    begun: array[float]
+    entries: Sequence[Mapping[str, Any]]
+    cursor: str | None
+    received_at: float
+    ahead: float | None = None
 
-    def known(self) -> set[str]:
-        """Return all ids that belong to items."""
 
+@dataclass
+class Skew:
+    """By how many seconds the gateway's clock is ahead of this machine's, as two bounds.
 
-class UncertainCreates:
-    """The create requests without a response of one attempt.
+    The gateway's clock, or its time zone, may be hours off. Each entry was created before its page
+    was received, which gives the lower bound. Each known prediction was created after the intent
+    of its item was stored, which gives the upper bound. Neither needs an assumption about the
+    clocks. Where no known prediction was seen, the ``Date`` of the response stands for the upper
+    bound. It does not stand for the lower one: the times of entries may be in another time zone.
 
-    :param hook: an open hook.
-    :param lines: what is known of each item.
+    :ivar date: what :func:`seconds_ahead` returned for the first page; None if it had no ``Date``.
+    :ivar below: the skew is at most this, from known predictions.
+    :ivar above: the skew is at least this.
     """
 
-    def __init__(self, hook: Any, reference: str, lines: Ledger) -> None:
-        self._hook, self._reference, self._lines = hook, reference, lines
-        self._due: dict[int, tuple[UncertainCreate, float]] = {}
-        self._added = asyncio.Event()
+    date: float | None = None
+    below: float = math.inf
+    above: float = -math.inf
 
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self._due)
+    @property
+    def highest(self) -> float:
+        """The upper bound; infinite if there is none."""
+        if math.isfinite(self.below) or self.date is None:
+            return self.below
+        # Entries from the future show that their times and ``Date`` come from different clocks.
+        return self.date if self.above <= self.date + MARGIN else math.inf
 
-    def add(self, create: UncertainCreate) -> None:
-        """Add a create request whose response is lost."""
-        self._due[create.index] = create, time.time() + LAG
-        self._added.set()
+    @property
+    def lowest(self) -> float:
+        """The lower bound; minus infinity if there is no upper one."""
+        if not math.isfinite(self.highest):
+            return -math.inf
+        # If a clock was set meanwhile, the bounds may contradict each other. The smaller one then
+        # holds: it excludes fewer entries.
+        return min(self.above, self.highest)
 
-    def remove(self, result: Result) -> None:
-        """Remove what is reconciled."""
-        for index in (*result.found, *result.lost, *result.unsure):
-            self._due.pop(index, None)
 
-    async def search(self) -> Search:
-        """Wait until the list must show some of them; read it for these."""
-        while not self._due:
-            self._added.clear()
-            await self._added.wait()
-        await asyncio.sleep(max(0.0, min(at for _, at in self._due.values()) - time.time()))
-        due = [create for create, at in self._due.values() if at <= time.time()]
-        search = Search(due, self._reference, self._lines.known(), self._begun())
+class Likeness(Enum):
+    """Whether an entry of the list is what a create request asked for."""
+
+    SAME = auto()
+    PERHAPS = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    id: str
+    created_at: float | None
+    is_same: bool
+
+
+@dataclass
+class Search:
+    """One reading of the list for some create requests.
+
+    :param reference: the ``version`` or ``model`` of all of them.
+    :param known: ids that belong to items already. Ids that are added to it until the result is
+        made count as well: their responses came meanwhile.
+    :param begun: when the intents of the known ids were stored, as far as that is recorded.
+    """
+
+    creates: Sequence[UncertainCreate]
+    reference: str
+    known: Collection[str] = frozenset()
+    begun: Mapping[str, float] = field(default_factory=dict)
+    skew: Skew = field(default_factory=Skew)
+    _candidates: dict[int, list[_Candidate]] = field(default_factory=dict)
+    _pages: int = 0
+    _entries: int = 0
+    _known_seen: bool = False
+    _complete: bool = False
+
+    def read_list(self, send: Callable[[Request], Answer]) -> None:
+        """Read as many pages as matter. Blocks; a list that cannot be read leaves all unsure.
+
+        :param send: sends a request, and returns its response unread.
+        """
         cursor: str | None = None
         while True:
             try:
-                found = await self._read(cursor)
-            except APIError:
-                return search
-            if not search.read(found):
-                return search
+                found = _read_page(send, cursor)
+            except QuickRouterError:
+                return
+            if not self.read(found):
+                return
             cursor = found.cursor
 
-    def _begun(self) -> dict[str, float]:
-        """Return when the intent of each known prediction was stored."""
-        return {id: self._lines.begun[index] for index, id in enumerate(self._lines.ids) if id}
+    def read(self, page: Page) -> bool:
+        """Take in a page; return whether the next, older one must be read."""
+        self._pages += 1
+        self.skew.date = page.ahead if self.skew.date is None else self.skew.date
+        for entry in page.entries:
+            self._entries += 1
+            if self._is_last(entry, page.received_at):
+                self._complete = True
+                return False
+        self._complete = page.cursor is None
+        return not self._complete and self._pages < PAGES
 
-    async def _read(self, cursor: str | None) -> Page:
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return await self._read_once(cursor)
-            except APIError as error:
-                if not error.transient:
-                    raise
-                asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
-                await asyncio.sleep(backoff(attempt, LONGEST_PAUSE, first=2.0, asked=asked))
-        return await self._read_once(cursor)
+    def result(self) -> Result:
+        """Return what the list shows. Call it once all other create requests have a response."""
+        taken, found = set[str](), dict[int, str]()
+        for create in self.creates:
+            since = create.begun_at + self.skew.highest - MARGIN
+            for candidate in self._open(create, taken):
+                if candidate.is_same and (
+                    candidate.created_at is None or candidate.created_at >= since
+                ):
+                    found[create.index] = candidate.id
+                    taken.add(candidate.id)
+                    break
+        rest = [create for create in self.creates if create.index not in found]
+        # An empty list, or one without any of ours, may be the list of something else.
+        shows_ours = self._known_seen or (self._entries > 0 and not self.known)
+        lost = set[int]()
+        if self._complete and shows_ours:
+            lost = {create.index for create in rest if not any(self._open(create, taken))}
+        return Result(found, lost, {create.index for create in rest} - lost)
 
-    async def _read_once(self, cursor: str | None) -> Page:
+    def _is_last(self, entry: Mapping[str, Any], received_at: float) -> bool:
+        """Take in an entry; return whether all later ones are too old to matter."""
+        prediction_id = str(entry["id"])
+        known = prediction_id in self.known
+        self._known_seen |= known
+        created = Prediction.from_json(entry).created_at
+        created_at = created.timestamp() if created else None
+        if created_at is not None:
+            self.skew.above = max(self.skew.above, created_at - received_at)
+            if known and prediction_id in self.begun:
+                self.skew.below = min(self.skew.below, created_at - self.begun[prediction_id])
+            first = min(create.begun_at for create in self.creates)
+            if created_at < self._oldest(first):
+                # The list is read on until a known one proves that ours are on it.
+                return self._known_seen or not self.known
+        if not known:
+            self._compare(entry, prediction_id, created_at)
+        return False
+
+    def _compare(
+        self, entry: Mapping[str, Any], prediction_id: str, created_at: float | None
+    ) -> None:
+        # One object for all: where inputs are hidden, each entry is a candidate for each request.
+        candidates = {
+            Likeness.SAME: _Candidate(prediction_id, created_at, is_same=True),
+            Likeness.PERHAPS: _Candidate(prediction_id, created_at, is_same=False),
+        }
+        for create in self.creates:
+            if candidate := candidates.get(compare(entry, create.input, self.reference)):
+                self._candidates.setdefault(create.index, []).append(candidate)
+
+    def _open(self, create: UncertainCreate, taken: Collection[str]) -> Iterator[_Candidate]:
+        """Return the entries that may be this item's prediction."""
+        oldest = self._oldest(create.begun_at)
+        for candidate in self._candidates.get(create.index, ()):
+            older = candidate.created_at is not None and candidate.created_at < oldest
+            if not older and candidate.id not in self.known and candidate.id not in taken:
+                yield candidate
+
+    def _oldest(self, begun_at: float) -> float:
+        """Return the gateway's time before which an entry was created before the request."""
+        return begun_at + self.skew.lowest - MARGIN
+
+
+def _read_page(send: Callable[[Request], Answer], cursor: str | None) -> Page:
+    attempt = 1
+    while True:
         requested_at = time.time()
-        response = await self._hook.asend(page(cursor))
-        received_at = time.time()
-        entries, older = read_entries(response, received_at)
-        ahead = seconds_ahead(response.headers, requested_at)
-        return Page(entries, older, received_at, ahead)
+        try:
+            response = send(page(cursor))
+            received_at = time.time()
+            entries, older = read_entries(response, received_at)
+            ahead = seconds_ahead(response.headers, requested_at)
+            return Page(entries, older, received_at, ahead)
+        except QuickRouterError as error:
+            if not error.transient or attempt == ATTEMPTS:
+                raise
+            asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
+            time.sleep(backoff(attempt, LONGEST_PAUSE, first=2.0, asked=asked))
+            attempt += 1
 
 
-def reconcile(search: Search) -> Result:
-    """Return what a search has shown. Call it once all other create requests have a response."""
-    found, lost = search.found(), search.lost()
-    unsure = {create.index for create in search.creates} - found.keys() - lost
-    return Result(found, lost, unsure)
+def seconds_ahead(headers: Mapping[str, str], requested_at: float) -> float | None:
+    """Return by how much the ``Date`` of a response is ahead of this machine's clock.
+
+    :param headers: names in lower case.
+    :param requested_at: when the request was sent, epoch seconds.
+    """
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp() - requested_at
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def compare(entry: Mapping[str, Any], given: Mapping[str, Any], reference: str) -> Likeness:
+    """Compare an entry with what was requested. A file may have become a URL."""
+    if not _same_model(entry, reference):
+        return Likeness.OTHER
+    theirs = entry.get("input")
+    if not isinstance(theirs, Mapping):
+        return Likeness.PERHAPS
+    for name, ours in given.items():
+        is_file = isinstance(ours, str) and ours.startswith("data:")
+        became_url = is_file and isinstance(theirs.get(name), str)
+        if name not in theirs or not (became_url or ours == theirs[name]):
+            return Likeness.OTHER
+    # The API may add defaults; then another input may have led to the same entry.
+    return Likeness.SAME if len(theirs) == len(given) else Likeness.PERHAPS
+
+
+def _same_model(entry: Mapping[str, Any], reference: str) -> bool:
+    """Whether an entry may be of this model; what the API leaves out does not rule it out."""
+    name, _, digits = reference.rpartition(":") if ":" in reference else (reference, "", "")
+    if "/" not in name:
+        name, digits = "", reference
+    model, version = entry.get("model"), str(entry.get("version") or "")
+    if name and isinstance(model, str) and model:
+        return model == name
+    return not (digits and len(version) == len(digits)) or version == digits

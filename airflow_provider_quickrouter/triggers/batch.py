@@ -17,25 +17,25 @@ from asgiref.sync import sync_to_async
 from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.outcome import PAYLOAD_VERSION
 from airflow_provider_quickrouter.batch.journal import Journal, Record
-from airflow_provider_quickrouter.batch.ledger import Lines, State
-from airflow_provider_quickrouter.batch.runner import Gathering
+from airflow_provider_quickrouter.batch.ledger import Ledger
+from airflow_provider_quickrouter.batch.runner import Waits
 from airflow_provider_quickrouter.polling.poller import Poller, new_hook, shared_poller
 from airflow_provider_quickrouter.submission.cancel import Owner, stop_in_triggerer
 
 
 class QuickRouterBatchTrigger(BaseTrigger):
-    """Ask for the predictions of a batch until all are over, then fire one event with numbers.
+    """Poll the predictions of a batch until all are over, then fire one event with numbers.
 
     The event is ``{"payload_version": 1, "outcomes": {word: number}, "error": null or JSON of
-    a QuickRouterError}``. A trigger that is started again reads the record and goes on.
+    a QuickRouterError}``. A trigger that is started again reads the record and continues.
 
     :param output_path: of the results; the record lies next to it.
     :param owner: the name of the record.
-    :param total: number of lines.
+    :param total: number of items.
     :param deadline: when what still runs is canceled, epoch seconds.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     :param cancel_on_kill: cancel all when a person marks the task (Airflow 3.3 and later); after
-        a clear the next try goes on with them.
+        a clear the next attempt resumes them.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         self.deadline = deadline
         self.quickrouter_conn_id = quickrouter_conn_id
         self.cancel_on_kill = cancel_on_kill
-        self._lines: Lines | None = None
+        self._ledger: Ledger | None = None
         self._poller: Poller | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -76,36 +76,33 @@ class QuickRouterBatchTrigger(BaseTrigger):
         """Wait; yield one event."""
         outcomes, error = dict[str, int](), None
         try:
-            outcomes = await self._gather()
-        except QuickRouterError as trouble:
-            error = trouble.to_payload()
+            outcomes = await self._wait_for_all()
+        except QuickRouterError as failure:
+            error = failure.to_payload()
         yield TriggerEvent(
             {"payload_version": PAYLOAD_VERSION, "outcomes": outcomes, "error": error}
         )
 
     async def on_kill(self) -> None:
         """Cancel what still runs, within 27 s, if Airflow says that the task is over."""
-        if not (self.cancel_on_kill and self._lines):
-            return
-        ids = [str(self._lines.ids[index]) for index in self._lines.those(State.RUNNING)]
-        hook = await new_hook(self._poller, self.quickrouter_conn_id)
-        if ids:
+        ids = self._ledger.running_ids() if self._ledger else []
+        if self.cancel_on_kill and ids:
+            hook = await new_hook(self._poller, self.quickrouter_conn_id)
             await stop_in_triggerer(hook.sibling, ids, Owner(self.task_instance), self.log)
 
-    async def _gather(self) -> dict[str, int]:
+    async def _wait_for_all(self) -> dict[str, int]:
+        def read_record() -> tuple[Record, Ledger]:
+            record = Record(self.output_path, self.owner)
+            return record, record.read(self.total)
+
         # In asgiref's thread: the storage's own connection is looked up there.
-        record, self._lines = await sync_to_async(self._open)()
-        journal = Journal(record, self._lines)
+        record, self._ledger = await sync_to_async(read_record)()
+        journal = Journal(record, self._ledger)
         try:
-            async with shared_poller(self.quickrouter_conn_id) as poller:
-                self._poller = poller
-                gathering = Gathering(journal, poller, self.deadline, self.log, leaves_rest=True)
-                async with gathering.telling():
-                    await gathering.all_running()
+            async with shared_poller(self.quickrouter_conn_id) as self._poller:
+                waits = Waits(journal, self._poller, self.deadline, self.log, leaves_rest=True)
+                async with waits.progress_logged():
+                    await waits.wait_for_all()
         finally:
             await asyncio.shield(journal.close())
-        return dict(gathering.tally.outcomes)
-
-    def _open(self) -> tuple[Record, Lines]:
-        record = Record(self.output_path, self.owner)
-        return record, record.read(self.total)
+        return dict(waits.tally.outcomes)

@@ -19,10 +19,10 @@ from airflow_provider_quickrouter.batch.ledger import (
     KEEP,
     SUBMIT,
     WAIT,
-    End,
-    Pulse,
+    ItemResult,
     Tally,
     check_fail_on,
+    progress_line,
 )
 
 NOW = 1_790_000_000.0
@@ -35,7 +35,7 @@ def outcome(**body: Any) -> Outcome:
 
 
 def test_a_success_is_told_with_its_output_and_when_its_files_go() -> None:
-    end = End.of(
+    end = ItemResult.of(
         3,
         outcome(
             status="succeeded",
@@ -44,7 +44,7 @@ def test_a_success_is_told_with_its_output_and_when_its_files_go() -> None:
             metrics={"predict_time": 2},
         ),
     )
-    assert end == End(
+    assert end == ItemResult(
         {
             "index": 3,
             "id": "p1",
@@ -59,7 +59,9 @@ def test_a_success_is_told_with_its_output_and_when_its_files_go() -> None:
 
 
 def test_data_uris_are_noted_and_not_copied() -> None:
-    end = End.of(0, outcome(status="succeeded", output="data:image/png;base64," + "A" * 9000))
+    end = ItemResult.of(
+        0, outcome(status="succeeded", output="data:image/png;base64," + "A" * 9000)
+    )
     assert end.line["output"] == ["[left out of XCom: data: URI of 9022 characters]"]
 
 
@@ -76,7 +78,7 @@ def test_data_uris_are_noted_and_not_copied() -> None:
 def test_a_bad_end_says_why_and_what_a_retry_does(
     body: Any, word: str, error: str, retry: str
 ) -> None:
-    end = End.of(0, outcome(**body))
+    end = ItemResult.of(0, outcome(**body))
     assert (end.outcome, end.retry, end.line["output"]) == (word, retry, [])
     assert error in end.line["error"]
     assert "\n" not in end.line["error"]
@@ -89,21 +91,21 @@ def test_a_bad_end_says_why_and_what_a_retry_does(
 def test_what_cannot_be_asked_for_is_asked_on_by_a_retry_if_the_api_knows_it(
     error: Any, retry: str
 ) -> None:
-    end = End.of(0, Outcome.of_error("p1", error))
+    end = ItemResult.of(0, Outcome.of_error("p1", error))
     assert (end.outcome, end.retry, end.line["id"]) == ("api_error", retry, "p1")
     assert end.line["completed_at"] is None
 
 
-def tally(good: int = 0, lasting: int = 0, passing: int = 0) -> Tally:
-    counted = Tally(good + lasting + passing)
+def tally(good: int = 0, permanent: int = 0, transient: int = 0) -> Tally:
+    counted = Tally(good + permanent + transient)
     for number, (word, retry) in {
         good: ("succeeded", KEEP),
     }.items():
         for _ in range(number):
             counted.add(word, retry)
-    for _ in range(lasting):
+    for _ in range(permanent):
         counted.add("failed")
-    for _ in range(passing):
+    for _ in range(transient):
         counted.add("interrupted", SUBMIT)
     return counted
 
@@ -129,14 +131,14 @@ def tally(good: int = 0, lasting: int = 0, passing: int = 0) -> Tally:
 def test_the_batch_fails_as_the_author_says_and_is_retried_only_if_that_may_end_otherwise(
     fail_on: Any, counts: tuple[int, int, int], fails: bool, retry_helps: bool
 ) -> None:
-    error = tally(*counts).verdict(fail_on, "s3://results", None)
+    error = tally(*counts).failure(fail_on, "s3://results", None)
     assert (error is not None) == fails
     assert error is None or error.transient == retry_helps
 
 
 def test_the_error_tells_the_numbers_the_path_and_why_the_rest_was_not_submitted() -> None:
     stopped = RateLimitError("too many", status=429, retry_after=30)
-    error = tally(1, 2, 3).verdict("any", "s3://b/r.jsonl", stopped)
+    error = tally(1, 2, 3).failure("any", "s3://b/r.jsonl", stopped)
     assert error
     assert str(error).startswith("Of 6 predictions 5 did not succeed (3 interrupted, 2 failed, ")
     assert "s3://b/r.jsonl" in str(error)
@@ -146,7 +148,7 @@ def test_the_error_tells_the_numbers_the_path_and_why_the_rest_was_not_submitted
 
 @pytest.mark.parametrize("fail_on", ["all", 0.9])
 def test_a_batch_that_was_not_submitted_as_a_whole_has_failed_in_any_case(fail_on: Any) -> None:
-    error = tally(9, 0, 1).verdict(fail_on, "r", AuthenticationError("no"))
+    error = tally(9, 0, 1).failure(fail_on, "r", AuthenticationError("no"))
     assert error
     assert not error.transient
 
@@ -172,23 +174,22 @@ def test_the_summary_is_small() -> None:
     }
 
 
-def test_progress_is_told_every_ten_seconds_and_at_the_end() -> None:
-    counted, pulse = Tally(400), Pulse(NOW, done=0)
+def test_progress_has_counts_a_rate_and_the_time_left() -> None:
+    counted = Tally(400)
     for _ in range(100):
         counted.add(Reason.SUCCEEDED)
-    assert pulse.line(counted, 50, NOW + 9) is None
-    told = "100 of 400 done, 0 of them not well, 50 under way, 600 a minute, about 30 s left"
-    assert pulse.line(counted, 50, NOW + 10) == told
-    assert pulse.line(counted, 50, NOW + 19) is None
-    line = pulse.line(counted, 50, NOW + 100)
-    assert line
-    assert "about 5 min left" in line
+    assert progress_line(counted, 50, 100, 10.0) == (
+        "100 of 400 done, 0 of them not well, 50 under way, 600 a minute, about 30 s left"
+    )
+    assert "about 5 min left" in progress_line(counted, 50, 100, 100.0)
     for _ in range(300):
         counted.add("failed")
-    assert pulse.line(counted, 0, NOW + 101) is not None
+    assert progress_line(counted, 0, 400, 40.0) == (
+        "400 of 400 done, 300 of them not well, 0 under way, 600 a minute"
+    )
 
 
-def test_no_time_left_is_told_before_anything_has_ended() -> None:
-    assert Pulse(NOW, done=0).line(Tally(9), 4, NOW + 11) == (
+def test_no_time_left_is_reported_before_anything_has_ended() -> None:
+    assert progress_line(Tally(9), 4, 0, 11.0) == (
         "0 of 9 done, 0 of them not well, 4 under way, 0 a minute"
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_quickrouter.api.errors import QuotaError, RateLimitError
-from airflow_provider_quickrouter.batch.ledger import KEEP, SUBMIT, WAIT, Lines, State
+from airflow_provider_quickrouter.batch.ledger import KEEP, SUBMIT, WAIT, Ledger, State
 
 PRINT = "00ff00ff00ff00ff"
 BEGIN = {"try": 1, "max_tries": 2, "at": 100.0}
@@ -29,14 +29,14 @@ def ended(index: int, outcome: str = "succeeded", retry: str = KEEP) -> dict[str
     }
 
 
-def lines(*entries: dict[str, Any], total: int = 3) -> Lines:
-    read = Lines(total)
+def ledger(*entries: dict[str, Any], total: int = 3) -> Ledger:
+    read = Ledger(total)
     for place, entry in enumerate(entries):
         read.take(entry, place)
     return read
 
 
-def resumed(read: Lines, digits: str = PRINT, *, cleared: bool = False) -> list[Any]:
+def resumed(read: Ledger, digits: str = PRINT, *, cleared: bool = False) -> list[Any]:
     return list(read.resume(lambda index: digits, cleared=cleared))
 
 
@@ -52,44 +52,49 @@ def resumed(read: Lines, digits: str = PRINT, *, cleared: bool = False) -> list[
     ],
 )
 def test_the_last_entry_of_a_line_tells_its_state(entries: Any, state: State) -> None:
-    read = lines(*entries)
+    read = ledger(*entries)
     assert read.state(0) is state
     assert list(read.those(state)) == ([0] if state else [0, 1, 2])
     assert read.count(State.MISSING) == 3 - bool(state)
 
 
 def test_what_is_said_of_lines_that_are_no_more_is_passed_over() -> None:
-    assert lines(intent(3), accepted(7), ended(-1)).count(State.MISSING) == 3
+    assert ledger(intent(3), accepted(7), ended(-1)).count(State.MISSING) == 3
 
 
 def test_a_line_that_has_ended_is_found_again_at_its_place() -> None:
-    read = lines(BEGIN, intent(1), accepted(1), ended(1))
+    read = ledger(BEGIN, intent(1), accepted(1), ended(1))
     assert (read.places[1], read.ids[1], read.begun[1]) == (3, "p1", 5.0)
 
 
 def test_all_ids_stay_known() -> None:
-    read = lines(accepted(0), {"i": 0, "no": True}, accepted(1), BEGIN | {"anew": True})
-    assert read.known() == {"p0", "p1"}
+    read = ledger(accepted(0), {"i": 0, "no": True}, accepted(1), BEGIN | {"anew": True})
+    assert read.known == {"p0", "p1"}
     assert read.count(State.MISSING) == 3
+
+
+def test_ids_of_what_runs_are_returned_in_order() -> None:
+    read = ledger(accepted(2), accepted(1), ended(1), accepted(0), intent(0), accepted(0))
+    assert read.running_ids() == ["p0", "p2"]
 
 
 def test_the_first_try_tells_when_the_batch_began_until_a_clear() -> None:
     again = BEGIN | {"try": 2, "at": 200.0}
-    assert lines(BEGIN, again).began_at == 100.0
-    assert lines(BEGIN, again | {"cleared": True}).began_at == 200.0
+    assert ledger(BEGIN, again).began_at == 100.0
+    assert ledger(BEGIN, again | {"cleared": True}).began_at == 200.0
 
 
 def test_a_clear_is_told_by_the_limit_of_tries() -> None:
-    assert not lines().cleared(5)
-    assert not lines(BEGIN).cleared(2)
-    assert lines(BEGIN).cleared(3)
+    assert not ledger().cleared(5)
+    assert not ledger(BEGIN).cleared(2)
+    assert ledger(BEGIN).cleared(3)
 
 
 def test_a_new_try_forgets_why_the_one_before_stopped() -> None:
     stop = {"stop": {"type": "QuotaError"}}
-    assert lines(BEGIN, stop, {"done": True}).stopped == {"type": "QuotaError"}
-    assert lines(BEGIN, {"done": True}).done
-    again = lines(BEGIN, stop, {"done": True}, BEGIN)
+    assert ledger(BEGIN, stop, {"done": True}).stopped == {"type": "QuotaError"}
+    assert ledger(BEGIN, {"done": True}).done
+    again = ledger(BEGIN, stop, {"done": True}, BEGIN)
     assert (again.stopped, again.done) == (None, False)
 
 
@@ -111,13 +116,13 @@ ANEW, ON = [{"i": 0, "no": True}], [{"i": 0, "id": "p0"}]
 def test_a_retry_makes_anew_what_may_pass_and_a_clear_all_that_is_not_good(
     last: Any, retry: Any, clear: Any
 ) -> None:
-    assert resumed(lines(*FIRST, *last)) == retry
-    assert resumed(lines(*FIRST, *last), cleared=True) == clear
+    assert resumed(ledger(*FIRST, *last)) == retry
+    assert resumed(ledger(*FIRST, *last), cleared=True) == clear
 
 
 @pytest.mark.parametrize("last", [[], [ended(0)], [ended(0, "api_error", WAIT)]])
 def test_what_has_another_input_now_is_made_anew(last: Any) -> None:
-    assert resumed(lines(*FIRST, *last), "1" * 16) == ANEW
+    assert resumed(ledger(*FIRST, *last), "1" * 16) == ANEW
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,7 @@ def test_what_has_another_input_now_is_made_anew(last: Any) -> None:
     [(None, SUBMIT), (RateLimitError("many"), SUBMIT), (QuotaError("no money"), KEEP)],
 )
 def test_what_has_not_ended_is_told_as_it_is(stopped: Any, retry: str) -> None:
-    read = lines(*FIRST, intent(1), total=3)
+    read = ledger(*FIRST, intent(1), total=3)
     running, sending, missing = (read.unfinished(index, stopped) for index in range(3))
     assert running
     assert sending
@@ -137,15 +142,15 @@ def test_what_has_not_ended_is_told_as_it_is(stopped: Any, retry: str) -> None:
 
 
 def test_lines_are_counted_by_how_they_ended() -> None:
-    read = lines(*FIRST, ended(0), intent(1), accepted(1), ended(1, "aborted", SUBMIT))
+    read = ledger(*FIRST, ended(0), intent(1), accepted(1), ended(1, "aborted", SUBMIT))
     assert read.ended().outcomes == {"succeeded": 1, "aborted": 1}
     tally = read.tally(None)
     assert tally.outcomes == {"succeeded": 1, "aborted": 1, "not_submitted": 1}
-    assert (tally.done, tally.bad, tally.passing) == (3, 2, 2)
+    assert (tally.done, tally.failed, tally.retriable) == (3, 2, 2)
 
 
 def test_the_results_are_lines_or_the_places_where_they_stand() -> None:
-    first, second, third = lines(BEGIN, *FIRST, ended(0), intent(1)).results(None)
+    first, second, third = ledger(BEGIN, *FIRST, ended(0), intent(1)).results(None)
     assert first == 3
     assert [line["outcome"] for line in (second, third) if isinstance(line, dict)] == [
         "uncertain",

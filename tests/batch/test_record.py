@@ -44,13 +44,13 @@ def end(index: int) -> dict[str, Any]:
 def test_what_one_process_writes_the_next_one_reads_in_order(path: str) -> None:
     for number in range(3):
         record = Record(path, "run")
-        lines = record.read(5)
-        assert lines.count(State.SENDING) == number
+        ledger = record.read(5)
+        assert ledger.count(State.SENDING) == number
         record.write([intent(number)])
         record.write([{"i": 4, "id": f"p{number}"}])
         record.close()
-    lines = Record(path, "run").read(5)
-    assert (lines.ids[4], lines.known()) == ("p2", {"p0", "p1", "p2"})
+    ledger = Record(path, "run").read(5)
+    assert (ledger.ids[4], ledger.known) == ("p2", {"p0", "p1", "p2"})
 
 
 def test_runs_that_share_a_path_share_no_record(path: str) -> None:
@@ -66,12 +66,12 @@ def test_results_are_put_in_order_from_wherever_they_stand(path: str) -> None:
     first.write([end(2), intent(3)])
     first.close()
     second = Record(path, "run")
-    lines = second.read(4)
+    ledger = second.read(4)
     for index in (1, 0):
         (place,) = second.write([end(index)])
-        lines.take(end(index), place)
+        ledger.take(end(index), place)
     lost = {"index": 3, "outcome": "not_submitted"}
-    second.store_results([*lines.places[:3], lost])
+    second.store_results([*ledger.places[:3], lost])
     found = [json.loads(line) for line in text_of(second).splitlines()]
     assert found == [end(0)["end"], end(1)["end"], end(2)["end"], lost]
 
@@ -100,14 +100,14 @@ def test_results_that_cannot_be_made_leave_the_earlier_ones(path: str) -> None:
 def test_more_files_than_may_be_open_are_read(path: str) -> None:
     record = Record(path, "run")
     total = OPEN + 6
-    lines = record.read(total)
+    ledger = record.read(total)
     for index in range(total):
         writer = Record(path, "run")
         writer.read(total)
         writer.write([end(index)])
         writer.close()
-    lines = (last := Record(path, "run")).read(total)
-    last.store_results(list(lines.places))
+    ledger = (last := Record(path, "run")).read(total)
+    last.store_results(list(ledger.places))
     assert [json.loads(line)["index"] for line in text_of(last).splitlines()] == [*range(total)]
 
 

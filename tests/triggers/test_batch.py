@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
+from airflow_provider_quickrouter.batch import runner
 from airflow_provider_quickrouter.batch.journal import Journal, Record
-from airflow_provider_quickrouter.batch.runner import Gathering
+from airflow_provider_quickrouter.batch.runner import Waits
 from airflow_provider_quickrouter.polling import poller as poller_module
 from airflow_provider_quickrouter.polling.poll import PATIENCE
 from airflow_provider_quickrouter.polling.poller import Poller
@@ -73,9 +74,9 @@ def test_a_connection_that_cannot_work_for_ten_minutes_leaves_the_items_to_a_ret
     event = event_of(rebuilt(trigger))
     assert event == {"payload_version": 1, "outcomes": {"api_error": 2}, "error": None}
     assert PATIENCE <= sum(clock.pauses) < PATIENCE + 90
-    lines = Record(trigger.output_path, trigger.owner).read(2)
-    resumed = lines.resume(lambda index: f"{lines._prints[index]:x}", cleared=False)
-    assert [entry["id"] for entry in resumed] == list(lines.ids)
+    ledger = Record(trigger.output_path, trigger.owner).read(2)
+    resumed = ledger.resume(lambda index: f"{ledger._prints[index]:x}", cleared=False)
+    assert [entry["id"] for entry in resumed] == list(ledger.ids)
     assert len(gateway.requests) == requests
 
 
@@ -95,16 +96,15 @@ async def test_a_kill_before_anything_is_known_cancels_nothing() -> None:
     await QuickRouterBatchTrigger(**GIVEN | {"cancel_on_kill": True}).on_kill()
 
 
-async def test_progress_is_told_while_nothing_ends_too(
-    tmp_path: Path,
+async def test_progress_is_logged_while_nothing_ends_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = list[str]()
+    monkeypatch.setattr(runner, "PROGRESS_EVERY", 0.05)
+    logged = list[str]()
     record = await asyncio.to_thread(Record, str(tmp_path / "r"), "run")
     journal = Journal(record, await asyncio.to_thread(record.read, 5))
-    log = SimpleNamespace(info=told.append)
-    gathering = Gathering(journal, Poller("quickrouter_default"), deadline=2e9, log=log)
-    gathering._pulse.every = 0.05
-    async with gathering.telling():
+    log = SimpleNamespace(info=logged.append)
+    async with Waits(journal, Poller("quickrouter_default"), 2e9, log).progress_logged():
         await asyncio.sleep(0.5)
-    assert told
-    assert told[0].startswith("0 of 5 done")
+        assert len(logged) > 2
+    assert all(line.startswith("0 of 5 done") for line in logged)
