@@ -1,40 +1,8 @@
-"""What can go wrong, as one tree. Each class says whether a retry can help and what to do.
-
-::
-
-    QuickRouterError
-    ├── InvalidInputError        an argument is wrong; refused here, nothing was sent
-    ├── InvalidConnectionError   a field of the Airflow connection is wrong; nothing was sent
-    ├── APIError                 the API, or the way to it, answered badly
-    │   ├── AuthenticationError      401
-    │   ├── QuotaError               402, or 403 with a quota code
-    │   ├── PermissionDeniedError    403
-    │   ├── NotFoundError            404, 410
-    │   ├── InvalidRequestError      400, 413, 422 and other 4xx
-    │   ├── RedirectError            3xx: never followed
-    │   ├── NoChannelError           503 that means "nobody serves this model"
-    │   ├── RateLimitError           429                                 (transient)
-    │   ├── UpstreamError            408, 5xx, bodies that are no answer  (transient)
-    │   ├── NotConnectedError        refused, or the name is unknown      (transient)
-    │   ├── ConnectionLostError      timeout or reset after sending       (transient)
-    │   └── UncertainCreateError     a create whose answer was lost
-    ├── BatchFailed              too many predictions of a batch did not succeed
-    ├── FileError                a file of an output was not stored; the prediction is untouched
-    │   ├── FileRefused              not public, too large, a page, not what it says
-    │   └── FileUnavailable          trouble that outlasted the own retries (transient)
-    └── PredictionError          the API answered well, the prediction did not end well
-        ├── PredictionFailed         for a reason that would meet a new one as well
-        │   ├── PredictionInterrupted    for a passing reason, or none    (a new one may succeed)
-        │   └── PredictionModerated      a filter refused input or output
-        ├── PredictionCanceled       stopped after it had started
-        ├── PredictionAborted        stopped before it started            (a new one may succeed)
-        ├── PredictionExpired        it succeeded, its data is deleted
-        ├── PredictionEmpty          it succeeded without any output
-        └── PredictionTimeout        it did not end within the time given
-            └── PredictionStartTimeout   it did not even start            (a new one may succeed)
+"""What can go wrong, as one tree of classes. Each says whether a retry can help and what to do.
 
 On a task's ``context["exception"]`` these classes stand together with Airflow's own
-(``AirflowFailException`` and others), so both ``isinstance`` checks hold.
+(``AirflowFailException`` and others), so both ``isinstance`` checks hold. ``docs/failures.md`` says
+what Airflow does after each.
 """
 
 from __future__ import annotations
@@ -98,10 +66,10 @@ class InvalidConnectionError(QuickRouterError, ValueError):
 
 
 class APIError(QuickRouterError):
-    """The API, or the way to it, answered badly.
+    """The API, or something on the way to it, returned an error or nothing at all.
 
-    :ivar message: what the API said, readable, without the key.
-    :ivar status: HTTP status, or None if there was no answer.
+    :ivar message: what the API reported, readable, without the key.
+    :ivar status: HTTP status, or None if there was no response.
     :ivar request_id: the gateway's id of the request (``X-Oneapi-Request-Id``), or "".
     :ivar from_api: the body was a JSON object, as the API's own responses are. A page of a proxy, a
         firewall or a load balancer on the way says nothing about a prediction.
@@ -156,56 +124,56 @@ class APIError(QuickRouterError):
 
 
 class AuthenticationError(APIError):
-    """The key is missing, wrong or expired. A retry does not help."""
+    """401: the key is missing, wrong or expired. A retry does not help."""
 
     remedy = "Check the API key in the connection's password."
 
 
 class QuotaError(APIError):
-    """There is no money left. A retry helps only after someone has paid."""
+    """402, or 403 with a quota code: a retry helps only after someone has paid."""
 
     remedy = "Top up the account or raise the key's quota."
 
 
 class PermissionDeniedError(APIError):
-    """Address, group or model are not allowed for this key. A retry does not help."""
+    """403: address, group or model are not allowed for this key. A retry does not help."""
 
     remedy = "This key may not do that (address, group or model)."
 
 
 class NotFoundError(APIError):
-    """Unknown id, model or route. Just after a create it may heal, see ``polling``."""
+    """404 or 410: unknown id, model or route. Just after a create it may heal."""
 
     remedy = "Check id or model, and the connection's host and path_prefix."
 
 
 class InvalidRequestError(APIError):
-    """The API refused body or input. A retry sends the same and does not help."""
+    """400, 413, 422 and other 4xx: the API refused body or input. A retry sends the same."""
 
     remedy = "Correct the input."
 
 
 class RedirectError(APIError):
-    """The answer points to another address. Not followed: the key stays with its host."""
+    """3xx: not followed, since the key stays with its host."""
 
     remedy = "Redirects are not followed, so that the key stays here; check the connection's host."
 
 
 class NoChannelError(APIError):
-    """The gateway has nobody who serves this model: permanent, though its status is 503."""
+    """The gateway has no server for this model: permanent, though its status is 500 or 503."""
 
     remedy = "Nobody serves this model at present; choose another or ask the gateway's support."
 
 
 class RateLimitError(APIError):
-    """Too many requests. Nothing was accepted; it heals after ``retry_after`` seconds."""
+    """429: nothing was accepted; it heals after ``retry_after`` seconds."""
 
     transient = True
     resendable = True
 
 
 class UpstreamError(APIError):
-    """Trouble behind the API, or a body that is no answer. Asking again heals."""
+    """408, 5xx, or a body that is not a response of the API. Polling again heals."""
 
     transient = True
 
@@ -219,17 +187,17 @@ class NotConnectedError(APIError):
 
 
 class ConnectionLostError(APIError):
-    """The connection broke or timed out after sending. Asking again heals."""
+    """The connection broke or timed out after sending. Polling again heals."""
 
     transient = True
 
 
 class UncertainCreateError(APIError):
-    """A create whose answer was lost: the prediction may run and be billed.
+    """A create request whose response was lost: the prediction may run and be billed.
 
     It is not sent again, since the API has no idempotency key: a person has to look for it.
 
-    :ivar begun_at: when the create was begun, epoch seconds; ``until``: when its answer was lost.
+    :ivar begun_at: when the create was begun, ``until``: when its response was lost; epoch seconds.
     """
 
     remedy = (
@@ -258,31 +226,24 @@ class BatchFailed(QuickRouterError):
 
 
 class FileError(QuickRouterError):
-    """A file of an output was not stored. The prediction is untouched, and its output is there.
+    """A file of an output was not stored. The prediction and its output are untouched.
 
-    The text names the file without the query of its address, which may be a signature.
+    The message names the file without the query of its address, which may be a signature.
     """
 
 
 class FileRefused(FileError):
-    """The file itself, or where it lies, will not do: a retry meets the same.
-
-    Its address is not public or redirects to one that is not, it is too large, it is a page
-    instead of a file, or its bytes are not what they are said to be.
-    """
+    """A retry meets the same: the address is not public, or the file is too large or not a file."""
 
 
 class FileUnavailable(FileError):
-    """The file could not be fetched or stored for a passing reason. A retry goes on with it.
-
-    What was stored already is not fetched again.
-    """
+    """It could not be fetched or stored for a transient reason. A retry resumes after what was."""
 
     transient = True
 
 
 class PredictionError(QuickRouterError):
-    """The prediction ended otherwise than with an output; asking again cannot change that."""
+    """The prediction ended without an output; polling again cannot change that."""
 
     def __init__(self, message: str, *, prediction_id: str) -> None:
         super().__init__(message)
@@ -294,7 +255,7 @@ class PredictionFailed(PredictionError):
 
 
 class PredictionInterrupted(PredictionFailed):
-    """It failed for a passing reason behind the API, or for no reason that anyone gave."""
+    """It failed for a transient reason behind the API, or without any reason."""
 
     resubmittable = True
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import filterfalse
 from typing import Any
 
 from airflow_provider_quickrouter.api.storable import storable_text
@@ -70,17 +71,9 @@ class PredictionStatus(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether this state is final. An unknown word is not."""
-        return self in _TERMINAL
+        return self not in (self.STARTING, self.PROCESSING, self.UNKNOWN)
 
 
-_TERMINAL = frozenset(
-    {
-        PredictionStatus.SUCCEEDED,
-        PredictionStatus.FAILED,
-        PredictionStatus.CANCELED,
-        PredictionStatus.ABORTED,
-    }
-)
 _SPELLINGS = {
     word: status
     for status, words in {
@@ -169,7 +162,7 @@ class Prediction:
     def items(self) -> list[Any]:
         """The output as a list: a lone item becomes a list of one, nothing becomes ``[]``."""
         items = self.output if isinstance(self.output, list) else [self.output]
-        return [item for item in items if not _nothing(item)]
+        return list(filterfalse(_is_empty, items))
 
     @property
     def output_for_xcom(self) -> list[Any]:
@@ -208,10 +201,10 @@ class Prediction:
             "error": truncated(self.error),
             "model": truncated(self.model),
             "version": truncated(self.version),
-            "created_at": _iso(self.created_at),
-            "started_at": _iso(self.started_at),
-            "completed_at": _iso(self.completed_at),
-            "expires_at": _iso(self.expires_at),
+            "created_at": self.created_at and self.created_at.isoformat(),
+            "started_at": self.started_at and self.started_at.isoformat(),
+            "completed_at": self.completed_at and self.completed_at.isoformat(),
+            "expires_at": self.expires_at and self.expires_at.isoformat(),
             "metrics": metrics,
             "url": url,
             "seed": self.seed,
@@ -284,8 +277,9 @@ def _word(value: object) -> str | None:
 def _seed(body: Mapping[str, Any]) -> int | None:
     given = body.get("input")
     seed = body.get("seed", given.get("seed") if isinstance(given, dict) else None)
-    if isinstance(seed, int) and not isinstance(seed, bool):
+    if type(seed) is int:  # not a bool
         return seed if abs(seed) < 2**63 else None
+    # A model that chose a seed itself prints it.
     printed = _PRINTED_SEED.search(_text(body.get("logs")))
     return int(printed[1]) if printed else None
 
@@ -301,14 +295,10 @@ def _time(value: object) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _iso(time: datetime | None) -> str | None:
-    return time.isoformat() if time else None
-
-
-def _nothing(value: Any, depth: int = 0) -> bool:
+def _is_empty(value: Any, depth: int = 0) -> bool:
     """Whether a value holds nothing at all, as ``null``, ``""``, ``[[null]]``, ``{"a": null}``."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
-        return depth < MAX_DEPTH and all(_nothing(item, depth + 1) for item in value)
+        return depth < MAX_DEPTH and all(_is_empty(item, depth + 1) for item in value)
     return value is None or value == ""
