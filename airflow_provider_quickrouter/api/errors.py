@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 
 from airflow_provider_quickrouter.api.storable import storable_text
 
+# Characters; a shorter one is no real key, and taking it out would make holes in any text.
 SHORTEST_SECRET = 8
-"""Characters; a shorter one is no real key, and taking it out would make holes in any text."""
 
 
 class QuickRouterError(Exception):

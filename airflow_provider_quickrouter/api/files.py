@@ -17,11 +17,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from airflow_provider_quickrouter.api.errors import FileRefused, InvalidInputError
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT
 
+# Bytes of one file. The longest videos that were seen have a tenth of it.
 DEFAULT_MAX_BYTES = 512 * 2**20
-"""Bytes of one file. The longest videos that were seen have a tenth of it."""
-
+# Files of one output; the API's answers are too small for more.
 MAX_FILES = 10_000
-"""Files of one output; the API's answers are too small for more."""
 
 _DATA = re.compile(
     r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[\w.+-]{1,50}=[^;,\s]{0,200}){0,8}(;base64)?,",

@@ -35,16 +35,15 @@ from airflow_provider_quickrouter.api.prediction import (
     truncated,
 )
 
+# Stands for the id in an event that cannot be understood.
 UNKNOWN_ID = "unknown"
-"""Stands for the id in an event that cannot be understood."""
-
+# Form of the event. Readers go by the keys; a later version learns from it what to expect.
 PAYLOAD_VERSION = 1
-"""Form of the event. Readers go by the keys; a later version learns from it what to expect."""
 
 LOG_LINES = 20
 LOG_WIDTH = 300
+# Characters of an error, or of a log's end, in which a known text is looked for.
 _LOOKED_AT = 4_096
-"""Characters of an error, or of a log's end, in which a known text is looked for."""
 
 
 class Reason(StrEnum):
@@ -63,20 +62,20 @@ class Reason(StrEnum):
     API_ERROR = "api_error"
 
 
+# What filters write into ``error``: Replicate's own, those of models behind it, and gateways'.
 _MODERATED = (
     r"(?i)\bNSFW\b|flagged (as sensitive|by)|\bE005\b|\b(request|content|input|output) moderated\b|"
     r"\bsafety (system|filter|checker)\b|(prohibited|banned|sensitive) (word|prompt|content)|"
     r"banned prompt|input was rejected|敏感|违规|违禁"
 )
-"""What filters write into ``error``: Replicate's own, those of models behind it, and gateways'."""
 
+# What models write into ``error`` when the same input may well succeed later: Replicate's page
+# of error codes, and users' reports.
 _TRANSIENT = (
     r"(?i)interrupted; please retry|\(code: PA\)|Director: unexpected error|"
     r"high demand|temporarily unavailable|try again later|"
     r"\b(?:E003|E004|E1000|E6716|E8367|E8765|E9243|E9825|E9828)\b"
 )
-"""What models write into ``error`` when the same input may well succeed later: Replicate's page of
-error codes, and users' reports."""
 
 _EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
     Reason.FAILED: (PredictionFailed, "failed"),

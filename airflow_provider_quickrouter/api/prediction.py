@@ -17,38 +17,30 @@ from typing import Any
 
 from airflow_provider_quickrouter.api.storable import storable_text
 
+# How a note begins that stands for what is too large for XCom.
 LEFT_OUT = "[left out of XCom: "
-"""How a note begins that stands for what is too large for XCom."""
-
+# Characters of one string in the manifest; a longer one is replaced by a note of its size.
 MAX_TEXT = 16_384
-"""Characters of one string in the manifest; a longer one is replaced by a note of its size."""
-
+# Characters of the manifest's output, or metrics, as JSON; beyond that one note stands there.
 MAX_JSON = 65_536
-"""Characters of the manifest's output, or metrics, as JSON; beyond that one note stands there."""
-
+# Values in the output, or metrics, which are not even looked at if there are more.
 MAX_VALUES = MAX_JSON // 2
-"""Values in the output, or metrics, which are not even looked at if there are more."""
-
+# Levels of lists and objects in the manifest's output; what lies deeper is left out.
 MAX_DEPTH = 20
-"""Levels of lists and objects in the manifest's output; what lies deeper is left out."""
-
+# How long the API keeps input, output, logs and files after a prediction has ended.
 RETENTION = timedelta(hours=1)
-"""How long the API keeps input, output, logs and files after a prediction has ended."""
-
+# Characters of a status, model or version that are kept.
 _LONGEST_WORD = 200
-"""Characters of a status, model or version that are kept."""
-
+# What is kept of a log: it may have megabytes, and is searched later.
 _END_OF_LOG = slice(-65_536, None)
-"""What is kept of a log: it may have megabytes, and is searched later."""
-
+# What is kept of an error, and of a log for its seed: models log it first.
 _BEGINNING = slice(4_096)
-"""What is kept of an error, and of a log for its seed: models log it first."""
 
 _PRINTED_SEED = re.compile(r"(?i)\bseed\b[^\d\n-]{0,12}(-?\d{1,18})\b")
 _DEEPEST_REASON = 5
 _MOST_REASONS = 20
+# Fields in which APIs put the reason of an error, the most specific first.
 _REASONS = ("message", "detail", "description", "msg", "fail_reason", "errors")
-"""Fields in which APIs put the reason of an error, the most specific first."""
 
 
 class PredictionStatus(StrEnum):

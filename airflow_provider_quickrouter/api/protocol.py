@@ -40,17 +40,14 @@ from airflow_provider_quickrouter.api.inputs import check_input
 from airflow_provider_quickrouter.api.prediction import Prediction, reason_in
 from airflow_provider_quickrouter.api.storable import parse_json, storable_text
 
+# Characters of the API's message that an error carries.
 MAX_MESSAGE = 1_000
-"""Characters of the API's message that an error carries."""
-
+# Characters of a machine code that are looked at.
 _MAX_CODE = 100
-"""Characters of a machine code that are looked at."""
-
+# Bytes of a body that is not JSON which are looked at.
 _MAX_PAGE = 4_096
-"""Bytes of a body that is not JSON which are looked at."""
-
+# Seconds; a server that asks for more than a day is taken to mean a day.
 _MAX_RETRY_AFTER = 86_400.0
-"""Seconds; a server that asks for more than a day is taken to mean a day."""
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _MODEL = rf"{_NAME}/{_NAME}"
@@ -68,11 +65,10 @@ _NO_CHANNEL = (
     r"(?i)model_not_found|get_channel_failed|model_price_error|no (available )?channel|"
     r"无可用渠道|可用渠道不存在"
 )
+# How a gateway says "unknown id" with 400.
 _UNKNOWN_TASK = r"\btask_not_exist\b"
-"""How a gateway says "unknown id" with 400."""
-
+# Fields of an error body that may hold the reason, in the order in which they are shown.
 _REASONS = ("title", "detail", "message", "description", "msg", "fail_reason", "errors")
-"""Fields of an error body that may hold the reason, in the order in which they are shown."""
 
 _TITLE = r"(?i)<(?:title|h1)[^<>]*>([^<]*)"
 _WAIT_TEXT = (
@@ -401,12 +397,9 @@ def _seconds(value: Any, now: float) -> float | None:
     """Read a number of seconds, or an HTTP date seen from ``now``; None if it is neither."""
     if isinstance(value, bool):
         return None
-    try:
+    with suppress(TypeError, ValueError, OverflowError):
         seconds = float(value)
         return seconds if seconds >= 0 else None
-    except (TypeError, ValueError, OverflowError):
-        pass
-    try:
+    with suppress(TypeError, ValueError, OverflowError):
         return max(0.0, parsedate_to_datetime(str(value)).timestamp() - now)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    return None

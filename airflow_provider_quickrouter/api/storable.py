@@ -14,17 +14,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+# Stands in the place of a character that cannot be stored.
 REPLACEMENT = "\ufffd"
-"""Stands in the place of a character that cannot be stored."""
-
+# Characters of a header's value that are kept.
 LONGEST_HEADER = 1_000
-"""Characters of a header's value that are kept."""
 
 _REFUSED = re.compile("[\0\ud800-\udfff]")
 _MAY_BE_REFUSED = re.compile(rb"\0|\\u(?:0000|[dD][89a-fA-F])")
 _INTEGERS = range(-(2**63), 2**63)
+# Digits that fit into 64 bits whatever they are.
 _SAFE_DIGITS = 18
-"""Digits that fit into 64 bits whatever they are."""
 
 
 def storable_text(text: str, limit: int | None = None) -> str:

@@ -38,18 +38,18 @@ else:  # common.compat names it only since 1.22; Airflow 2.11 to 3.3 were releas
 
 DEFAULT_BASE_URL = "https://api.quickrouter.ai"
 DEFAULT_PATH_PREFIX = "/replicate/v1"
+# Seconds: to connect, and between two bytes of a response. A create that times out while
+# reading is uncertain and may be paid for, so the second is generous.
 DEFAULT_TIMEOUT = (10.0, 60.0)
-"""Seconds: to connect, and between two bytes of a response. A create that times out while reading
-is uncertain and may be paid for, so the second is generous."""
-
+# Seconds between two bytes of the response to a poll, at most: shorter than for a create.
 POLL_TIMEOUT = 15.0
-"""Seconds between two bytes of the response to a poll, at most: shorter than for a create."""
 
 EXTRAS = frozenset(get_provider_info()["connection-types"][0]["conn-fields"])
 _HOST = (
     "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without user, "
     "query or key; the key goes into the password."
 )
+# What is wrong with a field; ``{!r}`` is the value that it has.
 _MESSAGES = {
     "api_key": (
         "password: has blanks or characters that no key has; give the key alone, without 'Bearer'."
@@ -71,7 +71,6 @@ _MESSAGES = {
     ),
     "allow_private_addresses": "extra.allow_private_addresses: {!r} is neither true nor false.",
 }
-"""What is wrong with a field; ``{!r}`` is the value that it has."""
 
 
 def is_http_url(url: object) -> bool:

@@ -34,10 +34,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks import threads
-from airflow_provider_quickrouter.hooks.connection import (
-    Settings,
-    lookup_errors,
-)
+from airflow_provider_quickrouter.hooks.connection import Settings, lookup_errors
 from airflow_provider_quickrouter.hooks.input_files import read_files
 from airflow_provider_quickrouter.hooks.transport import (
     AsyncSender,
@@ -48,12 +45,12 @@ from airflow_provider_quickrouter.hooks.transport import (
 )
 
 Value = TypeVar("Value")
+Reader = Callable[[protocol.Answer, float], Value]
 
+# Bytes of a body from which on it is parsed in a thread.
 _LARGE = 2**18
-"""Bytes of a body from which on it is parsed in a thread: it would hold up the event loop."""
-
+# Seconds of pauses that a worker makes before it leaves the create to the scheduler's retry.
 RESEND_LIMIT = 120.0
-"""Seconds of pauses that a worker makes before it leaves the create to the scheduler's retry."""
 
 LONGEST_RESEND_PAUSE = 30.0
 
@@ -104,21 +101,18 @@ class QuickRouterHook(HttpHook):
         or 429), for two minutes at most.
 
         :param input: dict, or a model of ``api.models``. A file may be an ``ObjectStoragePath``
-            or its text, see ``api.attachments``; it is read now.
+            or its string, see ``api.attachments``; it is read now.
         :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
         :param model: ``owner/name``, for models that are called by name.
         :param cancel_after: seconds (5 or more) after which the server itself ends it.
-        :param wait: seconds (1 to 60) that the server may hold its answer for the result.
+        :param wait: seconds (1 to 60) that the server may hold its response for the result.
         :raises InvalidInputError: an argument is wrong; nothing was sent.
         :raises UncertainCreateError: it may have been accepted and billed.
         :raises APIError: it was not accepted.
         """
-        given = read_files(input, version=version, model=model)
-        return self.send_create(
-            protocol.create(
-                given, version=version, model=model, cancel_after=cancel_after, wait=wait
-            )
-        )
+        input = read_files(input, version=version, model=model)
+        limits: Any = {"cancel_after": cancel_after, "wait": wait}
+        return self.send_create(protocol.create(input, version=version, model=model, **limits))
 
     def send_create(
         self, request: protocol.Request, wanted: Callable[[], bool] = lambda: True
@@ -136,17 +130,27 @@ class QuickRouterHook(HttpHook):
         return create_with(self.send_once, request, rest, self.log)
 
     def send_once(self, request: protocol.Request) -> Prediction:
-        """Send a create request once, over a new connection. Any thread may call it.
+        """Send a create request once. Any thread may call it.
 
-        A server may have closed a connection that was kept open, and then nobody knows whether it
-        has read the request.
+        :raises UncertainCreateError: whatever may hide a create that was accepted.
         """
-        with self.get_conn() as session:
-            return self._exchange(session, request)
-
-    def send(self, request: protocol.Request) -> protocol.Answer:
-        """Send one request and return its response unread. Blocks; raises as :meth:`asend`."""
-        return send(self._session, self.settings, request)
+        try:
+            # A new connection: the server may have closed one that was kept open, and then nobody
+            # knows whether it has read the request.
+            with self.get_conn() as session:
+                return self._exchange(session, request)
+        except ConnectionLostError as error:
+            raise protocol.uncertain(error) from None
+        except InvalidConnectionError as error:
+            raise error.as_permanent() from None  # only a wait goes on after it
+        except (QuickRouterError, GeneratorExit):
+            raise
+        except AirflowTaskTimeout:
+            raise protocol.cut_off() from None
+        except BaseException as error:
+            # Airflow 2 ends a task by a BaseException, after which it would try again.
+            lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
+            raise protocol.uncertain(lost) from error
 
     def get_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
@@ -257,11 +261,11 @@ class QuickRouterHook(HttpHook):
 
     async def aread(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
         """Read a response of :meth:`asend`; a large one in a thread. Raises ``APIError``."""
-        return await self._aread(partial(protocol.read_prediction, request), answer)
+        return await self._read_off_loop(partial(protocol.read_prediction, request), answer)
 
     async def aread_page(self, answer: protocol.Answer) -> tuple[list[Prediction], str | None]:
         """Read a response to ``protocol.page``; a large one in a thread. Raises ``APIError``."""
-        return await self._aread(protocol.read_page, answer)
+        return await self._read_off_loop(protocol.read_page, answer)
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -282,18 +286,15 @@ class QuickRouterHook(HttpHook):
         answer = send(session, self.settings, request)
         return self._read(partial(protocol.read_prediction, request), answer)
 
-    def _read(
-        self, read: Callable[[protocol.Answer, float], Value], answer: protocol.Answer
-    ) -> Value:
+    def _read(self, read: Reader[Value], answer: protocol.Answer) -> Value:
         try:
             return read(answer, time.time())
         except APIError as error:
             # The API may have echoed the key with escapes, or in a header.
             raise error.without(self.settings.api_key) from None
 
-    async def _aread(
-        self, read: Callable[[protocol.Answer, float], Value], answer: protocol.Answer
-    ) -> Value:
+    async def _read_off_loop(self, read: Reader[Value], answer: protocol.Answer) -> Value:
+        # Parsing a large body would hold up the event loop; for a small one a thread costs more.
         if len(answer.body) < _LARGE:
             return self._read(read, answer)
         return await asyncio.to_thread(self._read, read, answer)
@@ -316,7 +317,7 @@ def create_with(
     while True:
         begun_at = time.time()
         try:
-            return _create_once(send, request)
+            return send(request)
         except UncertainCreateError as error:
             raise protocol.dated(error, request, begun_at, time.time()) from error.__cause__
         except APIError as error:
@@ -349,23 +350,3 @@ def resend_after(
     # Up to a tenth more, so that tasks that met the same limit do not come back together.
     pause = backoff(attempt, LONGEST_RESEND_PAUSE, asked=error.retry_after) * (1 + jitter() / 10)
     return pause if waited + pause <= RESEND_LIMIT else None
-
-
-def _create_once(
-    send: Callable[[protocol.Request], Prediction], request: protocol.Request
-) -> Prediction:
-    """Send it once; whatever may hide a create that was accepted is an UncertainCreateError."""
-    try:
-        return send(request)
-    except ConnectionLostError as error:
-        raise protocol.uncertain(error) from None
-    except InvalidConnectionError as error:
-        raise error.as_permanent() from None  # only a wait goes on after it
-    except (QuickRouterError, GeneratorExit):
-        raise
-    except AirflowTaskTimeout:
-        raise protocol.cut_off() from None
-    except BaseException as error:
-        # Airflow 2 ends a task by a BaseException, after which it would try again.
-        lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
-        raise protocol.uncertain(lost) from error

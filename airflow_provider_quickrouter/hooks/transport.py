@@ -50,11 +50,10 @@ from airflow_provider_quickrouter.hooks.connection import (
     tls_context,
 )
 
+# Bytes of a response, at most. A prediction with pictures as ``data:`` URIs has some of them.
 MAX_BODY = 32 * 2**20
-"""Bytes of a response, at most. A prediction with pictures as ``data:`` URIs has some of them."""
-
+# Seconds that a body may take longer than its timeouts, so that its own limit ends it first.
 LAST_BYTES = 0.5
-"""Seconds that a body may take longer than its timeouts, so that its own limit ends it first."""
 
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
@@ -69,12 +68,11 @@ _NOT_SENT = (
     aiohttp.ConnectionTimeoutError,
 )
 _REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
+# What OpenSSL calls a certificate that is not valid yet, and one that has expired.
 _NOT_IN_TIME = frozenset({9, 10})
-"""What OpenSSL calls a certificate that is not valid yet, and one that has expired."""
-
+# What it calls one that was made for another host, e-mail or IP address.
 _ANOTHER_NAME = frozenset({62, 63, 64})
-"""What it calls one that was made for another host, e-mail or IP address."""
-
+# Alerts by which a server ends the handshake over the client's certificate.
 _OF_OUR_CERTIFICATE = frozenset(
     {
         "BAD_CERTIFICATE",
@@ -86,10 +84,9 @@ _OF_OUR_CERTIFICATE = frozenset(
         "UNSUPPORTED_CERTIFICATE",
     }
 )
-"""Alerts by which a server ends the handshake over the client's certificate."""
 
+# Attributes in which libraries keep the error that they have wrapped.
 _WRAPPED = ("reason", "original_error", "certificate_error", "os_error", "__cause__")
-"""Attributes in which libraries keep the error that they have wrapped."""
 
 
 class BearerAuth(requests.auth.AuthBase):
