@@ -12,8 +12,7 @@ PURE = (
     "batch.ledger",
     *("polling.schedule", "polling.history", "polling.limits", "polling.list_sweep"),
     *("polling.poll", "polling.rate_limit"),
-    *("storage.addresses", "storage.fetching", "storage.inventory", "storage.media"),
-    "storage.names",
+    *("storage.addresses", "storage.fetching", "storage.media", "storage.names"),
     *("submission.record", "submission.reconcile"),
 )
 

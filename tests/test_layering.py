@@ -22,6 +22,7 @@ LAYERS = (
     ("api.*",),
     ("polling.limits", "polling.history", "polling.rate_limit", "polling.list_sweep"),
     ("polling.poll", "polling.schedule", "tasks.reporting", "tasks.lineage"),
+    ("storage.media", "storage.names", "storage.target"),
     ("hooks.*",),
     ("polling.poller", "storage.*", "submission.*"),
     ("batch.*",),

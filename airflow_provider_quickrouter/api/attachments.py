@@ -1,4 +1,4 @@
-"""Files of a storage in an input: where they stand, and the data URIs that they become.
+"""Files and templates in an input: where they are.
 
 A field takes a file if a known model's page says so. Of an unknown model, and of a field that is
 not on the page, the name decides: one of its words is ``image``, ``img``, ``picture``, ``photo``,
@@ -7,36 +7,27 @@ words ``input``, ``prompt``, ``reference``, ``url``, ``uri`` or ``path`` (each m
 ``image``, ``input_image``, ``image_1``, ``mask``, ``start_image``, ``reference_images``; but not
 ``num_images``, nor others that begin with ``num``, ``max`` or ``min``.
 
-There a text with a scheme, other than http, https and data, is the path of a file, as
+There a string with a scheme, other than http, https and data, is the path of a file, as
 ``ObjectStoragePath`` takes it: ``s3://conn_id@bucket/key``, ``file:///tmp/cat.png``. Anywhere
-else it is a text. An ``ObjectStoragePath`` itself is a file also in fields of other names, but
+else it is a string. An ``ObjectStoragePath`` itself is a file also in fields of other names, but
 not in a field that a known model's page lists as text.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.folders import check_no_password
-
-DATA_URI_LIMIT = 256_000
-"""Characters of a whole data URI, head and base64 included: the API reference's 256 kB."""
-
-LARGEST_FILE = (DATA_URI_LIMIT - len("data:image/png;base64,")) // 4 * 3
-"""Bytes of a picture whose data URI just fits: base64 makes four characters of three."""
 
 Read = Callable[[str, str], str]
-"""Puts a text in the place of a file: takes the name of its field and its location."""
+"""Returns what is sent for a file: takes the name of its field and its location."""
 
 _NOUNS = "(?:image|img|picture|photo|mask|frame|video|audio|file)s?"
 _AFTER = r"_(?:\d+|(?:input|prompt|reference|url|uri|path)s?)"
 _FILE_NAME = re.compile(rf"(?!num_|max_|min_)(?:.*_)?{_NOUNS}\d*(?:{_AFTER})*", re.I)
 _LOCATION = re.compile(r"(?!https?://|data://)[a-z][a-z0-9+.-]*://.*", re.I | re.S)
-_KINDS = ("image/", "video/", "audio/")
 
 
 def takes_file(name: str) -> bool:
@@ -131,42 +122,19 @@ def refuse(field: str, location: str) -> str:
     )
 
 
-def check_size(field: str, location: str, size: int) -> None:
-    """Refuse a file that is empty, or larger than any whose data URI the API takes.
+def check_no_password(argument: str, location: str) -> None:
+    """Refuse a path with a password in it, which the error does not show.
 
-    :param size: bytes.
-    :raises InvalidInputError: names field, size, limit and remedy.
+    :raises InvalidInputError: names the argument and the remedy.
     """
-    if size > LARGEST_FILE:
-        raise _too_large(field, location, size)
-    if not size:
-        raise InvalidInputError(f"input.{field}: {location} is empty; give a file with a picture.")
-
-
-def data_uri(field: str, location: str, data: bytes) -> str:
-    """Return a file as the data URI that is sent; the first bytes say what it is.
-
-    :raises InvalidInputError: it is empty, too large, or neither picture, video nor audio.
-    """
-    # Here, since DAG files import this module, and only running tasks need that one.
-    from airflow_provider_quickrouter.api.media import sniff
-
-    check_size(field, location, len(data))
-    kind = sniff(data)
-    if kind is None or not kind.content_type.startswith(_KINDS):
+    if ":" in connection_in(location):
+        scheme = location.partition("://")[0]
         raise InvalidInputError(
-            f"input.{field}: {location} is neither picture, video nor audio, going by its first "
-            "bytes. Nothing else is sent; give the path of one."
+            f"{argument}: a path holds no password; give the id of an Airflow connection, as in "
+            f"{scheme}://conn_id@..."
         )
-    uri = f"data:{kind.content_type};base64,{base64.b64encode(data).decode()}"
-    if len(uri) > DATA_URI_LIMIT:  # a longer head than a PNG's
-        raise _too_large(field, location, len(data))
-    return uri
 
 
-def _too_large(field: str, location: str, size: int) -> InvalidInputError:
-    return InvalidInputError(
-        f"input.{field}: {location} has {size:,} bytes. A data URI may have {DATA_URI_LIMIT:,} "
-        f"characters, which is {LARGEST_FILE:,} bytes in base64: make the file smaller, or give "
-        "an https URL, a presigned one for instance."
-    )
+def connection_in(location: str) -> str:
+    """Return the id of the connection that a path names, "" if it names none."""
+    return location.partition("://")[2].partition("/")[0].rpartition("@")[0]

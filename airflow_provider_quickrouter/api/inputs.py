@@ -1,7 +1,7 @@
-"""Checking an input before anything is paid for, and making the dict that is sent.
+"""An input, checked before anything is paid for, as the dict that is sent.
 
-A field that a model's page does not list passes through, unless its name is nearly that of a
-listed one: then it is taken for a typing error. Inputs of unknown models pass as they are.
+A field that a model's page does not list is sent as it is, unless its name is nearly that of a
+listed one: then it is a typing error. Inputs of unknown models are sent as they are.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def check_input(
 
     :param reference: as given to ``version=`` or ``model=``; an unknown one has no rules.
     :param ignore: fields not to check yet, because they are still templates.
-    :param read: what becomes of files that lie in a storage, see ``attachments``.
+    :param read: what becomes of files that lie in a storage, see ``api.attachments``.
     :raises InvalidInputError: names field, value and rule; nothing was sent.
     """
     values = with_files(input, reference, read)
     for field, value in values.items():
         if value is None:
             raise InvalidInputError(f"input.{field}: is null, which the API refuses; leave it out.")
-    # Here, since making the models' classes takes a time that importing operators need not pay.
+    # Imported here, since making the models' classes takes a time that parsing should not pay.
     from airflow_provider_quickrouter.api.model_inputs import obey
 
     obeyed = obey(reference, values, ignore)
@@ -49,7 +49,6 @@ def check_input(
 
 def with_files(input: Any, reference: str, read: Read) -> dict[str, Any]:
     """Return the input as a plain dict, with what ``read`` gives for each file of a storage."""
-    # Here for the same reason.
     from airflow_provider_quickrouter.api.model_inputs import file_fields
 
     return replaced(as_dict(input), file_fields(reference), read)

@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from airflow_provider_quickrouter.api.folders import protocols
 from airflow_provider_quickrouter.batch.ledger import Entry, Ledger, Place
+from airflow_provider_quickrouter.storage.target import protocols
 
 SEGMENT = 2**40
 """A place is a number: the file's number times this, plus the offset in the file."""

@@ -2,96 +2,97 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-
-from airflow_provider_quickrouter.api.attachments import (
-    LARGEST_FILE,
-    check_size,
-    data_uri,
-    leave,
-)
+from airflow_provider_quickrouter.api.attachments import leave
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
-from airflow_provider_quickrouter.api.folders import connection_in
 from airflow_provider_quickrouter.api.inputs import with_files
+from airflow_provider_quickrouter.storage.media import sniff
+from airflow_provider_quickrouter.storage.target import open_path
+
+DATA_URI_LIMIT = 256_000
+"""Characters of a whole data URI, head and base64 included: the API reference's 256 kB."""
+
+LARGEST_FILE = (DATA_URI_LIMIT - len("data:image/png;base64,")) // 4 * 3
+"""Bytes of a picture whose data URI just fits: base64 makes four characters of three."""
+
+_KINDS = ("image/", "video/", "audio/")
 
 
 def read_files(input: Any, *, version: Any, model: Any) -> dict[str, Any]:
     """Return an input as a plain dict, with each file of a storage as a data URI. Blocks.
 
-    Which texts are files is told in ``api.attachments``. A file is read at each call: a retry
-    sends what is there then, and takes up its prediction only if that is the same.
+    ``api.attachments`` says which strings are files. A file is read at each call: a retry sends
+    what is there then, and resumes its prediction only if that is the same.
 
-    :raises InvalidInputError: a file is not there, may not be read, is too large (the data URI
+    :raises InvalidInputError: a file is missing, may not be read, is too large (the data URI
         may have 256,000 characters) or is neither picture, video nor audio; names the field.
-    :raises FileUnavailable: the storage has trouble that may pass; a retry may help.
+    :raises FileUnavailable: the storage has a transient error; a retry may help.
     """
     return with_files(input, str(version or model), _read)
 
 
 def _read(field: str, location: str) -> str:
+    """Return the file of a field as a data URI."""
     leave(field, location)
+    remedy = "give its connection the right to, or name another: s3://conn_id@bucket/key."
     try:
-        data = _bytes(field, location, _opened(field, location))
-    except InvalidInputError:
-        raise
+        return data_uri(_bytes(location))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"input.{field}: {location} {error}") from error.__cause__
     except FileNotFoundError:
-        raise _wrong(field, location, "is not there; correct the path.") from None
+        why = "is not there; correct the path."
     except IsADirectoryError:
-        raise _wrong(field, location, "is a folder; give the path of one file.") from None
+        why = "is a folder; give the path of one file."
     except PermissionError:
-        remedy = "give its connection the right to, or name another: s3://conn_id@bucket/key."
-        raise _wrong(field, location, f"may not be read; {remedy}") from None
-    except Exception as error:  # whatever a storage's client raises, a text of which may be secret
-        why = f"{location} could not be read ({type(error).__name__})"
-        raise FileUnavailable(f"input.{field}: {why}. Nothing was sent.") from error
-    return data_uri(field, location, data)
+        why = f"may not be read; {remedy}"
+    except Exception as error:  # whatever a storage's client raises; its message may be secret
+        raise FileUnavailable(
+            f"input.{field}: {location} could not be read ({type(error).__name__}). "
+            "Nothing was sent."
+        ) from error
+    raise InvalidInputError(f"input.{field}: {location} {why}")
 
 
-def _opened(field: str, location: str) -> Any:
-    """Return the path, with its connection and its filesystem known to exist."""
-    # Here, since it is no light import and DAG files import the operators.
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    if conn_id := missing_connection(location):  # without it some would go on as nobody
-        text = f"is read with the connection {conn_id!r}, which Airflow does not have; add it."
-        raise _wrong(field, location, text)
-    try:
-        path = ObjectStoragePath(location)
-        path.fs  # noqa: B018  # made now, to tell its errors from those of reading
-    except AirflowNotFoundException as error:  # the one that a storage takes if none is named
-        raise _wrong(field, location, f"is read with a connection: {error}") from None
-    except (ImportError, ValueError) as error:
-        scheme = location.partition("://")[0]
-        text = f"needs a filesystem for {scheme!r}; install the provider that brings it."
-        raise _wrong(field, location, text) from error
-    return path
-
-
-def missing_connection(location: str) -> str | None:
-    """Return the id of the connection that a path names if Airflow does not have it. Blocks."""
-    conn_id = connection_in(location)
-    if not conn_id:
-        return None
-    try:
-        BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        return conn_id
-    return None
-
-
-def _bytes(field: str, location: str, path: Any) -> bytes:
+def _bytes(location: str) -> bytes:
     """Return the file's bytes, or so many of them that it is known to be too large."""
+    path = open_path(location)
     about = path.fs.info(path.path)
     if about.get("type") == "directory":
         raise IsADirectoryError
     if about.get("size") is not None:
-        check_size(field, location, int(about["size"]))
+        _check_size(int(about["size"]))
     with path.open("rb") as file:
         data: bytes = file.read(LARGEST_FILE + 1)
     return data
 
 
-def _wrong(field: str, location: str, text: str) -> InvalidInputError:
-    return InvalidInputError(f"input.{field}: {location} {text}")
+def _check_size(size: int, limit: int = LARGEST_FILE) -> None:
+    if not size:
+        raise InvalidInputError("is empty; give a file with a picture.")
+    if size > limit:
+        raise InvalidInputError(
+            f"has {size:,} bytes. A data URI may have {DATA_URI_LIMIT:,} characters, which is "
+            f"{LARGEST_FILE:,} bytes in base64: make the file smaller, or give an https URL, a "
+            "presigned one for instance."
+        )
+
+
+def data_uri(data: bytes) -> str:
+    """Return what is sent for a file; its first bytes show what it is.
+
+    :raises InvalidInputError: it is empty, too large, or neither picture, video nor audio; to be
+        put after the file's name.
+    """
+    _check_size(len(data))
+    kind = sniff(data)
+    if kind is None or not kind.content_type.startswith(_KINDS):
+        raise InvalidInputError(
+            "is neither picture, video nor audio, going by its first "
+            "bytes. Nothing else is sent; give the path of one."
+        )
+    uri = f"data:{kind.content_type};base64,{base64.b64encode(data).decode()}"
+    if len(uri) > DATA_URI_LIMIT:  # its content type is longer than a PNG's
+        _check_size(len(data), limit=0)
+    return uri

@@ -21,7 +21,7 @@ from io import BytesIO
 from typing import Any
 
 from airflow_provider_quickrouter.api.files import StoredFile
-from airflow_provider_quickrouter.api.media import HEAD, Kind, sniff
+from airflow_provider_quickrouter.storage.media import HEAD, Kind, sniff
 
 MAX_SIZE = 64 * 2**20
 """Bytes of the largest file that is served."""

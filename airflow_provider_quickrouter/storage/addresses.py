@@ -5,6 +5,7 @@ An output is foreign. Without this, its URL could name a service that only this 
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
@@ -102,30 +103,9 @@ def literal_address(host: str) -> str | None:
     """Return the IP address that a host is, also as ``2130706433`` or ``0x7f.1``; None: a name."""
     with suppress(ValueError):
         return str(ip_address(host.partition("%")[0]))
-    words = host.split(".")
-    numbers = [_number(word) for word in words]
-    if len(words) > 4 or None in numbers:
-        return None
-    return _joined([number for number in numbers if number is not None])
-
-
-def _joined(numbers: list[int]) -> str | None:
-    """Join the one to four numbers of an IPv4 address; the last fills all bytes that are left."""
-    *firsts, last = numbers
-    room = 256 ** (4 - len(firsts))
-    if last >= room or any(first > 255 for first in firsts):
-        return None
-    whole = sum(first << (24 - 8 * place) for place, first in enumerate(firsts))
-    return str(IPv4Address(whole + last))
-
-
-def _number(word: str) -> int | None:
-    """Read a number as C does: ``0x7f`` and ``0177`` are 127."""
-    if not word.isascii() or not word.isalnum() or len(word) > 16:
-        return None
-    hexadecimal, octal = word.startswith("0x"), word.startswith("0")
-    with suppress(ValueError):
-        return int(word[2:] or "0", 16) if hexadecimal else int(word, 8 if octal else 10)
+    with suppress(OSError, ValueError):
+        # C libraries read one to four decimal, octal or hexadecimal numbers as an address.
+        return socket.inet_ntoa(socket.inet_aton(host))
     return None
 
 

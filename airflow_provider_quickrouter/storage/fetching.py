@@ -1,6 +1,6 @@
-"""Fetching a file: what an answer means, and when to ask again. Decided here, done elsewhere.
+"""When to fetch a file again: what a response means, and for how long to wait.
 
-Only the file is asked for again, never the prediction.
+Only the file is requested again, never the prediction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.api.protocol import retry_after
 
 MAX_REDIRECTS = 5
 PATIENCE = 120.0
-"""Seconds that trouble with one file is waited out at most, the fetching itself not counted."""
+"""Seconds for which errors of one file are waited out, the downloads themselves not counted."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
@@ -32,7 +32,7 @@ LONGEST_ASKED = 3600.0
 """Seconds that a ``Retry-After`` can ask of the task's next try."""
 
 QUICK_TRIES = 3
-"""Tries of a file that is not there, though its hour is not over: a server may be behind."""
+"""Tries of a file that is missing before it has expired: a server may be behind."""
 
 KEPT = "The API keeps files for one hour after the prediction has ended"
 STORE_EARLIER = (
@@ -45,10 +45,11 @@ _TRANSIENT = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a try failed. ``asked``: seconds the server wants to be left alone; None: not said.
+class Failure:
+    """Why a try failed.
 
-    ``gone``: the server does not have, or does not give, the file.
+    :ivar asked: seconds that the server asked to wait; None if it did not.
+    :ivar gone: the server does not have the file, or does not give it.
     """
 
     why: str
@@ -58,9 +59,10 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose file it is. ``expires_at``: when the API deletes it, None if that is not known.
+    """The prediction that a file belongs to.
 
-    ``known``: whether ``prediction_id`` is one of the API, and not made up for the files' names.
+    :ivar expires_at: when the API deletes the file, None if that is not known.
+    :ivar known: whether ``prediction_id`` is one of the API, and not made up for the files' names.
     """
 
     prediction_id: str
@@ -72,33 +74,34 @@ class Owner:
         return f"prediction {self.prediction_id}" if self.known else "the output"
 
     def expired(self, now: float) -> bool:
-        """Whether its hour is over (``now`` in epoch seconds)."""
+        """Return whether the API has deleted the file at ``now`` (epoch seconds)."""
         return self.expires_at is not None and now >= self.expires_at.timestamp()
 
 
-def read_status(status: int, headers: Mapping[str, str], now: float) -> Trouble | None:
-    """Tell what a status means: None for a file, else the trouble.
+def read_status(status: int, headers: Mapping[str, str], now: float) -> Failure | None:
+    """Return what a status means: None for a file, else why the try failed.
 
     :param headers: names in lower case.
     :param now: epoch seconds, for ``Retry-After`` given as a date.
-    :raises FileRefused: another try would be answered alike.
+    :raises FileRefused: another try would meet the same response.
     """
     if status == HTTPStatus.OK:
         return None
     if status in _GONE:
-        return Trouble(f"HTTP {status}", gone=True)
+        return Failure(f"HTTP {status}", gone=True)
     if status in _TRANSIENT or status >= 500:
-        return Trouble(f"HTTP {status}", _retry_after(headers, now))
+        asked = retry_after(headers, None, "", now)
+        return Failure(f"HTTP {status}", None if asked is None else min(asked, LONGEST_ASKED))
     raise FileRefused(f"the server answers HTTP {status}")
 
 
 def is_redirect(status: int) -> bool:
-    """Whether the answer points elsewhere."""
+    """Return whether the response points elsewhere."""
     return status in _REDIRECTS
 
 
 def check_redirect(hops: int, before: str, after: str) -> None:
-    """Refuse a redirect that leads round in a circle, or out of TLS.
+    """Refuse a redirect that goes in circles, or leaves TLS.
 
     :param hops: redirects so far, with this one; ``before`` and ``after``: the URLs' schemes.
     """
@@ -108,29 +111,33 @@ def check_redirect(hops: int, before: str, after: str) -> None:
         raise FileRefused("it is redirected from https to http")
 
 
-def pause_before(trouble: Trouble, tries: int, waited: float, owner: Owner, now: float) -> float:
+def pause_before(failure: Failure, tries: int, waited: float, owner: Owner, now: float) -> float:
     """Return the seconds to wait until the next try of a file.
 
     :param tries: so far, from 1; ``waited``: seconds that pauses took so far.
     :param now: epoch seconds.
-    :raises PredictionExpired: the file is gone for good.
-    :raises FileRefused: it is not there or not given, and nothing says that it will be.
-    :raises FileUnavailable: the patience is at its end.
+    :raises PredictionExpired: the API has deleted the file.
+    :raises FileRefused: it is missing or forbidden, and nothing says that this will change.
+    :raises FileUnavailable: the errors last too long.
     """
-    if trouble.gone and (owner.expired(now) or owner.expires_at is None):
-        raise _gone(trouble, owner)
-    pause = backoff(tries, LONGEST_PAUSE, first=FIRST_PAUSE, asked=trouble.asked)
-    if waited + pause > PATIENCE or (trouble.gone and tries > QUICK_TRIES):
-        raise _given_up(trouble, tries)
+    if failure.gone and owner.expires_at is None and failure.why == "HTTP 403":
+        raise FileRefused(f"the server answers HTTP 403: its signature may have expired. {KEPT}")
+    if failure.gone and (owner.expired(now) or owner.expires_at is None):
+        raise expired(owner)
+    pause = backoff(tries, LONGEST_PAUSE, first=FIRST_PAUSE, asked=failure.asked)
+    if waited + pause > PATIENCE or (failure.gone and tries > QUICK_TRIES):
+        message = f"{failure.why}, after {tries} tries; a retry goes on with it"
+        raise FileUnavailable(message, retry_after=failure.asked)
     return pause
 
 
 def expired(owner: Owner) -> PredictionExpired:
-    """Make the error of files whose hour is over: it names the hour, and what to do."""
-    when = f" expired at {_iso(owner.expires_at)}" if owner.expires_at else " are gone"
+    """Make the error of files that the API has deleted: since when, and what to do."""
+    when = " are gone"
+    if owner.expires_at:
+        when = f" expired at {owner.expires_at.astimezone(UTC).isoformat(timespec='seconds')}"
     return PredictionExpired(
-        f"The files of {owner}{when}. {STORE_EARLIER}",
-        prediction_id=owner.prediction_id,
+        f"The files of {owner}{when}. {STORE_EARLIER}", prediction_id=owner.prediction_id
     )
 
 
@@ -140,23 +147,3 @@ def about(error: QuickRouterError, n: int, address: str) -> QuickRouterError:
         return error
     message = f"File {n} of the output ({address}) was not stored: {error}."
     return type(error)(message, retry_after=error.retry_after)
-
-
-def _gone(trouble: Trouble, owner: Owner) -> QuickRouterError:
-    if owner.expires_at is None and trouble.why == "HTTP 403":
-        return FileRefused(f"the server answers HTTP 403: its signature may have expired. {KEPT}")
-    return expired(owner)
-
-
-def _given_up(trouble: Trouble, tries: int) -> FileUnavailable:
-    message = f"{trouble.why}, after {tries} tries; a retry goes on with it"
-    return FileUnavailable(message, retry_after=trouble.asked)
-
-
-def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    asked = retry_after(headers, None, "", now)
-    return None if asked is None else min(asked, LONGEST_ASKED)
-
-
-def _iso(time: datetime | None) -> str:
-    return time.astimezone(UTC).isoformat(timespec="seconds") if time else ""

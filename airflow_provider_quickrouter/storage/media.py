@@ -1,104 +1,239 @@
-"""What a file holds, as far as its bytes show: width and height, and whether it is complete.
+"""What a file is, by its bytes: kind and extension, width and height, and whether it is complete.
 
-The bytes are foreign: whatever they are, the result is a size or None, without decoding. Where a
-response has no length, its end is the end of the connection, and half a file would look whole.
+The bytes are foreign: whatever they are, the result is a value or None, or ``FileRefused``. Nothing
+is decoded. Where a response has no length, its end is the end of the connection, and half a file
+would look complete.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from airflow_provider_quickrouter.api.errors import FileRefused
+
+HEAD = 2**18
+"""Bytes of a file's beginning that are looked at: a JPEG has its size behind its metadata."""
+
+TAIL = 4_096
+"""Bytes of a file's end that are looked at: some programs write a little behind a picture."""
 
 Size = tuple[int, int]
 """Width and height, pixels."""
 
-_SEGMENTS = 512
-"""Segments of a JPEG that are passed at most on the way to the one with its size."""
 
-_STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_LONELY = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Markers of a JPEG that have no length behind them."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a file is: its content type, and the extension of its name, without the dot."""
 
-_ISPE = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.S)
+    content_type: str
+    ext: str
+
+
+_TYPES = """
+png          image/png
+jpg          image/jpeg image/jpg image/pjpeg
+gif          image/gif
+webp         image/webp
+avif         image/avif
+heic         image/heic image/heif
+bmp          image/bmp image/x-ms-bmp
+tif          image/tiff
+exr          image/x-exr
+psd          image/vnd.adobe.photoshop
+svg          image/svg+xml
+mp4          video/mp4 video/x-m4v
+mov          video/quicktime
+webm         video/webm
+mkv          video/x-matroska
+avi          video/x-msvideo
+mp3          audio/mpeg audio/mp3
+m4a          audio/mp4 audio/x-m4a
+wav          audio/wav audio/x-wav audio/wave audio/vnd.wave
+flac         audio/flac audio/x-flac
+ogg          audio/ogg application/ogg
+aac          audio/aac
+glb          model/gltf-binary
+ply          model/ply
+pdf          application/pdf
+zip          application/zip application/x-zip-compressed
+gz           application/gzip application/x-gzip
+tar          application/x-tar
+safetensors  application/x-safetensors
+json         application/json text/json
+jsonl        application/x-ndjson
+txt          text/plain
+csv          text/csv
+vtt          text/vtt
+srt          application/x-subrip
+bin          application/octet-stream
+"""
+"""Extension, content type, and other names of that content type."""
+
+_BY_TYPE = {
+    name: Kind(names[0], ext)
+    for ext, *names in map(str.split, _TYPES.strip().splitlines())
+    for name in names
+}
+_BY_EXT = {kind.ext: kind for kind in _BY_TYPE.values()}
+
+_MAGIC = {
+    rb"\x89PNG\r\n\x1a\n": "png",
+    rb"\xff\xd8\xff": "jpg",
+    rb"GIF8[79]a": "gif",
+    rb"II\*\0|MM\0\*": "tif",
+    rb"\x76\x2f\x31\x01": "exr",
+    rb"8BPS": "psd",
+    rb"ID3": "mp3",
+    rb"fLaC": "flac",
+    rb"OggS": "ogg",
+    rb"glTF": "glb",
+    rb"ply\n": "ply",
+    rb"%PDF-": "pdf",
+    rb"PK(\x03\x04|\x05\x06)": "zip",
+    rb"\x1f\x8b\x08": "gz",
+    rb"RIFF.{4}WEBP": "webp",
+    rb"RIFF.{4}WAVE": "wav",
+    rb"RIFF.{4}AVI ": "avi",
+    rb".{4}ftypavi": "avif",
+    rb".{4}ftyp(he[iv]|mif1)": "heic",
+    rb".{4}ftypqt": "mov",
+    rb".{4}ftypM4[AB]": "m4a",
+    rb".{4}ftyp": "mp4",
+    rb"\x1aE\xdf\xa3.{0,56}webm": "webm",
+    rb"\x1aE\xdf\xa3": "mkv",
+    # Frames of MPEG audio: twelve bits, then the layer.
+    rb"\xff[\xf0\xf1\xf8\xf9]": "aac",
+    rb"\xff[\xf2\xf3\xfa\xfb]": "mp3",
+    # Two letters alone would say little: the reserved bytes are 0.
+    rb"BM.{4}\0{4}": "bmp",
+    rb".{257}ustar": "tar",
+    # The length of a JSON header, below 128 MiB, and its beginning.
+    rb".{3}[\0-\7]\0{4}\{\"": "safetensors",
+}
+_PATTERNS = [(re.compile(pattern, re.DOTALL), ext) for pattern, ext in _MAGIC.items()]
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<script")
+_PAGES = ("text/html", "application/xhtml+xml")
+
+_ALWAYS = frozenset({"png", "jpg", "gif", "webp", "pdf"})
+"""Extensions of kinds whose files always begin with their magic bytes."""
+
+
+def kind_of(declared: str, head: bytes) -> Kind:
+    """Return what a file is; magic bytes count more than what is declared.
+
+    :param declared: the ``Content-Type`` as it came; "" if there was none.
+    :param head: the first bytes, ``HEAD`` of them if the file has as many.
+    :raises FileRefused: it is an HTML page, or not the picture that it is declared to be.
+    """
+    if found := sniff(head):
+        return found
+    media_type = declared[:256].partition(";")[0].strip().casefold()
+    if media_type in _PAGES or _first_tag(head).startswith(_HTML):
+        raise FileRefused(
+            "it is an HTML page instead of a file, as error pages and logins are; look at it in a "
+            "browser"
+        )
+    named = _BY_TYPE.get(media_type)
+    if named and named.ext in _ALWAYS:
+        raise FileRefused(f"it is said to be {named.content_type}, but its bytes are not")
+    return named or _BY_EXT["bin"]
+
+
+def sniff(head: bytes) -> Kind | None:
+    """Return what a file is by its first bytes alone; None if they are not known."""
+    for pattern, ext in _PATTERNS:
+        if pattern.match(head):
+            return _BY_EXT[ext]
+    is_svg = _first_tag(head).startswith((b"<svg", b"<!doctype svg"))
+    return _BY_EXT["svg"] if is_svg else None
+
+
+def _first_tag(head: bytes) -> bytes:
+    """Return the first tag of markup, in lower case, after a declaration and comments."""
+    rest = head[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    while rest.startswith((b"<!--", b"<?")):
+        rest = rest.partition(b"-->" if rest.startswith(b"<!--") else b"?>")[2].lstrip()
+    return rest[:64].lower()
+
+
+def ext_of(content_type: str) -> str:
+    """Return the extension of a content type that :func:`kind_of` returned."""
+    return _BY_TYPE.get(content_type, _BY_EXT["bin"]).ext
 
 
 def dimensions(content_type: str, head: bytes) -> Size | None:
-    """Return width and height in pixels; None where they cannot be told.
+    """Return width and height in pixels; None where the bytes do not show them.
 
-    :param content_type: what the bytes are, see ``media.kind_of``.
-    :param head: the first bytes, ``media.HEAD`` of them if the file has as many.
+    :param content_type: what the bytes are, see :func:`kind_of`.
+    :param head: the first bytes, ``HEAD`` of them if the file has as many.
     """
     reader = _READERS.get(content_type)
-    size = reader(head) if reader else None
+    try:
+        size = reader(head) if reader else None
+    except (IndexError, struct.error):  # too short
+        return None
     return size if size and min(size) > 0 else None
 
 
 def _png(head: bytes) -> Size | None:
-    if head[12:16] != b"IHDR" or len(head) < 24:
-        return None
-    return _big(head[16:20]), _big(head[20:24])
+    name, width, height = struct.unpack_from(">4sII", head, 12)
+    return (width, height) if name == b"IHDR" else None
 
 
 def _gif(head: bytes) -> Size | None:
-    return (_little(head[6:8]), _little(head[8:10])) if len(head) >= 10 else None
+    width, height = struct.unpack_from("<HH", head, 6)
+    return width, height
 
 
 def _webp(head: bytes) -> Size | None:
-    reader = {b"VP8 ": _webp_lossy, b"VP8L": _webp_lossless, b"VP8X": _webp_extended}
-    return reader.get(head[12:16], _nothing)(head) if len(head) >= 30 else None
+    """Read one of three forms: lossy (14 bits each), lossless (14 bits, less 1) and extended."""
+    form, rest = head[12:16], head[20:30].ljust(10, b"\0")
+    if form == b"VP8 " and rest[3:6] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", head, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if form == b"VP8L" and rest[0] == 0x2F:
+        (bits,) = struct.unpack_from("<I", head, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if form == b"VP8X" and len(head) >= 30:
+        return int.from_bytes(rest[4:7], "little") + 1, int.from_bytes(rest[7:], "little") + 1
+    return None
 
 
-def _webp_lossy(head: bytes) -> Size | None:
-    if head[23:26] != b"\x9d\x01\x2a":
-        return None
-    return _little(head[26:28]) & 0x3FFF, _little(head[28:30]) & 0x3FFF
-
-
-def _webp_lossless(head: bytes) -> Size | None:
-    if head[20] != 0x2F:
-        return None
-    bits = _little(head[21:25])
-    return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-
-
-def _webp_extended(head: bytes) -> Size | None:
-    return _little(head[24:27]) + 1, _little(head[27:30]) + 1
+_STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_SEGMENTS = 512
+"""Segments of a JPEG that are passed at most on the way to the one with its size."""
 
 
 def _jpeg(head: bytes) -> Size | None:
     place = 2
     for _ in range(_SEGMENTS):
         while head[place : place + 2] == b"\xff\xff":
-            place += 1  # any number of these may fill up
-        marker = head[place + 1 : place + 2]
-        if head[place : place + 1] != b"\xff" or not marker:
+            place += 1  # fill bytes
+        if head[place] != 0xFF:
             return None
-        if marker[0] in _STARTS_OF_FRAME:
-            return _frame(head[place + 2 : place + 9])
-        place += 2 if marker[0] in _LONELY else 2 + max(_big(head[place + 2 : place + 4]), 2)
+        marker = head[place + 1]
+        if marker in _STARTS_OF_FRAME:
+            height, width = struct.unpack_from(">HH", head, place + 5)
+            return width, height
+        if marker in _WITHOUT_LENGTH:
+            place += 2
+        else:
+            (length,) = struct.unpack_from(">H", head, place + 2)
+            place += 2 + max(length, 2)
     return None
 
 
-def _frame(segment: bytes) -> Size | None:
-    return (_big(segment[5:7]), _big(segment[3:5])) if len(segment) == 7 else None
+_ISPE = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
 
 
 def _boxes(head: bytes) -> Size | None:
-    """Return the largest of an AVIF's or HEIC's images: the others are tiles and thumbnails."""
-    sizes = [(_big(wide), _big(high)) for wide, high in _ISPE.findall(head[:16_384])]
+    """Return the largest image of an AVIF or HEIC: the others are tiles and thumbnails."""
+    sizes: list[Size] = [struct.unpack(">II", found) for found in _ISPE.findall(head[:16_384])]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
-
-
-def _nothing(head: bytes) -> Size | None:
-    return None
-
-
-def _big(data: bytes) -> int:
-    return int.from_bytes(data, "big")
-
-
-def _little(data: bytes) -> int:
-    return int.from_bytes(data, "little")
 
 
 _READERS: Mapping[str, Callable[[bytes], Size | None]] = {
@@ -111,34 +246,30 @@ _READERS: Mapping[str, Callable[[bytes], Size | None]] = {
 }
 
 
-TAIL = 4_096
-"""Bytes of a file's end that are looked at: some programs write a little behind a picture."""
-
 _LAST = {"png": b"IEND", "jpg": b"\xff\xd9", "gif": b";", "pdf": b"%%EOF"}
-_RIFF = frozenset({"webp", "wav", "avi"})
-_BOXES = frozenset({"mp4", "mov", "m4a", "avif", "heic"})
+_RIFF_FORMATS = frozenset({"webp", "wav", "avi"})
+_BOX_FORMATS = frozenset({"mp4", "mov", "m4a", "avif", "heic"})
 
 
-def ends_too_early(ext: str, size: int, head: bytes, tail: bytes) -> bool:
-    """Whether a part of a file is certainly missing; False also where its kind does not tell.
+def is_truncated(ext: str, size: int, head: bytes, tail: bytes) -> bool:
+    """Return whether a part of a file is missing; False also where its kind does not show it.
 
-    :param ext: its kind's, see ``media.kind_of``.
-    :param size: bytes; ``head``: the first ones, ``media.HEAD`` at most; ``tail``: the last ones.
+    :param ext: its kind's, see :func:`kind_of`.
+    :param size: bytes; ``head``: the first ones, ``HEAD`` at most; ``tail``: the last ones.
     """
-    if ext in _RIFF:
+    if ext in _RIFF_FORMATS:
         return size < 8 + int.from_bytes(head[4:8], "little")
-    if ext in _BOXES:
+    if ext in _BOX_FORMATS:
         return size < _end_of_boxes(head)
     return _LAST.get(ext, b"") not in tail
 
 
 def _end_of_boxes(head: bytes) -> int:
-    """Return where the last box ends whose beginning can be seen."""
+    """Return where the last box ends whose beginning is in the head."""
     place = 0
     while len(head) - place >= 16:
-        length = int.from_bytes(head[place : place + 4], "big")
-        if length == 1:
-            length = int.from_bytes(head[place + 8 : place + 16], "big")
+        short, _, long = struct.unpack_from(">I4sQ", head, place)
+        length: int = long if short == 1 else short
         if length < 8:  # to the end of the file, or no box
             return place
         place += length

@@ -1,4 +1,8 @@
-"""Names of stored files: made from a template, and never leading out of their folder."""
+"""Folders and names of stored files, as far as their text shows.
+
+A name is made from a template, and never leads out of its folder. A path that a template rendered
+may be anything; most of it would be a folder on the worker's own disk, where nobody looks.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ import re
 from string import Formatter
 from typing import Any
 
+from airflow_provider_quickrouter.api.attachments import check_no_password
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 DEFAULT_NAME = "{prediction_id}/{n}.{ext}"
 FIELDS = ("prediction_id", "n", "ext", "sha256")
-TELLING = frozenset({"n", "sha256"})
-"""Fields that tell the files of one output apart."""
+DISTINCT = frozenset({"n", "sha256"})
+"""Fields that differ between the files of one output."""
 
 MAX_PARTS = 16
 """Folders and file of one name."""
@@ -20,9 +25,37 @@ MAX_PARTS = 16
 MAX_PART = 160
 """Bytes of one part of a name; file systems take 255, of which a temporary name needs some."""
 
+NOTHING = ("", "None")
+"""What a template renders for a variable that is empty, or missing."""
+
+_FOLDER_REMEDY = "give a folder such as s3://conn_id@bucket/pictures."
+_HALF_A_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!//)")
 _SPEC = re.compile(r"0?[1-9]?d?")
 _ODD = re.compile(r"[^\w.=@+ -]")
 _REMEDY = f"Give a relative path such as {DEFAULT_NAME!r}."
+
+
+def check_folder(argument: str, path: Any) -> str:
+    """Return the text of a folder's path, as ``ObjectStoragePath`` takes it.
+
+    :param argument: its name, for the error.
+    :raises InvalidInputError: it cannot be a folder; says why, and what to give.
+    """
+    text = "" if path is None else str(path)
+    if text.strip() in NOTHING:
+        raise InvalidInputError(f"{argument}: is empty; {_FOLDER_REMEDY}")
+    check_no_password(argument, text)
+    why = ""
+    _, separator, rest = text.partition("://")
+    if text != text.strip() or not text.isprintable():
+        why = "begins or ends with a blank, or has a line break in it"
+    elif _HALF_A_SCHEME.match(text):
+        why = "has no two slashes behind its scheme"
+    elif separator and not (rest.startswith("/") or rest.partition("/")[0].rpartition("@")[2]):
+        why = "names no place behind its scheme"
+    if why:
+        raise InvalidInputError(f"{argument}: {text!r} {why}; {_FOLDER_REMEDY}")
+    return text
 
 
 def check_name(template: Any) -> str:
@@ -51,7 +84,7 @@ def check_distinct(template: str, count: int) -> None:
 
     :raises InvalidInputError: names the remedy.
     """
-    if count > 1 and not TELLING & set(_fields(template)):
+    if count > 1 and not DISTINCT & set(_fields(template)):
         raise InvalidInputError(
             f"name: {template!r} would call {count} files by one name; add {{n}}, the number of "
             "the file, from 0."
@@ -96,16 +129,13 @@ def safe_name(value: str) -> str:
 
 
 def _part(part: str) -> str:
-    """Make one part safe: no folder above, nothing hidden, nothing that a storage reads."""
-    plain = _ODD.sub("_", part).strip(" ")
-    plain = re.sub(r"^\.+", "_", plain) or "_"
-    return plain if len(plain.encode()) <= MAX_PART else _cut(plain)
-
-
-def _cut(part: str) -> str:
-    """Shorten a part; a digest of the whole keeps different ones different."""
-    stem, dot, ext = part.rpartition(".")
+    """Return one part without a parent folder, hidden names and what a storage interprets."""
+    plain = re.sub(r"^\.+", "_", _ODD.sub("_", part).strip(" ")) or "_"
+    if len(plain.encode()) <= MAX_PART:
+        return plain
+    # Shortened, with a digest of the whole that keeps different names different.
+    stem, dot, ext = plain.rpartition(".")
     ending = f".{ext}" if dot and len(ext.encode()) <= 16 else ""
-    digest = hashlib.sha256(part.encode()).hexdigest()[:12]
-    kept = (stem if ending else part).encode()[: MAX_PART - 32]
+    digest = hashlib.sha256(plain.encode()).hexdigest()[:12]
+    kept = (stem if ending else plain).encode()[: MAX_PART - 32]
     return f"{kept.decode(errors='ignore')}-{digest}{ending}"

@@ -30,11 +30,10 @@ from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
 from airflow_provider_quickrouter.api.protocol import MAX_MESSAGE
 from airflow_provider_quickrouter.api.storable import storable_text
 from airflow_provider_quickrouter.storage.addresses import shown
-from airflow_provider_quickrouter.storage.client import Client
-from airflow_provider_quickrouter.storage.downloading import Downloader
+from airflow_provider_quickrouter.storage.download import Client, Downloader
 from airflow_provider_quickrouter.storage.fetching import Owner, about, expired
-from airflow_provider_quickrouter.storage.keeping import Keeper
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_distinct
+from airflow_provider_quickrouter.storage.record import Keeper
 from airflow_provider_quickrouter.storage.target import Target, reason_of
 
 if TYPE_CHECKING:
@@ -121,13 +120,13 @@ class Job:
         self._tell(source)
 
     async def _stored(self, source: Source, loader: Downloader, folder: Path) -> StoredFile:
-        if kept := await asyncio.to_thread(self._keeper.kept, source):
+        if kept := await asyncio.to_thread(self._keeper.find, source):
             self._left_alone += 1
             return kept
         local = folder / str(source.n)
         fetched = await loader.fetch(source, local)
         try:
-            return await asyncio.to_thread(self._keeper.keep, source, fetched)
+            return await asyncio.to_thread(self._keeper.store, source, fetched)
         finally:
             await asyncio.to_thread(_remove, local, local.with_suffix(f".{fetched.kind.ext}"))
 
@@ -250,7 +249,7 @@ class Storing:
         """
         try:
             owner = Owner(prediction_id)
-            found = self._keeper(owner, 0, needs_record=True).all_there()
+            found = self._keeper(owner, 0, needs_record=True).find_all()
         except QuickRouterError:
             raise
         except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes

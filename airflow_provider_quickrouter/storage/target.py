@@ -1,11 +1,11 @@
 """Where files are stored: any file system that Airflow's ``ObjectStoragePath`` reaches.
 
-A file comes under its own name only when it is whole. An object store shows an upload when it is
+A file gets its own name only when it is complete. An object store shows an upload when it is
 complete, so there a file is sent to its name at once: a move would be another copy and a delete,
 which not everybody who may write is allowed. Elsewhere it is written to a temporary name in the
 same folder, ``.<name>.<random>.part``, and moved; that name is removed again if anything fails.
 
-All of this blocks; on an event loop it belongs into a thread.
+Everything here blocks; on an event loop it belongs into a thread.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_quickrouter.api.attachments import connection_in
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
-from airflow_provider_quickrouter.api.folders import check_folder, protocols
 from airflow_provider_quickrouter.api.storable import storable_text
-from airflow_provider_quickrouter.hooks.input_files import missing_connection
+from airflow_provider_quickrouter.storage.names import check_folder
 
 ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
-"""Protocols of the storages that show a file only when it is whole."""
+"""Protocols of the storages that show a file only when it is complete."""
 
 MAX_REASON = 300
 """Characters of a foreign error that are quoted."""
@@ -31,33 +31,61 @@ MAX_REASON = 300
 _CHUNK = 2**20
 
 
+def open_path(location: str) -> Any:
+    """Return an ``ObjectStoragePath`` whose connection and file system are known to exist.
+
+    :raises InvalidInputError: why it cannot be opened, to be put after the location.
+    """
+    # Imported here: it is no light import, and DAG files import the operators.
+    from airflow.providers.common.compat.sdk import (
+        AirflowNotFoundException,
+        BaseHook,
+        ObjectStoragePath,
+    )
+
+    if conn_id := connection_in(location):
+        try:
+            BaseHook.get_connection(conn_id)
+        except AirflowNotFoundException:  # some file systems would go on without credentials
+            raise InvalidInputError(
+                f"needs the connection {conn_id!r}, which Airflow does not have; add it."
+            ) from None
+    try:
+        path = ObjectStoragePath(location)
+        path.fs  # noqa: B018  # made now, so that its errors differ from those of reading
+    except AirflowNotFoundException as error:  # the connection that is used if none is named
+        raise InvalidInputError(f"needs a connection: {reason_of(error)}") from error
+    except (ImportError, ValueError) as error:
+        scheme = location.partition("://")[0]
+        raise InvalidInputError(
+            f"needs a filesystem for {scheme!r}; install the provider that brings it "
+            f"({reason_of(error)})."
+        ) from error
+    return path
+
+
+def protocols(fs: Any) -> set[str]:
+    """Return the names of a fsspec file system's protocol: it has one or several."""
+    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+
+
 class Target:
     """A folder in some storage. Made on the thread of the task, since it reads a connection.
 
     :param path: as ``ObjectStoragePath`` takes it.
-    :param argument: what the path is called, for errors.
+    :param argument: the name of the argument, for errors.
     :raises InvalidInputError: no storage is reached by it.
     """
 
     def __init__(self, path: Any, argument: str = "path") -> None:
-        # Here, since it is no light import and DAG files import the operators.
-        from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
-
         text = check_folder(argument, path)
-        if conn_id := missing_connection(text):  # without it some would go on as nobody
-            raise InvalidInputError(
-                f"{argument}: {text!r} needs the connection {conn_id!r}, which Airflow does not "
-                "have; add it."
-            )
         try:
-            self._root = ObjectStoragePath(text)
-            self._fs: Any = self._root.fs
-        except (ValueError, ImportError, AirflowNotFoundException) as error:
-            raise InvalidInputError(
-                f"{argument}: {text!r} reaches no storage: {reason_of(error)}"
-            ) from error
+            self._root = open_path(text)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{argument}: {text!r} {error}") from error.__cause__
+        self._fs: Any = self._root.fs
         self._fs.invalidate_cache()  # another process may have stored since
-        self._direct = bool(ATOMIC & set(protocols(self._fs)))
+        self._direct = bool(ATOMIC & protocols(self._fs))
 
     def path_of(self, name: str) -> str:
         """Return the path of a file in it, as ``ObjectStoragePath`` takes it."""
@@ -73,12 +101,16 @@ class Target:
             try:
                 if self._fs.size(place) != size:
                     return False
-                return self._digest(place) == sha256
+                digest = hashlib.sha256()
+                with self._fs.open(place, "rb") as file:
+                    while chunk := file.read(_CHUNK):
+                        digest.update(chunk)
+                return digest.hexdigest() == sha256
             except (FileNotFoundError, PermissionError):
                 return None
 
     def put(self, local: Path, name: str) -> None:
-        """Store a file of this machine under a name; what has it already is replaced."""
+        """Store a file of this machine under a name; a file of that name is replaced."""
         self._store(name, lambda place: self._fs.put_file(str(local), place))
 
     def read(self, name: str, limit: int) -> bytes | None:
@@ -94,7 +126,7 @@ class Target:
                 return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Store bytes under a name; what has it already is replaced."""
+        """Store bytes under a name; a file of that name is replaced."""
         self._store(name, lambda place: self._fs.pipe_file(place, data))
 
     def _store(self, name: str, write: Callable[[str], None]) -> None:
@@ -102,29 +134,19 @@ class Target:
         with _storage_errors(self.path_of(name)):
             if self._direct:
                 write(place)
-            else:
-                self._store_and_move(place, write)
-
-    def _store_and_move(self, place: str, write: Callable[[str], None]) -> None:
-        folder, _, last = place.rpartition("/")
-        temporary = f"{folder}/.{last}.{secrets.token_hex(4)}.part"
-        self._fs.makedirs(folder or "/", exist_ok=True)
-        if self._fs.isdir(place):  # the file would be moved into it, and found by nobody
-            raise IsADirectoryError(place)
-        try:
-            write(temporary)
-            self._fs.mv(temporary, place)
-        except BaseException:
-            with suppress(OSError):
-                self._fs.rm_file(temporary)
-            raise
-
-    def _digest(self, place: str) -> str:
-        digest = hashlib.sha256()
-        with self._fs.open(place, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
+                return
+            folder, _, last = place.rpartition("/")
+            temporary = f"{folder}/.{last}.{secrets.token_hex(4)}.part"
+            self._fs.makedirs(folder or "/", exist_ok=True)
+            if self._fs.isdir(place):  # the file would be moved into it
+                raise IsADirectoryError(place)
+            try:
+                write(temporary)
+                self._fs.mv(temporary, place)
+            except BaseException:
+                with suppress(OSError):
+                    self._fs.rm_file(temporary)
+                raise
 
     def _place(self, name: str) -> str:
         return str((self._root / name).path)

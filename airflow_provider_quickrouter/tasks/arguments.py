@@ -7,12 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_quickrouter.api.attachments import (
-    Read,
-    is_template,
-    leave,
-    refuse,
-)
+from airflow_provider_quickrouter.api.attachments import Read, is_template, leave, refuse
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
 from airflow_provider_quickrouter.api.protocol import (

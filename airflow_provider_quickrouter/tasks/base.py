@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -14,7 +15,6 @@ from pydantic import BaseModel
 
 from airflow_provider_quickrouter.api.attachments import is_template, with_texts
 from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
-from airflow_provider_quickrouter.api.folders import check_folder
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
 from airflow_provider_quickrouter.api.prediction import Prediction
@@ -22,6 +22,7 @@ from airflow_provider_quickrouter.hooks.airflow_errors import fail_without_retry
 from airflow_provider_quickrouter.links import FILES_KEY
 from airflow_provider_quickrouter.polling.limits import airflows_limit
 from airflow_provider_quickrouter.polling.poll import Again, Poll
+from airflow_provider_quickrouter.storage.names import check_folder
 from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log
 from airflow_provider_quickrouter.tasks.reporting import (
     add_to_asset_events,
@@ -61,6 +62,7 @@ class PredictionTask:
     defer: Callable[..., NoReturn]
     _path_given = False
     _storing: Storing | None = None
+    _verified: Mapping[str, list[StoredFile]] = MappingProxyType({})
     _published: tuple[Prediction | None, list[StoredFile]] | None = None
 
     @cached_property
@@ -228,10 +230,13 @@ class PredictionTask:
         """
         if not self.stores_files or outcome.reason is not Reason.EXPIRED:
             return []
-        from airflow_provider_quickrouter.storage.store import Storing
+        if outcome.prediction_id not in self._verified:
+            from airflow_provider_quickrouter.storage.store import Storing
 
-        storing = Storing(self.hook, self.log, path=self.output_path)
-        return storing.stored_before(outcome.prediction_id)
+            storing = Storing(self.hook, self.log, path=self.output_path)
+            found = storing.stored_before(outcome.prediction_id)
+            self._verified = {outcome.prediction_id: found}  # all files are read for it: once
+        return self._verified[outcome.prediction_id]
 
     def _store_files(self, prediction: Prediction) -> list[StoredFile] | None:
         """Store the files of an output; None if this task stores none."""

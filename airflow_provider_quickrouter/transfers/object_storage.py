@@ -10,11 +10,15 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, digest_of, parsed
-from airflow_provider_quickrouter.api.folders import NOTHING, check_folder
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.storage.fetching import Owner
-from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_name
+from airflow_provider_quickrouter.storage.names import (
+    DEFAULT_NAME,
+    NOTHING,
+    check_folder,
+    check_name,
+)
 from airflow_provider_quickrouter.submission.submit import poll_through_outage
 from airflow_provider_quickrouter.tasks.arguments import positive
 from airflow_provider_quickrouter.tasks.base import PredictionTask

@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.api.files import (
     readable,
 )
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT
-from airflow_provider_quickrouter.storage.inventory import Inventory
+from airflow_provider_quickrouter.storage.record import Inventory
 
 URL = "https://replicate.delivery/a/out-0.png"
 DATA = "data:image/png;base64,AAAA"
@@ -239,10 +239,10 @@ def test_a_record_is_the_same_after_it_was_written() -> None:
 
 
 def test_a_record_is_whole_when_it_has_all_files() -> None:
-    assert inventory(1, 0, total=2).whole() == [(0, STORED), (1, STORED)]
-    assert inventory(0, total=2).whole() == []
-    assert inventory(0, 2, total=2).whole() == []
-    assert inventory(total=0).whole() == []
+    assert inventory(1, 0, total=2).complete() == [(0, STORED), (1, STORED)]
+    assert inventory(0, total=2).complete() == []
+    assert inventory(0, 2, total=2).complete() == []
+    assert inventory(total=0).complete() == []
 
 
 @given(JSON | st.binary())

@@ -20,12 +20,13 @@ from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile
 from airflow_provider_quickrouter.api.outcome import Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.batch.ledger import NOT_SUBMITTED, REFUSED, UNCERTAIN
+from airflow_provider_quickrouter.hooks import input_files
 from airflow_provider_quickrouter.hooks.airflow_errors import as_airflow
 from airflow_provider_quickrouter.operators.batch import CREATES_PER_MINUTE
 from airflow_provider_quickrouter.plugins import stored
 from airflow_provider_quickrouter.sandbox.__main__ import _parser
 from airflow_provider_quickrouter.sandbox.faults import KINDS
-from airflow_provider_quickrouter.storage import inventory
+from airflow_provider_quickrouter.storage import record
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, FIELDS
 from airflow_provider_quickrouter.tasks import reporting
 from airflow_provider_quickrouter.tasks.reporting import asset_extra
@@ -167,14 +168,14 @@ def test_figures_outside_of_the_measurements_are_those_of_the_measurements() -> 
 
 LIMITS = {
     "howto/inputs.md": (
-        f"{attachments.DATA_URI_LIMIT:,} characters",
-        f"{attachments.LARGEST_FILE:,} bytes",
+        f"{input_files.DATA_URI_LIMIT:,} characters",
+        f"{input_files.LARGEST_FILE:,} bytes",
     ),
     "howto/gallery.md": (f"{stored.MAX_SIZE // 2**20} MiB at most",),
     "howto/store.md": (
         f"default {DEFAULT_MAX_BYTES // 2**20} MiB",
         f"default `{DEFAULT_NAME}`",
-        f"`{inventory.FOLDER}/<prediction id>.json`",
+        f"`{record.FOLDER}/<prediction id>.json`",
     ),
     "howto/batch.md": (f"({CREATES_PER_MINUTE:.0f} a minute: `creates_per_minute`)",),
     "concepts/xcom.md": (

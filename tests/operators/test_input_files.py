@@ -18,9 +18,8 @@ from blockbuster import BlockBuster
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.attachments import LARGEST_FILE
 from airflow_provider_quickrouter.api.models import SD_IMG2IMG
-from airflow_provider_quickrouter.hooks.input_files import read_files
+from airflow_provider_quickrouter.hooks.input_files import LARGEST_FILE, read_files
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.storage.target import Target

@@ -11,8 +11,8 @@ import requests
 from PIL import Image
 
 from airflow_provider_quickrouter.api.files import StoredFile
-from airflow_provider_quickrouter.api.media import Kind
 from airflow_provider_quickrouter.plugins.stored import download_name
+from airflow_provider_quickrouter.storage.media import Kind
 from dev.gallery_runs import manifest
 from dev.gallery_server import GalleryServer, UserRest
 from tests.plugins.conftest import Ask

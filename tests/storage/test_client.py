@@ -15,7 +15,7 @@ from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api.errors import FileRefused
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT, QuickRouterHook
-from airflow_provider_quickrouter.storage.client import NotPublicError, PublicResolver
+from airflow_provider_quickrouter.storage.download import NotPublicError, PublicResolver
 from airflow_provider_quickrouter.storage.fetching import MAX_REDIRECTS, Owner
 from airflow_provider_quickrouter.storage.store import Storing
 from tests.conftest import KEY, connect

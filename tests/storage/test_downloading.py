@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.api.errors import (
     PredictionExpired,
 )
 from airflow_provider_quickrouter.api.storable import storable_text
-from airflow_provider_quickrouter.storage import downloading
+from airflow_provider_quickrouter.storage import download
 from airflow_provider_quickrouter.storage.fetching import PATIENCE, Owner
 from airflow_provider_quickrouter.storage.store import Storing
 from tests.storage.files import Log, data_uri, image, read
@@ -48,8 +48,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return began + sum(seen)
 
     quick = SimpleNamespace(**vars(asyncio) | {"sleep": sleep})
-    monkeypatch.setattr(downloading, "asyncio", quick)
-    monkeypatch.setattr(downloading, "time", SimpleNamespace(time=clock, monotonic=clock))
+    monkeypatch.setattr(download, "asyncio", quick)
+    monkeypatch.setattr(download, "time", SimpleNamespace(time=clock, monotonic=clock))
     return seen
 
 

@@ -15,8 +15,8 @@ from airflow_provider_quickrouter.storage.fetching import (
     LONGEST_ASKED,
     LONGEST_PAUSE,
     PATIENCE,
+    Failure,
     Owner,
-    Trouble,
     about,
     check_redirect,
     expired,
@@ -30,7 +30,7 @@ NOW = AT.timestamp()
 LIVING = Owner("p1", AT + timedelta(hours=1))
 DEAD = Owner("p1", AT - timedelta(seconds=1))
 UNKNOWN = Owner("digest", known=False)
-GONE = Trouble("HTTP 404", gone=True)
+GONE = Failure("HTTP 404", gone=True)
 
 
 def test_a_good_status_is_no_trouble() -> None:
@@ -39,12 +39,12 @@ def test_a_good_status_is_no_trouble() -> None:
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520, 599])
 def test_passing_trouble(status: int) -> None:
-    assert read_status(status, {}, NOW) == Trouble(f"HTTP {status}")
+    assert read_status(status, {}, NOW) == Failure(f"HTTP {status}")
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_what_is_gone(status: int) -> None:
-    assert read_status(status, {}, NOW) == Trouble(f"HTTP {status}", gone=True)
+    assert read_status(status, {}, NOW) == Failure(f"HTTP {status}", gone=True)
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 302, 400, 401, 402, 451])
@@ -68,11 +68,11 @@ def test_what_another_try_would_meet_again(status: int) -> None:
 )
 def test_the_pause_that_a_server_asks_for(header: str, asked: float | None) -> None:
     trouble = read_status(503, {"retry-after": header}, NOW)
-    assert trouble == Trouble("HTTP 503", asked)
+    assert trouble == Failure("HTTP 503", asked)
 
 
 def test_pauses_grow_and_end() -> None:
-    trouble, pauses = Trouble("HTTP 503"), list[float]()
+    trouble, pauses = Failure("HTTP 503"), list[float]()
     for tries in range(1, 9):
         pauses.append(pause_before(trouble, tries, sum(pauses), LIVING, NOW))
     assert pauses == [0.5, 1, 2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE]
@@ -82,9 +82,9 @@ def test_pauses_grow_and_end() -> None:
 
 
 def test_a_pause_beyond_the_patience_is_left_to_the_task() -> None:
-    assert pause_before(Trouble("HTTP 429", 60), 1, 0, LIVING, NOW) == 60
+    assert pause_before(Failure("HTTP 429", 60), 1, 0, LIVING, NOW) == 60
     with pytest.raises(FileUnavailable) as failed:
-        pause_before(Trouble("HTTP 429", 121), 1, 0, LIVING, NOW)
+        pause_before(Failure("HTTP 429", 121), 1, 0, LIVING, NOW)
     assert (failed.value.retry_after, failed.value.transient) == (121, True)
 
 
@@ -104,7 +104,7 @@ def test_what_is_gone_without_an_hour_is_told_at_once() -> None:
     with pytest.raises(PredictionExpired, match="The files of the output are gone"):
         pause_before(GONE, 1, 0, UNKNOWN, NOW)
     with pytest.raises(FileRefused, match="its signature may have expired"):
-        pause_before(Trouble("HTTP 403", gone=True), 1, 0, UNKNOWN, NOW)
+        pause_before(Failure("HTTP 403", gone=True), 1, 0, UNKNOWN, NOW)
 
 
 def test_an_hour_is_told_in_utc_with_what_to_do() -> None:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from airflow_provider_quickrouter.api.errors import FileRefused
-from airflow_provider_quickrouter.api.media import HEAD, ext_of, kind_of, sniff
-from airflow_provider_quickrouter.storage.media import dimensions
+from airflow_provider_quickrouter.storage.media import HEAD, dimensions, ext_of, kind_of, sniff
 from tests.storage.files import image
 
 BOX = b"\0\0\0\x20ftyp%s\0\0\0\0"

@@ -17,7 +17,7 @@ from werkzeug import Request, Response
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable
 from airflow_provider_quickrouter.storage import store
-from airflow_provider_quickrouter.storage.downloading import Sink
+from airflow_provider_quickrouter.storage.download import Sink
 from airflow_provider_quickrouter.storage.fetching import Owner
 from airflow_provider_quickrouter.storage.store import Storing
 from tests.storage.files import Log, image
@@ -133,7 +133,7 @@ def test_a_kill_after_the_end_does_nothing(storing: Make, held: Held) -> None:
 def test_a_piece_that_comes_after_the_end_is_dropped(tmp_path: Path) -> None:
     sink = Sink(tmp_path / "late", 100)
     sink.close()
-    sink.take(b"late")
+    sink.write(b"late")
     assert not (tmp_path / "late").exists()
 
 

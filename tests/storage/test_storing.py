@@ -15,9 +15,8 @@ from pytest_httpserver import HTTPServer
 from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable, InvalidInputError
 from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
 from airflow_provider_quickrouter.storage.fetching import Owner
-from airflow_provider_quickrouter.storage.inventory import FOLDER
+from airflow_provider_quickrouter.storage.record import FOLDER
 from airflow_provider_quickrouter.storage.store import Storing
-from airflow_provider_quickrouter.storage.target import Target
 from tests.storage.files import Log, data_uri, image, large_png, read, sha256
 
 OWNER = Owner("p1", datetime.now(UTC) + timedelta(hours=1))
@@ -232,7 +231,6 @@ def test_a_connection_that_may_only_write_is_enough(
 
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFileSystem, "size", refuses)
-        patch.setattr(Target, "_digest", refuses)
         (stored,) = storing(path=memory).store([data_uri(image())], OWNER)
     assert read(stored) == image()
 

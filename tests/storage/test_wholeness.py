@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_quickrouter.api.media import HEAD, sniff
-from airflow_provider_quickrouter.storage.media import TAIL, ends_too_early
+from airflow_provider_quickrouter.storage.media import HEAD, TAIL, is_truncated, sniff
 from tests.storage.files import image
 
 FORMS = pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "AVIF"])
@@ -15,9 +14,7 @@ FORMS = pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "AVIF"])
 
 def early(data: bytes, ext: str = "") -> bool:
     kind = sniff(data[:HEAD])
-    return ends_too_early(
-        ext or (kind.ext if kind else "bin"), len(data), data[:HEAD], data[-TAIL:]
-    )
+    return is_truncated(ext or (kind.ext if kind else "bin"), len(data), data[:HEAD], data[-TAIL:])
 
 
 @FORMS

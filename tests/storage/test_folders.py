@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_quickrouter.api.attachments import connection_in
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.folders import check_folder, connection_in
+from airflow_provider_quickrouter.storage.names import check_folder
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,193 @@
+"""Which files of an output are stored: a record beside the files that a retry reads.
+
+The record is foreign: whoever can write to the storage can write to it. It holds no addresses, only
+digests of them, so an output cannot be restored from it.
+
+Everything here blocks, and several threads use it at once.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_quickrouter.api.errors import FileUnavailable
+from airflow_provider_quickrouter.api.files import MAX_FILES, Source, StoredFile
+from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
+from airflow_provider_quickrouter.storage.media import ext_of
+from airflow_provider_quickrouter.storage.names import file_name, safe_name
+from airflow_provider_quickrouter.storage.target import Target, reason_of
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.storage.download import Fetched
+
+FOLDER = ".quickrouter"
+"""Where the records lie, below the path that files are stored under."""
+
+MAX_BYTES = 16 * 2**20
+"""Bytes of a record that are read at most."""
+
+WRITE_EVERY = 1.0
+"""Seconds between two writes of the record, so that many small files do not wait for it."""
+
+_VERSION = 1
+_MAX_NUMBER = 2**53
+"""A size or a number of pixels beyond it was not written by this package."""
+
+
+@dataclass
+class Inventory:
+    """The files of one output that are stored.
+
+    :ivar total: how many files the output has; 0 while that is not known.
+    :ivar files: number of the file and what was stored, by ``Source.key``.
+    """
+
+    total: int = 0
+    files: dict[str, tuple[int, StoredFile]] = field(default_factory=dict)
+
+    def add(self, source: Source, file: StoredFile) -> None:
+        """Add a stored file."""
+        self.files[source.key] = (source.n, file)
+
+    def find(self, source: Source) -> StoredFile | None:
+        """Return what was stored of a file, if it was."""
+        found = self.files.get(source.key)
+        return found[1] if found and found[0] == source.n else None
+
+    def complete(self) -> list[tuple[int, StoredFile]]:
+        """Return all files of the output, in order, if all are stored; else nothing."""
+        # One file may be here twice, under the addresses of two attempts: the later one counts.
+        latest = dict(self.files.values())
+        numbers = sorted(latest)
+        complete = self.total == len(numbers) and numbers == [*range(len(numbers))]
+        return [(n, latest[n]) for n in numbers] if complete else []
+
+    def to_bytes(self) -> bytes:
+        """Return JSON from which :meth:`read` makes an equal one."""
+        files = {key: {"n": n, **file.to_json()} for key, (n, file) in self.files.items()}
+        return json.dumps({"version": _VERSION, "total": self.total, "files": files}).encode()
+
+    @classmethod
+    def read(cls, data: bytes) -> Inventory:
+        """Read what :meth:`to_bytes` made.
+
+        :raises ValueError: it is something else. The message may quote the data.
+        """
+        try:
+            given = json.loads(data)
+            if given["version"] != _VERSION or len(given["files"]) > MAX_FILES:
+                raise ValueError("another version, or too many files")
+            files = {str(key): _entry(entry) for key, entry in given["files"].items()}
+            return cls(int(given["total"]), files)
+        except (AttributeError, KeyError, TypeError, RecursionError, OverflowError) as error:
+            raise ValueError(f"it is not a record of files ({type(error).__name__})") from None
+
+
+def _entry(given: Any) -> tuple[int, StoredFile]:
+    file = StoredFile.from_json(given)
+    if max(file.size, file.width or 0, file.height or 0) > _MAX_NUMBER:
+        raise ValueError("a number is too large")
+    content_type = storable_text(file.content_type, LONGEST_HEADER)
+    return int(given["n"]), replace(file, content_type=content_type)
+
+
+class Keeper:
+    """Store the downloaded files of one output under their names.
+
+    :param total: files of the output; 0 if that is not known.
+    :param needs_record: fail if the storage cannot be read. Else the files are fetched again.
+    :raises FileUnavailable: the storage cannot be read, and ``needs_record``.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        prediction_id: str,
+        template: str,
+        total: int,
+        log: Any,
+        *,
+        needs_record: bool = False,
+    ) -> None:
+        self._target, self._log = target, log
+        self._prediction_id, self._template = prediction_id, template
+        self._record = f"{FOLDER}/{safe_name(prediction_id)}.json"
+        self._lock = threading.Lock()
+        self._written_at = 0.0
+        self._inventory = self._read(needs_record)
+        self._inventory.total = total or self._inventory.total
+
+    def find(self, source: Source) -> StoredFile | None:
+        """Return a file that was stored before, if it is still there unchanged."""
+        file = self._inventory.find(source)
+        return file if file and self._exists(source.n, file) else None
+
+    def find_all(self) -> list[StoredFile]:
+        """Return all files if all were stored and are still there unchanged, else nothing."""
+        found = self._inventory.complete()
+        return [file for _, file in found] if all(self._exists(*one) for one in found) else []
+
+    def store(self, source: Source, fetched: Fetched) -> StoredFile:
+        """Store a downloaded file, unless it is there already, and record it."""
+        name = self._name(source.n, fetched.kind.ext, fetched.sha256)
+        same = self._target.holds(name, fetched.size, fetched.sha256)
+        if not same:
+            if same is not None:
+                self._log.warning(
+                    "%s holds something else, which is replaced now. If that was another "
+                    "prediction's file, put {prediction_id} into the name",
+                    self._target.path_of(name),
+                )
+            # An object store takes the content type from the name of the local file.
+            local = fetched.local.rename(fetched.local.with_suffix(f".{fetched.kind.ext}"))
+            self._target.put(local, name)
+        file = StoredFile(
+            self._target.path_of(name),
+            fetched.size,
+            fetched.sha256,
+            fetched.kind.content_type,
+            *(fetched.pixels or (None, None)),
+        )
+        with self._lock:
+            self._inventory.add(source, file)
+            if time.monotonic() - self._written_at >= WRITE_EVERY:
+                self._write()
+        return file
+
+    def close(self) -> None:
+        """Write the record as it is."""
+        with self._lock:
+            self._write()
+
+    def _exists(self, n: int, file: StoredFile) -> bool:
+        """Look only where this output's files are stored, whatever the record says."""
+        name = self._name(n, ext_of(file.content_type), file.sha256)
+        ours = self._target.path_of(name) == file.path
+        return ours and bool(self._target.holds(name, file.size, file.sha256))
+
+    def _name(self, n: int, ext: str, sha256: str) -> str:
+        return file_name(
+            self._template, prediction_id=self._prediction_id, n=n, ext=ext, sha256=sha256
+        )
+
+    def _write(self) -> None:
+        """Write the record. Without it a retry fetches the files again, so no error is raised."""
+        try:
+            self._target.write(self._record, self._inventory.to_bytes())
+        except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes
+            self._log.warning("The record of what is stored was not written: %s", reason_of(error))
+        self._written_at = time.monotonic()
+
+    def _read(self, needs_record: bool) -> Inventory:
+        try:
+            data = self._target.read(self._record, MAX_BYTES)
+            return Inventory.read(data) if data else Inventory()
+        except (ValueError, FileUnavailable) as error:
+            if needs_record and isinstance(error, FileUnavailable):
+                raise
+            self._log.warning("The record of what is stored is not used: %s", reason_of(error))
+            return Inventory()
