@@ -91,6 +91,7 @@ class Source:
     @property
     def key(self) -> str:
         """What it is called in the record: without the query, which a new signature changes."""
+        # A new signature in the query does not make it another file.
         plain = self.url if self.inline else self.url.partition("?")[0]
         return hashlib.sha256(f"{self.n} {plain}".encode("utf-8", "replace")).hexdigest()
 
@@ -162,11 +163,13 @@ def decode(uri: str, max_bytes: int) -> tuple[str, bytes]:
     match = _DATA.match(uri[:_HEADER])
     if not match:
         raise FileRefused("it begins like a data: URI, but is none")
+    # Before anything is copied: the URI may be very large.
     room = len(uri) - match.end()
     if room > 3 * max_bytes + 4:  # percent-encoded, each byte takes three characters at most
         raise too_large(room * 3 // 4, max_bytes)
     data = unquote_to_bytes(uri[match.end() :])
     if match[2]:
+        # Blanks, a missing "=" at the end and the URL-safe alphabet occur.
         plain = b"".join(data.split()).rstrip(b"=").translate(_URL_SAFE)
         try:
             data = base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)

@@ -184,6 +184,7 @@ class Outcome:
                 stopped=str(payload.get("stopped") or ""),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
+            # A triggerer of another version, or a row of the database that was changed.
             outcome = cls(reason=Reason.SUCCEEDED, prediction_id=UNKNOWN_ID)
         seen = outcome.prediction
         succeeded = seen is not None and seen.status is PredictionStatus.SUCCEEDED
@@ -223,6 +224,7 @@ def _reason(prediction: Prediction, now: float) -> Reason:
     if prediction.status is not PredictionStatus.FAILED:
         gone = Reason.EXPIRED if prediction.expired(now) else Reason.EMPTY
         return Reason.SUCCEEDED if prediction.items else gone
+    # Gateways without an error's text name moderation in the status, models in their log.
     error = prediction.error[:_LOOKED_AT]
     if re.search(_MODERATED, error or f"{prediction.raw_status} {prediction.logs[-_LOOKED_AT:]}"):
         return Reason.MODERATED

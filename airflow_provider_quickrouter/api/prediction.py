@@ -213,6 +213,7 @@ def truncated(value: Any, depth: int = 0) -> Any:
         return [truncated(item, depth + 1) for item in value]
     if not isinstance(value, str):
         return value
+    # A data: URI is a file: XCom holds what is known of it, storage holds its bytes.
     if value[:40].lstrip().casefold().startswith("data:"):
         return _note(f"data: URI of {len(value)}")
     return storable_text(value) if len(value) <= MAX_TEXT else _note(f"text of {len(value)}")

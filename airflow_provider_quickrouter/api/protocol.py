@@ -148,6 +148,7 @@ def create(
     :raises InvalidInputError: names the field and the remedy; nothing is sent.
     """
     reference = check_reference(version=version, model=model)
+    # An unknown root key is refused with 422, so a model's name goes into the path alone.
     body: dict[str, Any] = {"version": version} if version else {}
     body["input"] = check_input(input, reference)
     path = "predictions" if version else f"models/{reference}/predictions"
@@ -274,6 +275,7 @@ def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str 
     if not isinstance(results, list):
         raise UpstreamError("the answer is no page of predictions", status=answer.status)
     found = [entry for entry in results if isinstance(entry, dict) and "id" in entry]
+    # The URL names Replicate's host, also in a gateway's response: the key must not go there.
     cursor: str | None = None
     with suppress(KeyError, ValueError):
         cursor = parse_qs(urlsplit(url).query)["cursor"][0] if isinstance(url, str) else None
@@ -325,6 +327,7 @@ def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float)
 
 def _accepted(answer: Answer, body: Any) -> bool:
     """Whether status and body agree that this is not an error, under HTTP 200 or not."""
+    # Some gateways report errors with HTTP 200 and ``success: false`` or a ``code``.
     good = 200 <= answer.status < 300 and isinstance(body, dict)
     return good and body.get("success") is not False and not _status_in(body)
 
@@ -366,6 +369,7 @@ def _complaint(raw: bytes, body: Any) -> tuple[str, str]:
     It may be of any size, so it is cut before anything searches in it.
     """
     if not isinstance(body, dict):
+        # A page of something on the way, or nothing.
         text = storable_text(raw[:_MAX_PAGE].decode("utf-8", "replace").strip())
         return body[:MAX_MESSAGE] if isinstance(body, str) and body else _page(text), ""
     error = body.get("error")

@@ -159,7 +159,7 @@ class Settings(BaseModel):
         key = (connection.password or "").strip()
         if not key:
             raise InvalidConnectionError("password: is empty; put the API key there.")
-        mask_secret(key)
+        mask_secret(key)  # before anything below can fail with it in a message
         extra = {name: value for name, value in given.items() if value not in (None, "")}
         for name in extra.keys() - EXTRAS:  # others may be meant for somebody else
             if near := difflib.get_close_matches(name, EXTRAS, n=1, cutoff=0.8):
@@ -169,6 +169,7 @@ class Settings(BaseModel):
         try:
             settings = cls(base_url=base_url, api_key=key, **known)
         except ValidationError as error:
+            # Not pydantic's message: it quotes the value, which may be a key in the wrong field.
             name = str(error.errors()[0]["loc"][0])
             raise InvalidConnectionError(_MESSAGES[name].format(extra.get(name))) from None
         for proxy in settings.proxies.values():
@@ -229,11 +230,11 @@ def lookup_errors(conn_id: str) -> Iterator[None]:
         raise UpstreamError(f"{why}. Nothing was sent.") from None
 
 
-def mask_password_of(proxy: str | None) -> None:
-    """Mask the password in a proxy's address, both as it stands there and as it is meant."""
-    if password := urlsplit(proxy or "").password:
+def mask_password_of(proxy: str) -> None:
+    """Mask the password in a proxy's address."""
+    if password := urlsplit(proxy).password:
         mask_secret(password)
-        mask_secret(unquote(password))
+        mask_secret(unquote(password))  # as the proxy gets it
 
 
 def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:

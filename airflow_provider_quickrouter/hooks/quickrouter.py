@@ -200,7 +200,8 @@ class QuickRouterHook(HttpHook):
         :param headers: more headers, as for the HTTP provider's hook.
         :param extra_options: more options of the HTTP provider's ``run``.
         """
-        session = Session()
+        session = Session()  # not HttpHook's: that sends unknown extras as headers
+        # HttpHook.run reads these.
         self.base_url, self._base_url_initialized = self.settings.base_url, True
         self.merged_extra = {
             "timeout": self.settings.timeout,
@@ -216,6 +217,7 @@ class QuickRouterHook(HttpHook):
 
     def sibling(self) -> Self:
         """Make a hook of the same connection with a session of its own; nothing is read again."""
+        # A session of requests belongs to one thread, so each thread needs a hook of its own.
         other = type(self)(self.quickrouter_conn_id)
         if "settings" in vars(self):
             other.settings = self.settings

@@ -58,7 +58,6 @@ LAST_BYTES = 0.5
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
 
-
 _SETTINGS = (InvalidSchema, InvalidURL, LocationParseError, MissingSchema, UnicodeError)
 _NOT_SENT = (
     ConnectTimeoutError,
@@ -72,19 +71,6 @@ _REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 _NOT_IN_TIME = frozenset({9, 10})
 # What it calls one that was made for another host, e-mail or IP address.
 _ANOTHER_NAME = frozenset({62, 63, 64})
-# Alerts by which a server ends the handshake over the client's certificate.
-_OF_OUR_CERTIFICATE = frozenset(
-    {
-        "BAD_CERTIFICATE",
-        "CERTIFICATE_EXPIRED",
-        "CERTIFICATE_REQUIRED",
-        "CERTIFICATE_REVOKED",
-        "CERTIFICATE_UNKNOWN",
-        "UNKNOWN_CA",
-        "UNSUPPORTED_CERTIFICATE",
-    }
-)
-
 # Attributes in which libraries keep the error that they have wrapped.
 _WRAPPED = ("reason", "original_error", "certificate_error", "os_error", "__cause__")
 
@@ -118,6 +104,7 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     url = settings.url(request)
     options = _environment(session, url) | {"stream": True}
     route = Route(settings.base_url, _proxy(url, options["proxies"]))
+    # One proxy for certain: requests would choose once more, by another spelling of the address.
     options["proxies"] = {"all": route.proxy} if route.proxy else {}
     read_timeout, total = settings.timeouts(request)
     options["timeout"] = (settings.timeout[0], read_timeout)
@@ -222,7 +209,8 @@ def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, Any]
     """
     merged = _environment(session, url)
     proxy = _proxy(url, merged["proxies"])
-    mask_password_of(proxy)
+    if proxy:
+        mask_password_of(proxy)
     if url.startswith("https://") or (proxy or "").startswith("https://"):
         return proxy, tls_context(merged["verify"], merged["cert"])
     return proxy, True
@@ -230,6 +218,7 @@ def proxy_and_tls(session: requests.Session, url: str) -> tuple[str | None, Any]
 
 def _environment(session: requests.Session, url: str) -> dict[str, Any]:
     """Return proxies, verify and cert for one address: the connection's, then the environment's."""
+    # A copy: requests writes the environment's proxies into the mapping that it is given.
     given: Any = (dict(session.proxies), False, session.verify, session.cert)
     return dict(session.merge_environment_settings(url, *given))
 
@@ -331,8 +320,9 @@ def _tls_failure(error: ssl.SSLError, peer: str) -> QuickRouterError | None:
         return InvalidConnectionError(
             f"host: {peer} does not speak TLS; give it with http:// if that is meant."
         )
+    # Only a server that asked for a client certificate sends one of these alerts.
     alert = (error.reason or "").partition("ALERT_")[2]
-    if alert not in _OF_OUR_CERTIFICATE:
+    if "CERTIFICATE" not in alert and alert != "UNKNOWN_CA":
         return None
     return InvalidConnectionError(
         f"extra.cert: {peer} demands another client certificate ({alert}); give one that it "
