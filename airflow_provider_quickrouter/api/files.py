@@ -90,7 +90,7 @@ class Source:
 
     @property
     def key(self) -> str:
-        """What it is called in the record: without the query, which a new signature changes."""
+        """What it is called in the record of what was stored."""
         # A new signature in the query does not make it another file.
         plain = self.url if self.inline else self.url.partition("?")[0]
         return hashlib.sha256(f"{self.n} {plain}".encode("utf-8", "replace")).hexdigest()

@@ -226,9 +226,7 @@ class QuickRouterHook(HttpHook):
     async def __aenter__(self) -> Self:
         """Open one session for all requests in the block."""
         settings = await self.aload()
-        proxy, tls = await asyncio.to_thread(
-            lambda: proxy_and_tls(self.get_conn(), settings.base_url)
-        )
+        proxy, tls = await asyncio.to_thread(proxy_and_tls, self.get_conn(), settings.base_url)
         self._async_sender = AsyncSender(settings, {"User-Agent": USER_AGENT}, proxy, tls)
         return self
 
