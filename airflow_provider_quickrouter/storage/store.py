@@ -1,18 +1,20 @@
-"""Keep the files of an output: fetch what is missing, several at once, and store it.
+"""Store the files of an output: download what is missing, several at once, and store it.
 
-Beside the files lies a small record, ``.quickrouter/<prediction id>.json``. What it names and
-still lies there unchanged is not fetched again, so a retry costs little, and works as well when
-the files at the API are gone by then. Two tries at once do the same work twice, and no harm.
+Beside the files is a small record, ``.quickrouter/<prediction id>.json``. A file that it names and
+that is still there unchanged is not downloaded again, so a retry costs little, and works as well
+when the API has deleted the files by then. Two attempts at once do the same work twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
-from collections.abc import Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Coroutine
+from concurrent.futures import wait
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from airflow_provider_quickrouter.api.files import (
     Source,
     StoredFile,
     check_whole,
+    digest_of,
     find_files,
     readable,
 )
@@ -29,6 +32,7 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
 from airflow_provider_quickrouter.api.protocol import MAX_MESSAGE
 from airflow_provider_quickrouter.api.storable import storable_text
+from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.storage.addresses import shown
 from airflow_provider_quickrouter.storage.download import Client, Downloader
 from airflow_provider_quickrouter.storage.fetching import Owner, about, expired
@@ -39,137 +43,101 @@ from airflow_provider_quickrouter.storage.target import Target, reason_of
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
+AT_ONCE = 6  # files that are downloaded and stored at the same time
+FEW = 10  # files of an output that have a line in the log each
+LOG_EVERY = 10.0  # seconds between two lines of progress
+GRACE = 10.0  # seconds that a killed task waits for the clean-up
 
-AT_ONCE = 6
-"""Files that are fetched and stored at the same time."""
-
-FEW = 10
-"""Files of an output that have a line in the log each."""
-
-SAY_EVERY = 10.0
-"""Seconds between two lines of progress."""
+STOPPED = "Airflow stopped the task before all files were stored; a retry goes on with the rest."
 
 
+@dataclass
 class Job:
-    """One output on its way into storage.
+    """The files of one output on their way into storage."""
 
-    :param sources: its files; not none.
-    """
+    sources: list[Source]
+    keeper: Keeper
+    loader: Downloader
+    folder: Path
+    log: Any
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _done: dict[int, StoredFile] = field(default_factory=dict)
+    _found: int = 0
+    _failed: bool = False
 
-    def __init__(self, keeper: Keeper, sources: list[Source], log: Any) -> None:
-        self._keeper, self._sources, self._log = keeper, sources, log
-        self._done: dict[int, StoredFile] = {}
-        self._left_alone = 0
-        self._failed = False
-
-    async def run(
-        self, client: Client, owner: Owner, max_bytes: int, folder: Path
-    ) -> list[StoredFile]:
+    async def run(self) -> list[StoredFile]:
         """Store all files; return them in the order of the output.
 
-        :param folder: where files lie while they are on their way.
-        :raises QuickRouterError: see ``Storing.store``.
+        :raises QuickRouterError: the most important error, one that a retry meets again.
         """
         began = time.monotonic()
-        async with client:
-            loader = Downloader(client, owner, max_bytes, self._log)
-            teller = asyncio.create_task(self._tell_progress(loader))
-            try:
-                await self._all(loader, folder)
-            finally:
-                teller.cancel()
-                await asyncio.to_thread(self._keeper.close)
-        self._tell_end(time.monotonic() - began)
-        return [self._done[source.n] for source in self._sources]
-
-    async def _all(self, loader: Downloader, folder: Path) -> None:
-        free = asyncio.Semaphore(AT_ONCE)
-        tasks = [
-            asyncio.create_task(self._one(source, loader, folder, free)) for source in self._sources
-        ]
+        progress = asyncio.create_task(self._log_progress())
         try:
-            await asyncio.wait(tasks)
+            work = map(self._store, self.sources)
+            results = await asyncio.gather(*work, return_exceptions=True)
         finally:
-            for task in tasks:
-                task.cancel()
-            found = await asyncio.gather(*tasks, return_exceptions=True)
-        self._raise(error for error in found if isinstance(error, BaseException))
+            progress.cancel()
+            await asyncio.to_thread(self.keeper.close)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        errors.sort(key=lambda error: getattr(error, "transient", True))
+        for error in errors[1:]:
+            self.log.warning("%s", storable_text(str(error), MAX_MESSAGE))
+        if errors:
+            raise errors[0]
+        self.log.info(
+            "Stored %d files, %s, in %.1f s; %d of them were there already",
+            len(self._done),
+            readable(sum(file.size for file in self._done.values())),
+            time.monotonic() - began,
+            self._found,
+        )
+        return [self._done[source.n] for source in self.sources]
 
-    def _raise(self, errors: Iterable[BaseException]) -> None:
-        """Raise the most important error, one against which no retry helps; log the others."""
-        told = sorted(errors, key=lambda error: getattr(error, "transient", True))
-        for error in told[1:]:
-            self._log.warning("%s", storable_text(str(error), MAX_MESSAGE))
-        if told:
-            raise told[0]
-
-    async def _one(
-        self, source: Source, loader: Downloader, folder: Path, free: asyncio.Semaphore
-    ) -> None:
-        async with free:
-            if self._failed:  # those on their way are finished, no others begun
+    async def _store(self, source: Source) -> None:
+        async with self._slots:
+            if self._failed:  # the other downloads are finished, but no new one begins
                 return
             try:
-                self._done[source.n] = await self._stored(source, loader, folder)
+                file = await self._find_or_download(source)
             except QuickRouterError as error:
                 self._failed = True
                 raise about(error, source.n, shown(source.url)) from error.__cause__
             except Exception:
                 self._failed = True
                 raise
-        self._tell(source)
+        self._done[source.n] = file
+        if len(self.sources) <= FEW:
+            self.log.info("File %d: %s", source.n, file)
 
-    async def _stored(self, source: Source, loader: Downloader, folder: Path) -> StoredFile:
-        if kept := await asyncio.to_thread(self._keeper.find, source):
-            self._left_alone += 1
-            return kept
-        local = folder / str(source.n)
-        fetched = await loader.fetch(source, local)
+    async def _find_or_download(self, source: Source) -> StoredFile:
+        if stored := await asyncio.to_thread(self.keeper.find, source):
+            self._found += 1
+            return stored
+        # In a folder of its own: storing renames it, and the disk must be free again after it.
+        folder = self.folder / str(source.n)
+        await asyncio.to_thread(folder.mkdir)
         try:
-            return await asyncio.to_thread(self._keeper.store, source, fetched)
+            fetched = await self.loader.fetch(source, folder / "file")
+            return await asyncio.to_thread(self.keeper.store, source, fetched)
         finally:
-            await asyncio.to_thread(_remove, local, local.with_suffix(f".{fetched.kind.ext}"))
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    def _tell(self, source: Source) -> None:
-        if len(self._sources) <= FEW:
-            self._log.info("File %d: %s", source.n, self._done[source.n])
-
-    async def _tell_progress(self, loader: Downloader) -> None:
+    async def _log_progress(self) -> None:
         while True:
-            await asyncio.sleep(SAY_EVERY)
-            self._log.info(
+            await asyncio.sleep(LOG_EVERY)
+            self.log.info(
                 "%d of %d files are stored; %s have come",
                 len(self._done),
-                len(self._sources),
-                readable(loader.received),
+                len(self.sources),
+                readable(self.loader.received),
             )
-
-    def _tell_end(self, seconds: float) -> None:
-        self._log.info(
-            "Stored %d files, %s, in %.1f s; %d of them were there already",
-            len(self._done),
-            readable(sum(file.size for file in self._done.values())),
-            seconds,
-            self._left_alone,
-        )
-
-
-def _remove(*paths: Path) -> None:
-    for path in paths:
-        with suppress(OSError):
-            path.unlink()
-
-
-GRACE = 10.0
-"""Seconds that a killed task waits for what must be tidied up."""
-STOPPED = "Airflow stopped the task before all files were stored; a retry goes on with the rest."
 
 
 class Storing:
-    """Stores the files of outputs for one task.
+    """Store the files of outputs for one task.
 
-    :param hook: tells of proxies, CA bundle and addresses; it is asked for a prediction whose
-        output was too large for XCom.
+    :param hook: has proxies, CA bundle and allowed addresses; it polls a prediction whose output
+        was too large for XCom.
     :param path: the folder, as ``ObjectStoragePath`` takes it.
     :param name: of each file below it, see ``storage.names``.
     :param max_bytes: of one file. Each is on this machine's disk while it is on its way.
@@ -186,8 +154,8 @@ class Storing:
     ) -> None:
         self._hook, self._log = hook, log
         self._path, self._name, self._max_bytes = path, name, max_bytes
-        self._worker: _Worker | None = None
         self._stopped = False
+        self._cancel: Callable[[], object] = lambda: None
 
     def store_prediction(self, prediction: Prediction) -> list[StoredFile]:
         """Store the output of a prediction that succeeded. Blocks; the rest as :meth:`store`.
@@ -195,33 +163,41 @@ class Storing:
         :raises QuickRouterError: it did not succeed.
         """
         if LEFT_OUT in str(prediction.output):
-            prediction = self._whole(prediction.id)
-        over = Outcome.of(prediction, time.time())
-        if over is None:
+            try:
+                prediction = self._hook.get_prediction(prediction.id)
+            except QuickRouterError as error:
+                raise FileUnavailable(
+                    f"The output of prediction {prediction.id} was too large for XCom, and could "
+                    f"not be read again: {error}"
+                ) from None
+        outcome = Outcome.of(prediction, time.time())
+        if outcome is None:
             raise FileUnavailable(
                 f"Prediction {prediction.id} is still {prediction.status_word}: there is nothing "
                 "to store. Let a QuickRouterPredictionSensor wait for it before."
             )
         owner = Owner(prediction.id, prediction.expires_at)
-        if over.reason is Reason.EXPIRED:
+        if outcome.reason is Reason.EXPIRED:
             if found := self.stored_before(prediction.id):
                 return found
             raise expired(owner)
-        if error := over.exception():
-            raise error
+        if failure := outcome.exception():
+            raise failure
         return self.store(prediction.output, owner)
 
-    def store(self, output: Any, owner: Owner) -> list[StoredFile]:
+    def store(self, output: Any, owner: Owner | None = None) -> list[StoredFile]:
         """Store every file of an output, and return them in its order. Blocks.
 
-        What is stored already is left alone. A file's trouble is waited out for two minutes; the
-        files that are on their way then are still stored.
+        What is stored already is left alone. Transient errors of a file are waited out for two
+        minutes; the other downloads are finished then.
 
-        :raises InvalidInputError: path, name or output will not do.
-        :raises FileRefused: a file will not do; a retry meets the same.
-        :raises FileUnavailable: the trouble lasts; a retry goes on with what is missing.
-        :raises PredictionExpired: the files are gone.
+        :param owner: the prediction; None if it is not known.
+        :raises InvalidInputError: path, name or output cannot be used.
+        :raises FileRefused: a file cannot be stored; a retry meets the same.
+        :raises FileUnavailable: errors last; a retry goes on with what is missing.
+        :raises PredictionExpired: the API has deleted the files.
         """
+        owner = owner or Owner(digest_of(output), known=False)
         check_whole(output)
         sources = find_files(output)
         if not sources:
@@ -229,14 +205,20 @@ class Storing:
             return []
         check_distinct(self._name, len(sources))
         keeper = self._keeper(owner, len(sources))
-        job = Job(keeper, sources, self._log)
         self._log.info("Storing %d files of %s to %s", len(sources), owner, self._path)
+
+        client = Client(self._hook, self._max_bytes, AT_ONCE)  # here, since it reads files
+
+        async def work(folder: Path) -> list[StoredFile]:
+            async with client:
+                loader = Downloader(client, owner, self._max_bytes, self._log)
+                return await Job(sources, keeper, loader, folder, self._log).run()
+
         # A killed task does not wait for ever for what still writes there.
         with tempfile.TemporaryDirectory(
             prefix="quickrouter-", ignore_cleanup_errors=True
         ) as folder:
-            client = Client(self._hook, self._max_bytes, AT_ONCE)
-            return self._run(job.run(client, owner, self._max_bytes, Path(folder)))
+            return self._run(lambda: work(Path(folder)))
 
     def stored_before(self, prediction_id: str) -> list[StoredFile]:
         """Return the files of a prediction if an earlier attempt has stored all of them. Blocks.
@@ -244,11 +226,11 @@ class Storing:
         They must still be there unchanged, for which they are read. Else, and if their record is
         missing or damaged, the list is empty. The API and the files' servers are not requested.
 
-        :raises InvalidInputError: path or name will not do.
+        :raises InvalidInputError: path or name cannot be used.
         :raises FileUnavailable: the storage cannot be read now.
         """
+        owner = Owner(prediction_id)
         try:
-            owner = Owner(prediction_id)
             found = self._keeper(owner, 0, needs_record=True).find_all()
         except QuickRouterError:
             raise
@@ -260,72 +242,41 @@ class Storing:
             self._log.info("An earlier attempt has stored the output of %s: %s", owner, count)
         return found
 
-    def _whole(self, prediction_id: str) -> Prediction:
-        """Poll a prediction whose output was too large for XCom.
-
-        :raises FileUnavailable: there was no good response, which says nothing about the output.
-        """
-        try:
-            return self._hook.get_prediction(prediction_id)
-        except QuickRouterError as error:
-            raise FileUnavailable(
-                f"The output of prediction {prediction_id} was too large for XCom, and could not "
-                f"be read again: {error}"
-            ) from None
-
     def stop(self) -> None:
-        """Stop, from a signal's handler: nothing half written stays. Never raises."""
+        """Stop, from a signal handler: no half file stays. Never raises."""
         self._stopped = True
-        if self._worker:
-            self._worker.stop()
+        self._cancel()
 
     def _keeper(self, owner: Owner, total: int, *, needs_record: bool = False) -> Keeper:
+        target, prediction_id = Target(self._path), owner.prediction_id
         return Keeper(
-            Target(self._path),
-            owner.prediction_id,
-            self._name,
-            total,
-            self._log,
-            needs_record=needs_record,
+            target, prediction_id, self._name, total, self._log, needs_record=needs_record
         )
 
-    def _run(self, work: Coroutine[Any, Any, list[StoredFile]]) -> list[StoredFile]:
-        self._worker = worker = _Worker(work)
-        if self._stopped:
-            worker.stop()
-        try:
-            return worker.result()
-        except asyncio.CancelledError:
-            raise FileUnavailable(STOPPED) from None
+    def _run(self, work: Callable[[], Coroutine[Any, Any, list[StoredFile]]]) -> list[StoredFile]:
+        """Run work on an event loop in a thread of its own.
 
+        On the main thread a signal handler could raise (``execution_timeout``) within a callback of
+        the event loop, which would swallow that.
+        """
 
-class _Worker:
-    """Runs a coroutine on a thread of its own.
+        async def main() -> list[StoredFile]:
+            loop, task = asyncio.get_running_loop(), asyncio.create_task(work())
 
-    On the main thread a signal's handler could raise (``execution_timeout``) within a callback of
-    the event loop, which would swallow that.
-    """
+            def cancel() -> None:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(task.cancel)
 
-    def __init__(self, work: Coroutine[Any, Any, list[StoredFile]]) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._task = self._loop.create_task(work)
+            self._cancel = cancel
+            if self._stopped:
+                task.cancel()
+            return await task
 
-    def result(self) -> list[StoredFile]:
-        """Wait for the end; if a signal's handler raises meanwhile, tidy up first."""
-        pool = ThreadPoolExecutor(1, "quickrouter-storing")
-        future = pool.submit(self._main)
+        future = threads.start(lambda: asyncio.run(main()))
         try:
             return future.result()
+        except asyncio.CancelledError:
+            raise FileUnavailable(STOPPED) from None
         finally:
-            self.stop()
+            self._cancel()
             wait([future], GRACE)
-            pool.shutdown(wait=False)
-
-    def stop(self) -> None:
-        """Cancel the work, unless it is over."""
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._task.cancel)
-
-    def _main(self) -> list[StoredFile]:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            return runner.get_loop().run_until_complete(self._task)

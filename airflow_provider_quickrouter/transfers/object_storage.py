@@ -9,10 +9,9 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, digest_of, parsed
+from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, parsed
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.storage.fetching import Owner
 from airflow_provider_quickrouter.storage.names import (
     DEFAULT_NAME,
     NOTHING,
@@ -110,8 +109,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         self, context: Context, storing: Storing
     ) -> tuple[Prediction | None, list[StoredFile]]:
         if self.prediction_id is None:
-            output = _plain(self.given_output)
-            return None, storing.store(output, Owner(digest_of(output), known=False))
+            return None, storing.store(_plain(self.given_output))
         prediction = poll_through_outage(self.hook, self.prediction_id, self.log, confirmed=False)
         self.push_manifest(context, prediction)
         return prediction, storing.store_prediction(prediction)

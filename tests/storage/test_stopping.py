@@ -118,7 +118,7 @@ def test_progress_is_told_while_files_are_on_their_way(
             if " of 2 files are stored; " in self.infos[-1]:
                 held.end.set()
 
-    monkeypatch.setattr(store, "SAY_EVERY", 0.05)
+    monkeypatch.setattr(store, "LOG_EVERY", 0.05)
     log.__class__ = Telling
     storing().store(held.output, OWNER)
     assert any(" of 2 files are stored; " in line for line in log.infos)
