@@ -53,8 +53,6 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _MODEL = rf"{_NAME}/{_NAME}"
 _VERSION = rf"(?:{_NAME}/{_NAME}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_MIN_CANCEL_AFTER = 5.0
-_MAX_WAIT = 60
 
 _QUOTA_CODE = r"insufficient.?(user.?)?quota|pre_consume_token_quota|quota_not_enough"
 _QUOTA_TEXT = (
@@ -141,8 +139,6 @@ def create(
     """Create a prediction, by ``version`` or by ``model`` (exactly one of them).
 
     :param input: dict or model of ``api.models``; checked against a known model's rules.
-    :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``.
-    :param model: ``owner/name``, for models that are called by name.
     :param cancel_after: the server itself ends the prediction then; seconds, at least 5.
     :param wait: seconds, 1 to 60, that the server may hold its response for the result.
     :raises InvalidInputError: names the field and the remedy; nothing is sent.
@@ -154,10 +150,9 @@ def create(
     path = "predictions" if version else f"models/{reference}/predictions"
     headers = check_cancel_after(cancel_after)
     if wait is not None:
-        if not 1 <= wait <= _MAX_WAIT:
-            raise InvalidInputError(
-                f"wait: {wait!r} is out of range; the API takes 1 to 60 seconds."
-            )
+        if not 1 <= wait <= 60:
+            message = f"wait: {wait!r} is out of range; the API takes 1 to 60 seconds."
+            raise InvalidInputError(message)
         headers["Prefer"] = f"wait={int(wait)}"
     return Request("POST", path, body, headers, hold=float(wait or 0))
 
@@ -207,11 +202,11 @@ def check_reference(*, version: str | None, model: str | None) -> str:
         if value is not None and not isinstance(value, str):
             raise InvalidInputError(f"{name}: {value!r} is no text.")
     if version and not re.fullmatch(_VERSION, version):
-        digits = version.rpartition(":")[2]
+        # A version id that was copied in part is common: QuickRouter's own page has one.
+        count = len(version.rpartition(":")[2])
         fault = "is not owner/name, owner/name:<64 hex digits> or <64 hex digits>."
-        if re.fullmatch(r"[0-9a-fA-F]{32,}", digits):
-            fault = f"has a version id of {len(digits)} characters; it needs 64 lower-case hex "
-            fault += "digits."
+        if re.search(r"(^|:)[0-9a-fA-F]{32,}$", version):
+            fault = f"has a version id of {count} characters; it needs 64 lower-case hex digits."
         raise InvalidInputError(f"version: {version!r} {fault}")
     if model and not re.fullmatch(_MODEL, model):
         raise InvalidInputError(
@@ -225,7 +220,7 @@ def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
     if limit is None:
         return {}
     seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
-    if not isinstance(seconds, int | float) or not _MIN_CANCEL_AFTER <= seconds < math.inf:
+    if not isinstance(seconds, int | float) or not 5 <= seconds < math.inf:
         raise InvalidInputError(
             f"cancel_after: {limit!r} is no number of seconds from 5 on, nor a timedelta."
         )
@@ -339,11 +334,7 @@ def _status_in(body: Any) -> int:
 
 
 def _error(answer: Answer, body: Any, now: float) -> APIError:
-    """Make the typed error of a bad response.
-
-    :param body: the parsed body, None if it is not JSON.
-    :param now: epoch seconds, against which a ``Retry-After`` date is measured.
-    """
+    """Make the typed error of a bad response; ``body`` is parsed, None if it is not JSON."""
     message, code = _complaint(answer.body, body)
     status, headers = _status_in(body) or answer.status, answer.headers
     kind = _BY_STATUS.get(status, _BY_HUNDREDS.get(status // 100, UpstreamError))
