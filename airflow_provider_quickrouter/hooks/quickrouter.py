@@ -152,6 +152,10 @@ class QuickRouterHook(HttpHook):
             lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
             raise protocol.uncertain(lost) from error
 
+    def send(self, request: protocol.Request) -> protocol.Answer:
+        """Send one request and return its response unread. Blocks; raises as :meth:`asend`."""
+        return send(self._session, self.settings, request)
+
     def get_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
         return self._ask(protocol.get(prediction_id))
@@ -178,8 +182,7 @@ class QuickRouterHook(HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Make one free request; creates nothing. Says what is wrong: key, address or network."""
         try:
-            answer = send(self._session, self.settings, protocol.probe())
-            self._read(protocol.read_object, answer)
+            self._read(protocol.read_object, self.send(protocol.probe()))
         except QuickRouterError as error:
             return False, str(error)
         return True, f"{self.settings.base_url} accepts the key."
