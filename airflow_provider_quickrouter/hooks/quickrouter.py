@@ -252,6 +252,10 @@ class QuickRouterHook(HttpHook):
             self.settings = await sync_to_async(Settings.of)(connection)
         return self.settings
 
+    def send(self, request: protocol.Request) -> protocol.Answer:
+        """Send one request, and return its response unread. Blocks. Raises what `asend` does."""
+        return send(self._session, self.settings, request)
+
     async def asend(self, request: protocol.Request) -> protocol.Answer:
         """Send one request and return its response unread.
 

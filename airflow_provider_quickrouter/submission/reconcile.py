@@ -182,6 +182,17 @@ class Search:
         self._complete = page.cursor is None
         return not self._complete and self._pages < PAGES
 
+    @property
+    def was_read(self) -> bool:
+        """Whether there is a list: at least one page was read."""
+        return self._pages > 0
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether several entries may be the prediction of one create request."""
+        since = [list(self._open(create, ())) for create in self.creates]
+        return any(len(candidates) > 1 for candidates in since)
+
     def result(self) -> Result:
         """Return what the list shows. Call it once all other create requests have a response."""
         taken, found = set[str](), dict[int, str]()
@@ -244,6 +255,32 @@ class Search:
     def _oldest(self, begun_at: float) -> float:
         """Return the gateway's time before which an entry was created before the request."""
         return begun_at + self.skew.lowest - MARGIN
+
+
+def find_prediction(
+    send: Callable[[Request], Answer], request: Request, begun_at: float
+) -> str | None:
+    """Look for the prediction of one create request without a response. Blocks, for about ``LAG``.
+
+    Another task may have created an equal one at the same time: with two candidates it stays open
+    which one is whose.
+
+    :param begun_at: when its intent was stored, before it was sent; epoch seconds.
+    :return: its id; "" if the request was not accepted; None if the list does not show it.
+    """
+    create = UncertainCreate(0, (request.body or {})["input"], begun_at)
+    due = time.time() + LAG
+    while True:
+        search = Search([create], request.reference)
+        search.read_list(send)
+        result = search.result()
+        if result.found and search.is_ambiguous:
+            return None
+        if result.found:
+            return result.found[0]
+        if not search.was_read or time.time() >= due:
+            return "" if result.lost else None
+        time.sleep(max(0.0, due - time.time()))
 
 
 def _read_page(send: Callable[[Request], Answer], cursor: str | None) -> Page:

@@ -14,6 +14,7 @@ from airflow_provider_quickrouter.api.errors import (
     NotFoundError,
     QuickRouterError,
     UncertainCreateError,
+    UpstreamError,
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
@@ -25,6 +26,7 @@ from airflow_provider_quickrouter.submission.cancel import (
     cancel_and_log,
     has_nothing_to_cancel,
 )
+from airflow_provider_quickrouter.submission.reconcile import find_prediction
 from airflow_provider_quickrouter.submission.record import (
     Attempt,
     Step,
@@ -83,9 +85,8 @@ class Submission:
         """
         old = self.store.load()
         step = old.next_step(fingerprint(request), self.store.max_tries) if old else Step.SUBMIT
-        if old and step is Step.REPORT and not self.resubmit:
-            self.store.save(replace(old, reported=True, max_tries=self.store.max_tries))
-            raise lost_by_an_earlier_try(request, old.begun_at, time.time())
+        if old and step is Step.REPORT:
+            old, step = self._reconcile_earlier(request, old)
         if old and old.prediction_id and step is Step.RESUME:
             resumed = self._resume(request, old, old.prediction_id, limit, is_stored)
             if resumed:
@@ -94,6 +95,25 @@ class Submission:
             self.log.info("Prediction %s has another input than this try", old.prediction_id)
             cancel_and_log(self.hook, old.prediction_id, self.log)
         return self._create(request)
+
+    def _reconcile_earlier(self, request: Request, old: Attempt) -> tuple[Attempt, Step]:
+        """Return what the list shows of the create request of an attempt that left no id.
+
+        :raises UncertainCreateError: it does not show whether the request was accepted.
+        """
+        found = None
+        # Of another input nothing is known that could be looked for; a person may know by now.
+        if old.fingerprint == fingerprint(request) and not old.reported:
+            found = find_prediction(self.hook.send, request, old.begun_at)
+        if found:
+            self.log.info("Prediction %s was created by an earlier attempt", found)
+            old = replace(old, prediction_id=found)
+            self.store.save(old)
+            return old, Step.RESUME
+        if found is None and not self.resubmit:
+            self.store.save(replace(old, reported=True, max_tries=self.store.max_tries))
+            raise lost_by_an_earlier_try(request, old.begun_at, time.time())
+        return old, Step.SUBMIT
 
     def _resume(
         self,
@@ -168,7 +188,7 @@ class Submission:
         self.store.save(attempt)
         self._sent = request, attempt
         try:
-            prediction = self.hook.send_create(request, self.kill_handler.is_alive)
+            prediction = self._send(request, attempt)
         except UncertainCreateError as error:
             raise self._uncertain(error, attempt) from error.__cause__
         except QuickRouterError:
@@ -181,6 +201,22 @@ class Submission:
         count_submitted(request.reference)
         self.log.info("Submitted prediction %s", prediction.id)
         return prediction, attempt.begun_at
+
+    def _send(self, request: Request, attempt: Attempt) -> Prediction:
+        """Send the create request; if its response is lost, look for it in the API's list."""
+        try:
+            return self.hook.send_create(request, self.kill_handler.is_alive)
+        except UncertainCreateError as error:
+            self.log.warning("%s Looking for it in the API's list", error)
+            found = find_prediction(self.hook.send, request, attempt.begun_at)
+            if found is None:
+                raise
+            if not found:
+                message = f"{error.message}; the API's list shows that it was not accepted"
+                raise UpstreamError(message, request_id=error.request_id) from None
+        self.prediction_id = found
+        self.store.save_paid(replace(attempt, prediction_id=found))
+        return poll_through_outage(self.hook, found, self.log, confirmed=True)
 
     def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
         self._sent = None

@@ -1,4 +1,4 @@
-"""Creates of which nobody knows whether they were accepted: told to a person, never repeated."""
+"""Create requests whose responses are lost, before a gateway without a list: never repeated."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.operators.conftest import Execute, first_try, record
 from tests.tasks import Store, TaskInstance
+
+
+@pytest.fixture(autouse=True)
+def no_list(gateway: Sandbox) -> None:
+    gateway.set_faults(Faults(no_list=404), method="GET")
 
 
 class LostWorker(BaseException):
