@@ -363,7 +363,7 @@ class Submitting:
             due = [create for create, at in self._uncertain.values() if at <= time.time()]
         begun = {id: self._ledger.begun[index] for index, id in enumerate(self._ledger.ids) if id}
         search = reconcile.Search(due, self._plan.reference, self._ledger.known, begun)
-        await asyncio.wrap_future(threads.start(partial(search.read_list, self._hook.send)))
+        await asyncio.wrap_future(threads.start(partial(search.read_list, self._hook.exchange)))
         return search
 
     async def _submit_again(self, index: int) -> None:

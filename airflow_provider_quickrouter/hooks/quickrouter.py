@@ -138,7 +138,7 @@ class QuickRouterHook(HttpHook):
             # A new connection: the server may have closed one that was kept open, and then nobody
             # knows whether it has read the request.
             with self.get_conn() as session:
-                return self._exchange(session, request)
+                return self._send_and_read(session, request)
         except ConnectionLostError as error:
             raise protocol.uncertain(error) from None
         except InvalidConnectionError as error:
@@ -152,8 +152,8 @@ class QuickRouterHook(HttpHook):
             lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
             raise protocol.uncertain(lost) from error
 
-    def send(self, request: protocol.Request) -> protocol.Answer:
-        """Send one request and return its response unread. Blocks; raises as :meth:`asend`."""
+    def exchange(self, request: protocol.Request) -> protocol.Answer:
+        """Send one request; return its response unread. Blocks; raises as :meth:`asend`."""
         return send(self._session, self.settings, request)
 
     def get_prediction(self, prediction_id: str) -> Prediction:
@@ -182,7 +182,7 @@ class QuickRouterHook(HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Make one free request; creates nothing. Says what is wrong: key, address or network."""
         try:
-            self._read(protocol.read_object, self.send(protocol.probe()))
+            self._read(protocol.read_object, self.exchange(protocol.probe()))
         except QuickRouterError as error:
             return False, str(error)
         return True, f"{self.settings.base_url} accepts the key."
@@ -252,10 +252,6 @@ class QuickRouterHook(HttpHook):
             self.settings = await sync_to_async(Settings.of)(connection)
         return self.settings
 
-    def send(self, request: protocol.Request) -> protocol.Answer:
-        """Send one request, and return its response unread. Blocks. Raises what `asend` does."""
-        return send(self._session, self.settings, request)
-
     async def asend(self, request: protocol.Request) -> protocol.Answer:
         """Send one request and return its response unread.
 
@@ -282,14 +278,14 @@ class QuickRouterHook(HttpHook):
 
     def _ask(self, request: protocol.Request) -> Prediction:
         try:
-            return self._exchange(self._session, request)
+            return self._send_and_read(self._session, request)
         except AuthenticationError:
             # The key may have been replaced: the next request reads the connection again.
             for name in ("settings", "_session"):
                 vars(self).pop(name, None)
             raise
 
-    def _exchange(self, session: requests.Session, request: protocol.Request) -> Prediction:
+    def _send_and_read(self, session: requests.Session, request: protocol.Request) -> Prediction:
         answer = send(session, self.settings, request)
         return self._read(partial(protocol.read_prediction, request), answer)
 

@@ -1,14 +1,349 @@
-"""The operators that make predictions: submit only, submit and wait, or thousands at once."""
+"""The operators that submit one prediction, or submit it and wait for it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_provider_quickrouter.operators.run import QuickRouterRunPredictionOperator
-from airflow_provider_quickrouter.operators.submit import QuickRouterSubmitPredictionOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseOperator,
+    conf,
+)
+
+from airflow_provider_quickrouter.api.attachments import is_template
+from airflow_provider_quickrouter.api.errors import PredictionModerated
+from airflow_provider_quickrouter.api.inputs import as_dict
+from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.protocol import create
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
+from airflow_provider_quickrouter.hooks.input_files import read_files
+from airflow_provider_quickrouter.links import QuickRouterPredictionLink
+from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Limits, Poll
+from airflow_provider_quickrouter.submission.cancel import (
+    CLEAR,
+    MARK,
+    TIMEOUT,
+    is_canceled,
+    may_run_on,
+)
+from airflow_provider_quickrouter.submission.store import RecordStore
+from airflow_provider_quickrouter.submission.submit import Submission
+from airflow_provider_quickrouter.tasks.arguments import (
+    check_choice,
+    check_create,
+    seconds,
+)
+from airflow_provider_quickrouter.tasks.base import PredictionTask
+from airflow_provider_quickrouter.tasks.reporting import log_and_continue, pushed_id
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_provider_quickrouter.operators.batch import QuickRouterBatchPredictionOperator
+
+
+class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
+    """Submit one prediction and return its id at once.
+
+    XCom: ``return_value`` is the id, ``prediction`` the manifest. The prediction costs money
+    once it is accepted.
+
+    A retry, on Airflow 3.3 and later, takes up the prediction of the try before if it runs or
+    has succeeded, and submits anew if it ended badly, is gone, or if the input has changed. So
+    does a person's clear, except of a task that had succeeded: that submits anew. Before 3.3 a
+    retry submits anew; it happens only after errors that accepted nothing, or a lost worker.
+
+    :param input: dict, or a model of ``api.models``; may hold templates at any depth. For a
+        known model it is checked, as far as it is constant, when the DAG is parsed. A file may
+        be an ``ObjectStoragePath`` or its text, see ``api.attachments``: each try reads it, of
+        256 kB as a data URI at most, and another content is another input.
+    :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
+    :param model: ``owner/name``, for models that are called by name.
+    :param cancel_after: seconds or timedelta, at least 5 s, after which the server itself ends
+        the prediction, as a net against forgotten ones. None sets no limit.
+    :param on_uncertain: after a create whose answer was lost, so that the prediction may run and
+        be billed: ``fail`` without a retry, so that a person decides, or let a retry ``resubmit``.
+    :param durable: remember the prediction in ``task_state_store`` (Airflow 3.3 and later).
+    :param cancel_on_kill: cancel the prediction when a person marks the running task; not when
+        another try takes it up.
+    :param quickrouter_conn_id: connection of type ``quickrouter``.
+    """
+
+    template_fields: Sequence[str] = ("input", "version", "model")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"input": "json"}
+    operator_extra_links = (QuickRouterPredictionLink(),)
+    ui_color = "#f3e8ff"
+
+    def __init__(
+        self,
+        *,
+        input: Any,
+        version: str | None = None,
+        model: str | None = None,
+        cancel_after: float | timedelta | None = None,
+        on_uncertain: Literal["fail", "resubmit"] = "fail",
+        durable: bool = True,
+        cancel_on_kill: bool = True,
+        quickrouter_conn_id: str = "quickrouter_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
+            check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
+            given = input if is_template(input) else as_dict(input)
+            check_create(given, version, model, cancel_after)
+        # The very object: Airflow recognizes by identity what came from XCom and must not be
+        # rendered. Rendered, a prompt "{{ conn.x.password }}" from a table would send the key.
+        self.input = input
+        self.version = version
+        self.model = model
+        self.cancel_after: Any = cancel_after
+        self.on_uncertain = on_uncertain
+        self.durable = durable
+        self.cancel_on_kill = cancel_on_kill
+        self.quickrouter_conn_id = quickrouter_conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Create the prediction, or resume that of an earlier attempt; return its id."""
+        submission = self._submission(context)
+        try:
+            with airflow_errors(resubmits=True):
+                self._obtain(context, submission)
+                submission.store.mark_done()
+                return submission.prediction_id
+        except AirflowTaskTimeout as late:
+            with airflow_errors(resubmits=True):
+                submission.check_paid(late)
+        return submission.prediction_id
+
+    def _submission(self, context: Context) -> Submission:
+        return Submission(
+            hook=self.hook,
+            store=self._store_of(context),
+            kill_handler=self.kill_handler,
+            ti=context["ti"],
+            log=self.log,
+            resubmit=self.on_uncertain == "resubmit",
+        )
+
+    def _store_of(self, context: Context) -> RecordStore:
+        return RecordStore(context, self.log, durable=self.durable)
+
+    def _obtain(self, context: Context, submission: Submission) -> tuple[Prediction, float]:
+        """Return the task's prediction and since when its time counts; push its manifest."""
+        given = read_files(self.input, version=self.version, model=self.model)
+        request = create(
+            given, version=self.version, model=self.model, cancel_after=self._server_limit()
+        )
+
+        def is_stored(prediction: Prediction) -> bool:
+            outcome = Outcome.of(prediction, time.time())
+            return outcome is not None and bool(self.stored_by_earlier_attempt(outcome))
+
+        prediction, since = submission.obtain(
+            request,
+            cancel_other=self.cancel_on_kill,
+            limit=self._own_limit(),
+            is_stored=is_stored,
+        )
+        missing = f"The manifest of prediction {prediction.id} was not stored"
+        with log_and_continue(self.log, missing):
+            self.push_manifest(context, prediction)
+        return prediction, since
+
+    def _server_limit(self) -> Any:
+        """Return what ``Cancel-After`` is sent."""
+        return self.cancel_after
+
+    def _own_limit(self) -> float:
+        """Return the seconds that the task gives its prediction: it does not wait."""
+        return math.inf
+
+
+DEFAULT_TIMEOUT = 7200.0
+"""Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue."""
+
+
+class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
+    """Submit one prediction and wait for it; return its output, always a list.
+
+    XCom: ``return_value`` is the output, ``prediction`` the manifest, from the create on.
+
+    What a retry does is told at :class:`QuickRouterSubmitPredictionOperator`, and holds while
+    waiting, too. A prediction that failed for a passing reason, was aborted or did not start in
+    time is retried; what would last (moderation, bad input, out of memory), a deadline or a
+    cancel fails the task for good.
+
+    For ``input``, ``version``, ``model``, ``on_uncertain``, ``durable`` and
+    ``quickrouter_conn_id`` see there.
+
+    :param timeout: seconds or timedelta for the prediction, from its create on; the task's
+        ``execution_timeout`` counts if it is shorter. Then the prediction is canceled and the
+        task fails for good. On Airflow 2, which counts ``execution_timeout`` over the deferral
+        and retries after it, limit a deferred task with ``timeout`` alone.
+    :param start_timeout: seconds or timedelta in which it must have started; else it is canceled
+        and the task is retried. None (default), since cold boots take minutes.
+    :param cancel_after: seconds or timedelta after which the server itself ends the prediction.
+        ``deadline`` (default) is a minute after the task's own, from the create on, also if
+        the task is cleared since; None sets no limit.
+    :param poll_interval: seconds, the longest pause between two questions.
+    :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
+    :param on_moderation: ``fail`` or ``skip`` the task when a filter refused the prediction.
+    :param cancel_on_kill: cancel the prediction when a person marks the task as failed or as a
+        success (while it is deferred: Airflow 3.3 and later); a clear leaves it to the next try
+        if that takes it up.
+    :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
+        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``. Trouble with a
+        file fails the task; a retry takes up the prediction and stores what is missing (one that
+        comes after the API has deleted the output submits anew). Where nothing is remembered
+        (``durable``) the task fails for good: a retry would pay again. A path that reaches no
+        storage, or renders to nothing, is told before anything is paid. None stores nothing: the
+        API deletes the files after an hour.
+    """
+
+    template_fields: Sequence[str] = (
+        *QuickRouterSubmitPredictionOperator.template_fields,
+        "output_path",
+    )
+    ui_color = "#e9d5ff"
+
+    def __init__(
+        self,
+        *,
+        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        start_timeout: float | timedelta | None = None,
+        cancel_after: float | timedelta | Literal["deadline"] | None = "deadline",
+        poll_interval: float | timedelta = DEFAULT_POLL_INTERVAL,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        on_moderation: Literal["fail", "skip"] = "fail",
+        output_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        fixed: Any = None if cancel_after == "deadline" else cancel_after
+        super().__init__(cancel_after=fixed, **kwargs)
+        with airflow_errors():
+            self.timeout = seconds("timeout", timeout)
+            self.start_timeout = (
+                None if start_timeout is None else seconds("start_timeout", start_timeout)
+            )
+            self.poll_interval = seconds("poll_interval", poll_interval)
+            check_choice("on_moderation", on_moderation, "fail", "skip")
+            self.set_output_path(output_path)
+        self.cancel_after = cancel_after
+        self.deferrable = deferrable
+        self.on_moderation = on_moderation
+        self._poll: Poll | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Submit or resume, and wait: here, or in the triggerer."""
+        with airflow_errors():
+            self.check_output_path()
+        submission = self._submission(context)
+        try:
+            with airflow_errors(resubmits=True):
+                outcome = self._wait(context, submission)
+                return self._finish(context, submission.store, outcome)
+        except AirflowTaskTimeout as late:
+            with airflow_errors(resubmits=True):
+                submission.check_paid(late)
+                # Airflow's ``execution_timeout`` is a deadline like the task's own.
+                outcome = (
+                    self._poll.timed_out()
+                    if self._poll
+                    else _timeout(str(submission.prediction_id))
+                )
+                return self._finish(context, submission.store, outcome)
+
+    def _wait(self, context: Context, submission: Submission) -> Outcome:
+        """Obtain the prediction and wait for its end; or defer."""
+        began, limits = time.time(), self._limits()
+        prediction, since = self._obtain(context, submission)
+        self._poll = poll = Poll(
+            prediction.id,
+            since,
+            limits.deadline(since, began),
+            self.poll_interval,
+            limits.start_deadline(since),
+        )
+        step = poll.on_prediction(prediction, time.time())
+        if isinstance(step, Again):
+            step.log_to(self.log)
+            if self.deferrable:
+                submission.store.flush()
+                method = self.execute_complete.__name__
+                self.defer_to_trigger(poll, method, self._cancel_on(submission.store))
+        while isinstance(step, Again):
+            time.sleep(step.after)
+            submission.store.flush()
+            step = self.poll_once(context, poll)
+        return step
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
+        """Resume after the trigger's event, which holds the outcome."""
+        with airflow_errors(resubmits=True):
+            outcome = self.polled_again(Outcome.from_payload(event))
+            return self._finish(context, self._store_of(context), outcome)
+
+    def resume_after_deadline(self, context: Context) -> list[Any]:
+        """Cancel the prediction, and fail permanently: a retry would pay for another one."""
+        store = self._store_of(context)
+        record = store.load()
+        if record and time.time() < record.begun_at + self._own_limit():
+            raise AirflowException("Airflow ended the deferral before the prediction's deadline")
+        with airflow_errors(resubmits=True):
+            return self._finish(context, store, _timeout(UNKNOWN_ID))
+
+    def _finish(self, context: Context, store: RecordStore, outcome: Outcome) -> list[Any]:
+        """Cancel what is given up, end the task, and return the output."""
+        if outcome.prediction_id == UNKNOWN_ID:
+            record = store.load()
+            # The manifest in XCom outlasts a deferral where no record is stored.
+            known = record.prediction_id if record else pushed_id(context)
+            outcome = replace(outcome, prediction_id=known or UNKNOWN_ID)
+        unknown = outcome.prediction_id == UNKNOWN_ID
+        # The trigger's own cancel at a deadline may have failed: then it is tried again here.
+        no_later_attempt = outcome.reason is Reason.API_ERROR and not store.is_durable
+        given_up = outcome.timed_out or no_later_attempt
+        if given_up and not unknown and not is_canceled(outcome.stopped):
+            outcome = self.canceled(outcome)
+        # A retry without a record would pay for another prediction beside this one.
+        permanent = not store.is_durable and (unknown or may_run_on(outcome.stopped))
+        try:
+            output = self.end(context, outcome, permanent=permanent, pays=not store.is_durable)
+        except PredictionModerated as error:
+            if self.on_moderation == "skip":
+                raise AirflowSkipException(str(error)) from None
+            raise
+        store.mark_done()
+        self.kill_handler.track(None)
+        return output
+
+    def _limits(self) -> Limits:
+        return Limits(self.timeout, self.execution_timeout, self.start_timeout)
+
+    def _cancel_on(self, store: RecordStore) -> list[str]:
+        if not self.cancel_on_kill:
+            return [TIMEOUT]
+        return [TIMEOUT, MARK] if store.is_durable else [TIMEOUT, MARK, CLEAR]
+
+    def _own_limit(self) -> float:
+        return self._limits().own
+
+    def _server_limit(self) -> Any:
+        return self._limits().servers if self.cancel_after == "deadline" else self.cancel_after
+
+
+def _timeout(prediction_id: str) -> Outcome:
+    return Outcome(reason=Reason.TIMEOUT, prediction_id=prediction_id)
+
 
 __all__ = [
     "QuickRouterBatchPredictionOperator",

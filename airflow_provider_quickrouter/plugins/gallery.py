@@ -30,7 +30,7 @@ class LazyApp:
 
 
 def _load() -> Any:
-    from airflow_provider_quickrouter.plugins.app import app
+    from airflow_provider_quickrouter.plugins.routes import app
 
     return app()
 

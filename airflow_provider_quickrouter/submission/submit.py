@@ -104,7 +104,7 @@ class Submission:
         found = None
         # Of another input nothing is known that could be looked for; a person may know by now.
         if old.fingerprint == fingerprint(request) and not old.reported:
-            found = find_prediction(self.hook.send, request, old.begun_at)
+            found = find_prediction(self.hook.exchange, request, old.begun_at)
         if found:
             self.log.info("Prediction %s was created by an earlier attempt", found)
             old = replace(old, prediction_id=found)
@@ -208,7 +208,7 @@ class Submission:
             return self.hook.send_create(request, self.kill_handler.is_alive)
         except UncertainCreateError as error:
             self.log.warning("%s Looking for it in the API's list", error)
-            found = find_prediction(self.hook.send, request, attempt.begun_at)
+            found = find_prediction(self.hook.exchange, request, attempt.begun_at)
             if found is None:
                 raise
             if not found:

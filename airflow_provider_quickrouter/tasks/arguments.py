@@ -15,7 +15,7 @@ from airflow_provider_quickrouter.api.protocol import (
     check_reference,
     create,
 )
-from airflow_provider_quickrouter.polling.limits import LONGEST
+from airflow_provider_quickrouter.polling.poll import LONGEST
 
 
 def check_create(

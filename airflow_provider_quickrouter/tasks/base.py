@@ -20,8 +20,7 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_succes
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.airflow_errors import fail_without_retry
 from airflow_provider_quickrouter.links import FILES_KEY
-from airflow_provider_quickrouter.polling.limits import airflows_limit
-from airflow_provider_quickrouter.polling.poll import Again, Poll
+from airflow_provider_quickrouter.polling.poll import Again, Poll, airflows_limit
 from airflow_provider_quickrouter.storage.names import check_folder
 from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log
 from airflow_provider_quickrouter.tasks.reporting import (

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_quickrouter.polling.limits import LONGEST, Limits, airflows_limit
+from airflow_provider_quickrouter.polling.poll import LONGEST, Limits, airflows_limit
 
 CREATED, BEGAN = 1_000.0, 1_200.0
 

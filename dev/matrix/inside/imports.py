@@ -16,7 +16,7 @@ from pathlib import Path
 import airflow_provider_quickrouter as package
 
 ROOT = Path(package.__path__[0])
-GALLERY = ("plugins.app", "plugins.page", "plugins.query", "plugins.routes")
+GALLERY = ("plugins.page", "plugins.query", "plugins.routes")
 
 
 def modules() -> list[str]:
