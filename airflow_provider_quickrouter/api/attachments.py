@@ -21,8 +21,8 @@ from typing import Any
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 
+# Returns what is sent for a file: takes the name of its field and its location.
 Read = Callable[[str, str], str]
-"""Returns what is sent for a file: takes the name of its field and its location."""
 
 _NOUNS = "(?:image|img|picture|photo|mask|frame|video|audio|file)s?"
 _AFTER = r"_(?:\d+|(?:input|prompt|reference|url|uri|path)s?)"

@@ -49,8 +49,7 @@ def _file(value: str) -> str:
     return value
 
 
-IS_FILE = AfterValidator(_file)
-"""Marks the fields that take a file."""
+IS_FILE = AfterValidator(_file)  # marks the fields that take a file
 
 File = Annotated[str, BeforeValidator(_text), IS_FILE]
 Pixels = Annotated[int, Field(gt=0)]
@@ -196,6 +195,7 @@ class FluxFillDevInput(ModelInput):
     num_inference_steps: int = Field(28, ge=1)
 
 
+# The input of each known reference.
 INPUTS: Mapping[str, type[ModelInput]] = {
     STABLE_DIFFUSION: StableDiffusionInput,
     SDXL: SDXLInput,
@@ -208,7 +208,6 @@ INPUTS: Mapping[str, type[ModelInput]] = {
     FLUX_FILL_PRO: FluxFillProInput,
     FLUX_FILL_DEV: FluxFillDevInput,
 }
-"""The input of each known reference."""
 
 _BY_PART = {part: kind for name, kind in INPUTS.items() for part in (name, *name.split(":"))}
 

@@ -98,8 +98,8 @@ class Request:
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     prefixed: bool = True
+    # Seconds that the server is asked to hold the response; the read timeout grows by them.
     hold: float = 0.0
-    """Seconds that the server is asked to hold the response; the read timeout grows by them."""
 
     @property
     def creates(self) -> bool:

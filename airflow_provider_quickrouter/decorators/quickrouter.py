@@ -36,8 +36,7 @@ else:  # common.compat names it only since 1.14.1
         from airflow.utils.operator_helpers import determine_kwargs
 
 
-_SHARED = ("dag", "task_group")
-"""Arguments that say where both tasks belong."""
+_SHARED = ("dag", "task_group")  # arguments that say where both tasks belong
 
 
 class MappedFunction:
@@ -94,8 +93,8 @@ def _plain(function: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
     return inputs
 
 
+# Characters of a text of the input that are kept for Airflow's page while a task is deferred.
 LONGEST_SHOWN = 1000
-"""Characters of a text of the input that are kept for Airflow's page while a task is deferred."""
 
 
 class _Later:

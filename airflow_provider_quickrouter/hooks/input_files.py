@@ -11,11 +11,11 @@ from airflow_provider_quickrouter.api.inputs import with_files
 from airflow_provider_quickrouter.storage.media import sniff
 from airflow_provider_quickrouter.storage.target import open_path
 
+# Characters of a whole data URI, head and base64 included: the API reference's 256 kB.
 DATA_URI_LIMIT = 256_000
-"""Characters of a whole data URI, head and base64 included: the API reference's 256 kB."""
 
+# Bytes of a picture whose data URI just fits: base64 makes four characters of three.
 LARGEST_FILE = (DATA_URI_LIMIT - len("data:image/png;base64,")) // 4 * 3
-"""Bytes of a picture whose data URI just fits: base64 makes four characters of three."""
 
 _KINDS = ("image/", "video/", "audio/")
 

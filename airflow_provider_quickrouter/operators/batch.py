@@ -37,14 +37,9 @@ from airflow_provider_quickrouter.tasks.base import PredictionTask
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-DEFAULT_TIMEOUT = 86_400.0
-"""Seconds: a day is enough for 800,000 creates at Replicate's limit."""
-
-CREATES_PER_MINUTE = 600.0
-"""Replicate's limit of an account."""
-
-MAX_IN_FLIGHT = 2000
-"""At Replicate's limit more are under way only if each takes over 200 s."""
+DEFAULT_TIMEOUT = 86_400.0  # seconds: a day is enough for 800,000 creates at Replicate's limit
+CREATES_PER_MINUTE = 600.0  # Replicate's limit of an account
+MAX_IN_FLIGHT = 2000  # at Replicate's limit more are under way only if each takes over 200 s
 
 
 class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):

@@ -168,8 +168,8 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         return math.inf
 
 
+# Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue.
 DEFAULT_TIMEOUT = 7200.0
-"""Seconds: the longest runs that were seen take 57 minutes, behind 17 of queue."""
 
 
 class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):

@@ -17,11 +17,10 @@ from airflow_provider_quickrouter.api.errors import FileRefused
 from airflow_provider_quickrouter.api.files import find_files
 from airflow_provider_quickrouter.api.prediction import RETENTION, PredictionStatus
 
-Place = tuple[str, int]
-"""A task instance of a run: task id and map index, -1 if it is not mapped."""
+Place = tuple[str, int]  # a task instance of a run: task id and map index, -1 if it is not mapped
 
+# States of a task that follows its prediction no more, though the prediction may go on.
 ENDED_BADLY = frozenset({"failed", "upstream_failed", "skipped", "removed"})
-"""States of a task that follows its prediction no more, though the prediction may go on."""
 
 
 class State(StrEnum):
@@ -132,17 +131,12 @@ def _order_of_tasks(rows: Sequence[Row]) -> dict[str, tuple[datetime, str]]:
     return first
 
 
+# Fields of the known models that hold a prompt, the likeliest first.
 PROMPTS = ("prompt", "prompt_start", "text")
-"""Fields of the known models that hold a prompt, the likeliest first."""
 
-MAX_VALUE = 500
-"""Characters of an input's value that are shown."""
-
-MAX_VALUES = 40
-"""Inputs that are shown."""
-
-MAX_PROMPT = 10_000
-"""Characters of a prompt that are shown."""
+MAX_VALUE = 500  # characters of an input's value that are shown
+MAX_VALUES = 40  # inputs that are shown
+MAX_PROMPT = 10_000  # characters of a prompt that are shown
 
 _TEXT = r"""['"]{name}['"]\s*:\s*(?:'((?:[^'\\]|\\.)*)|"((?:[^"\\]|\\.)*))"""
 _NUMBER = r"""['"]{name}['"]\s*:\s*(-?\d+)"""
@@ -192,8 +186,7 @@ def _text_in(given: Any, name: str) -> str | None:
     return re.sub(r"\\(['\"\\n])", lambda m: "\n" if m[1] == "n" else m[1], text)
 
 
-MAX_PICTURES = 64
-"""Pictures of one prediction that are shown."""
+MAX_PICTURES = 64  # pictures of one prediction that are shown
 
 _VIDEO = ("mp4", "webm", "mov")
 _AUDIO = ("mp3", "wav", "ogg", "flac", "m4a")

@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+# Path of the web app below Airflow's own; with a leading slash `href` would leave a prefix.
 PREFIX = "quickrouter"
-"""Path of the web app below Airflow's own; with a leading slash ``href`` would leave a prefix."""
 
 _RUN = f"{PREFIX}/gallery?dag_id={{DAG_ID}}&run_id={{RUN_ID}}"
 _TASK = f"{_RUN}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}"

@@ -23,14 +23,13 @@ from airflow_provider_quickrouter.plugins.query import Run, Task
 
 LIMIT = 48
 MAX_LIMIT = 96
-MAX_NAMED = 5
-"""Tasks without a prediction that are named."""
+MAX_NAMED = 5  # tasks without a prediction that are named
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, Field(max_length=250, pattern=PRINTABLE)]
 
+# In the names of operators that make no prediction with a manifest of its own.
 FOLLOWERS = ("Sensor", "ToObjectStorage", "Batch")
-"""In the names of operators that make no prediction with a manifest of its own."""
 
 
 class Wanted(BaseModel):

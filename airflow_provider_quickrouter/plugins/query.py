@@ -25,20 +25,15 @@ from airflow_provider_quickrouter.plugins.cards import ENDED_BADLY, Place, Row
 
 PREDICTION = "prediction"
 FILES = "files"
-ACTIVE = frozenset({"queued", "running"})
-"""States of a run that is not over."""
-
-FINISHED = ENDED_BADLY | {"success"}
-"""States of a task that is over."""
-
-PART = 500
-"""Task instances that one statement asks about."""
+ACTIVE = frozenset({"queued", "running"})  # states of a run that is not over
+FINISHED = ENDED_BADLY | {"success"}  # states of a task that is over
+PART = 500  # task instances that one statement asks about
 
 TI = TaskInstance.__table__.c
 XCOM = XComModel.__table__.c
 FIELDS = RenderedTaskInstanceFields.__table__.c
+# Whether a task is of one of this provider's operators.
 _OURS = or_(TI.operator.like("%QuickRouter%"), TI.custom_operator_name.like("%quickrouter%"))
-"""Whether a task is of one of this provider's operators."""
 
 
 @dataclass(frozen=True, slots=True)

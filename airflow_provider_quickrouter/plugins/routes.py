@@ -36,12 +36,12 @@ DagId = Annotated[str, Path(max_length=250, pattern=PRINTABLE)]
 Name = Annotated[str, Query(max_length=250, pattern=PRINTABLE)]
 MapIndex = Annotated[int, Query(ge=-1, le=2**31 - 1)]
 
+# Files that are read and decoded at once, so that a page of pictures leaves memory, and threads for
+# the rest of the API server.
 READERS = 4
-"""Files that are read and decoded at once, so that a page of pictures leaves memory, and threads
-for the rest of the API server."""
 
+# An address holds the beginning of its file's checksum, so that another file has another one.
 KEEP = "private, max-age=3600, immutable"
-"""An address holds the beginning of its file's checksum, so that another file has another one."""
 
 NO_RUN = "There is no such run."
 NO_FILE = "There is no such picture."
@@ -118,6 +118,7 @@ def _recorded(dag_id: str, run_id: str, task_id: str, map_index: int, n: int) ->
 
 STATIC = pathlib.Path(__file__).parent / "static"
 
+# Set on every answer that does not set them itself.
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -136,7 +137,6 @@ HEADERS = {
         )
     ),
 }
-"""Set on every answer that does not set them itself."""
 
 FOREVER = "public, max-age=31536000, immutable"
 

@@ -23,15 +23,14 @@ from typing import Any
 from airflow_provider_quickrouter.api.files import StoredFile
 from airflow_provider_quickrouter.storage.media import HEAD, Kind, sniff
 
-MAX_SIZE = 64 * 2**20
-"""Bytes of the largest file that is served."""
+MAX_SIZE = 64 * 2**20  # bytes of the largest file that is served
 
 MAX_PATH = 4096
 
 log = logging.getLogger(__name__)
 
+# Filesystems made since Airflow's own one failed, by protocol and connection.
 _renewed: dict[tuple[str, str | None], Any] = {}
-"""Filesystems made since Airflow's own one failed, by protocol and connection."""
 
 
 class NoSuchFile(Exception):
@@ -42,6 +41,7 @@ class StorageTrouble(Exception):
     """The storage could not be asked."""
 
 
+# Types that a browser may be given. SVG and HTML can hold scripts, and are not among them.
 SHOWN = frozenset(
     {
         *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"),
@@ -49,7 +49,6 @@ SHOWN = frozenset(
         *("audio/mpeg", "audio/mp4", "audio/wav", "audio/flac", "audio/ogg", "audio/aac"),
     }
 )
-"""Types that a browser may be given. SVG and HTML can hold scripts, and are not among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +160,11 @@ def download_name(file: StoredFile, kind: Kind) -> str:
     return f"{stem or 'picture'}.{kind.ext}"
 
 
-SIDE = 320
-"""Pixels of a thumbnail's longer side."""
-
-MAX_PIXELS = 50_000_000
-"""Of a picture that is decoded; a larger one would take too much memory."""
+SIDE = 320  # pixels of a thumbnail's longer side
+MAX_PIXELS = 50_000_000  # of a picture that is decoded; a larger one would take too much memory
 
 QUALITY = 76
-KEPT = 32 * 2**20
-"""Bytes of thumbnails that are kept."""
+KEPT = 32 * 2**20  # bytes of thumbnails that are kept
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 TYPE = "image/webp"

@@ -15,23 +15,18 @@ from datetime import datetime
 
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 
+# Past runs that are kept of a model: enough to know it, few enough to follow its changes.
 LENGTH = 30
-"""Past runs that are kept of a model: enough to know it, few enough to follow its changes."""
 
-FEWEST = 5
-"""Past runs below which nothing is concluded from them."""
+FEWEST = 5  # past runs below which nothing is concluded from them
+MODELS = 256  # models that are kept; the one that was polled longest ago is forgotten first
+PRICE = 0.34  # seconds of unnoticed time that a poll is worth, for each run that may end meanwhile
 
-MODELS = 256
-"""Models that are kept; the one that was polled longest ago is forgotten first."""
-
-PRICE = 0.34
-"""Seconds of unnoticed time that a poll is worth, for each run that may end meanwhile."""
-
+# The same while the model boots, when a poll can only show that the run has begun.
 PRICE_WHILE_STARTING = 1.0
-"""The same while the model boots, when a poll can only show that the run has begun."""
 
+# Each past run stands for shorter and longer ones too: a few runs do not show the extremes.
 SPREAD = (0.6, 0.8, 1.0, 1.25, 1.6)
-"""Each past run stands for shorter and longer ones too: a few runs do not show the extremes."""
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,15 @@ from dataclasses import dataclass
 
 from airflow_provider_quickrouter.api.errors import AuthenticationError, QuickRouterError
 
-PAGE = 100
-"""Predictions on a page of the list."""
+PAGE = 100  # predictions on a page of the list
+FEWEST = 10  # polls that are due soon for which a page is requested at all
+WORTH = 2  # polls that are due soon for each page that a sweep is expected to read
 
-FEWEST = 10
-"""Polls that are due soon for which a page is requested at all."""
-
-WORTH = 2
-"""Polls that are due soon for each page that a sweep is expected to read."""
-
+# Pages in a row without any of the predictions, after which the rest is assumed to be others'.
 FRUITLESS = 5
-"""Pages in a row without any of the predictions, after which the rest is assumed to be others'."""
 
-AFTER_ERROR = 30.0
-"""Seconds without a sweep after a transient error."""
-
-AFTER_NOTHING = 600.0
-"""Seconds without a sweep after one that found none of the predictions."""
+AFTER_ERROR = 30.0  # seconds without a sweep after a transient error
+AFTER_NOTHING = 600.0  # seconds without a sweep after one that found none of the predictions
 
 
 @dataclass(eq=False)

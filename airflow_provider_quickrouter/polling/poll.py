@@ -31,37 +31,33 @@ if TYPE_CHECKING:
     from airflow_provider_quickrouter.polling.history import Timeline
 
 
+# Seconds: the longest pause between two polls, unless the author sets another.
 DEFAULT_POLL_INTERVAL = 10.0
-"""Seconds: the longest pause between two polls, unless the author sets another."""
 
 FIRST_PAUSE = 1.0
 SHORTEST_PAUSE = 0.5
-LONGEST_PAUSE = 300.0
-"""Seconds; a server that asks for a longer pause is polled again after this."""
+LONGEST_PAUSE = 300.0  # seconds; a server that asks for a longer pause is polled again after this
 
+# Seconds between two polls of an API that returns errors, unless it asks for more.
 LONGEST_BACKOFF = 60.0
-"""Seconds between two polls of an API that returns errors, unless it asks for more."""
 
+# Seconds for which the API must return 404 without a break before the prediction counts as gone. A
+# 404 may mean "not known yet", or come from a gateway that is just restarting.
 GONE_AFTER = 60.0
-"""Seconds for which the API must return 404 without a break before the prediction counts as gone. A
-404 may mean "not known yet", or come from a gateway that is just restarting."""
 
-PATIENCE = 600.0
-"""Seconds of uninterrupted errors after which the wait gives up."""
+PATIENCE = 600.0  # seconds of uninterrupted errors after which the wait gives up
 
+# Seconds in which a success without any output is polled again: some gateways write the output a
+# moment after the status.
 OUTPUT_GRACE = 10.0
-"""Seconds in which a success without any output is polled again: some gateways write the output a
-moment after the status."""
 
-OUTPUT_PAUSE = 2.0
-"""Seconds between two of these polls."""
+OUTPUT_PAUSE = 2.0  # seconds between two of these polls
 
+# Seconds after which an unchanged state is logged again; or a quarter of the time waited, if that
+# is longer: thousands of waits may take hours.
 HEARTBEAT = 60.0
-"""Seconds after which an unchanged state is logged again; or a quarter of the time waited, if that
-is longer: thousands of waits may take hours."""
 
-_TAIL = 4_096
-"""Characters of a log's end in which the last progress bar is looked for."""
+_TAIL = 4_096  # characters of a log's end in which the last progress bar is looked for
 
 
 @dataclass(frozen=True)
@@ -309,15 +305,15 @@ def _clock(time: float) -> str:
     return f"{datetime.fromtimestamp(time, UTC):%H:%M:%S} UTC"
 
 
+# Seconds, thirty years: what a limit may be at most, so that calendars can hold its end.
 LONGEST = 1e9
-"""Seconds, thirty years: what a limit may be at most, so that calendars can hold its end."""
 
+# Seconds by which Airflow's own limit on a deferral lies behind the trigger's deadline.
 FRAMEWORK_MARGIN = 60.0
-"""Seconds by which Airflow's own limit on a deferral lies behind the trigger's deadline."""
 
+# Seconds by which the server's own limit, `Cancel-After`, lies behind the task's. Airflow's own
+# comes well before it: so the task cancels its prediction itself, and reports the timeout.
 SERVER_MARGIN = 300.0
-"""Seconds by which the server's own limit, ``Cancel-After``, lies behind the task's. Airflow's own
-comes well before it: so the task cancels its prediction itself, and reports the timeout."""
 
 
 @dataclass(frozen=True)

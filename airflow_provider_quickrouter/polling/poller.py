@@ -37,29 +37,27 @@ if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 
+# Seconds for which a connection's settings are used before a new wait has them read again.
 FRESH = 60.0
-"""Seconds for which a connection's settings are used before a new wait has them read again."""
 
+# Seconds for which a key that was refused, or a connection that cannot be read, is not read again:
+# thousands of waits may ask for it.
 SHORTEST_REFRESH = 5.0
-"""Seconds for which a key that was refused, or a connection that cannot be read, is not read
-again: thousands of waits may ask for it."""
 
-AT_ONCE = 12
-"""Requests in flight at the same time, apart from slow ones."""
+AT_ONCE = 12  # requests in flight at the same time, apart from slow ones
 
+# Seconds after which a request in flight no longer counts among them: a gateway may hold the
+# responses for some predictions, and the other polls must not wait for these.
 SLOW_AFTER = 1.0
-"""Seconds after which a request in flight no longer counts among them: a gateway may hold the
-responses for some predictions, and the other polls must not wait for these."""
 
+# Seconds: polls that become due within it are sent in a row, at half the CPU time of single ones:
+# caches are warm then, and the event loop wakes less often.
 SHORTEST_REST = 0.1
-"""Seconds: polls that become due within it are sent in a row, at half the CPU time of single
-ones: caches are warm then, and the event loop wakes less often."""
 
-LAST_POLL = 5.0
-"""Seconds that a poll at, or after, a wait's deadline may still take."""
+LAST_POLL = 5.0  # seconds that a poll at, or after, a wait's deadline may still take
 
+# What this process has learned of models, whichever connection they were run through.
 HISTORIES = Histories()
-"""What this process has learned of models, whichever connection they were run through."""
 
 _POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()
 

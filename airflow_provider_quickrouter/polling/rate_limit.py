@@ -9,20 +9,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# Requests a minute: half of Replicate's limit, so that two triggerers stay below it.
 DEFAULT_PER_MINUTE = 1_500.0
-"""Requests a minute: half of Replicate's limit, so that two triggerers stay below it."""
 
-USED = 0.95
-"""Share of the rate that is used: what is sent evenly does not arrive evenly."""
-
-RECOVERY = 60.0
-"""Seconds in which the rate grows back from nothing to the whole."""
-
-LOWEST = 1 / 64
-"""Share of the rate below which no 429 lowers it."""
-
-LONGEST_BLOCK = 60.0
-"""Seconds for which one response may stop all requests of a connection."""
+USED = 0.95  # share of the rate that is used: what is sent evenly does not arrive evenly
+RECOVERY = 60.0  # seconds in which the rate grows back from nothing to the whole
+LOWEST = 1 / 64  # share of the rate below which no 429 lowers it
+LONGEST_BLOCK = 60.0  # seconds for which one response may stop all requests of a connection
 
 
 @dataclass

@@ -23,26 +23,20 @@ from airflow_provider_quickrouter.polling.list_sweep import Sweep, Sweeps
 from airflow_provider_quickrouter.polling.poll import Again, Poll
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
 
-SOON = 2.0
-"""Seconds ahead in which polls that become due are counted for a sweep of the list."""
+SOON = 2.0  # seconds ahead in which polls that become due are counted for a sweep of the list
+LOOK_AGAIN = 1.0  # seconds after which it is checked again whether a sweep pays: the longest pause
+PAGE_TIMEOUT = 5.0  # seconds for which polls wait for a page; then they are sent one by one
 
-LOOK_AGAIN = 1.0
-"""Seconds after which it is checked again whether a sweep pays: the longest pause."""
-
-PAGE_TIMEOUT = 5.0
-"""Seconds for which polls wait for a page; then they are sent one by one."""
-
+# Seconds for which pages alone may stand for a poll: a list may be out of date.
 OWN_GET_EVERY = 60.0
-"""Seconds for which pages alone may stand for a poll: a list may be out of date."""
 
-OWN_GETS = 1 / 4
-"""Share of the rate for these GETs: with very many polls they come later."""
+OWN_GETS = 1 / 4  # share of the rate for these GETs: with very many polls they come later
 
+# Seconds in which a wait is polled by itself also during a sweep, which may take as long.
 YOUNG = 60.0
-"""Seconds in which a wait is polled by itself also during a sweep, which may take as long."""
 
+# Polls in flight for predictions whose last poll hung: they must not hold up the others.
 HANGING_AT_ONCE = 4
-"""Polls in flight for predictions whose last poll hung: they must not hold up the others."""
 
 
 @dataclass(eq=False, slots=True)
@@ -80,8 +74,8 @@ class Entry:
         return now - self.poll.started_at < YOUNG
 
 
+# Send this poll, request the next page of this sweep, or pause for so many seconds.
 Step = Entry | Sweep | float
-"""Send this poll, request the next page of this sweep, or pause for so many seconds."""
 
 
 class Schedule:

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
 
+# Whether this Airflow renders a trigger's arguments and can start a task in the triggerer.
 AIRFLOW_STARTS = tuple(int(number) for number in airflow_version.split(".")[:2]) >= (3, 3)
-"""Whether this Airflow renders a trigger's arguments and can start a task in the triggerer."""
 
 
 def may_end(task: Any, base: type) -> bool:

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_quickrouter.api.errors import FileRefused
 
-MAX_URL = 8_192
-"""Characters of a URL; signed ones have some hundred."""
+MAX_URL = 8_192  # characters of a URL; signed ones have some hundred
 
 _ALLOW = (
     "If it is meant, as with a gateway in your own network, set allow_private_addresses in the "
@@ -22,14 +21,12 @@ _ALLOW = (
 _NAT64 = ip_network("64:ff9b::/96")
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
 _TEREDO = ip_network("2001::/32")
+# Blocks that are no part of the internet, though not every Python says so. The first is where a
+# machine in Azure reaches its host, which knows secrets of it.
 _SPECIAL = [
     ip_network(block)
     for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
 ]
-"""Blocks that are no part of the internet, though not every Python says so.
-
-The first is where a machine in Azure reaches its host, which knows secrets of it.
-"""
 
 _LOCAL_NAMES = ("localhost", "localhost.localdomain")
 _LOCAL_DOMAINS = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")

@@ -21,18 +21,13 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.protocol import retry_after
 
 MAX_REDIRECTS = 5
+# Seconds for which errors of one file are waited out, the downloads themselves not counted.
 PATIENCE = 120.0
-"""Seconds for which errors of one file are waited out, the downloads themselves not counted."""
 
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-"""Seconds between two tries of a file; they double from one to the other."""
-
-LONGEST_ASKED = 3600.0
-"""Seconds that a ``Retry-After`` can ask of the task's next try."""
-
-QUICK_TRIES = 3
-"""Tries of a file that is missing before it has expired: a server may be behind."""
+LONGEST_PAUSE = 30.0  # seconds between two tries of a file; they double from one to the other
+LONGEST_ASKED = 3600.0  # seconds that a `Retry-After` can ask of the task's next try
+QUICK_TRIES = 3  # tries of a file that is missing before it has expired: a server may be behind
 
 KEPT = "The API keeps files for one hour after the prediction has ended"
 STORE_EARLIER = (

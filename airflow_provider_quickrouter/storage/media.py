@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 from airflow_provider_quickrouter.api.errors import FileRefused
 
+# Bytes of a file's beginning that are looked at: a JPEG has its size behind its metadata.
 HEAD = 2**18
-"""Bytes of a file's beginning that are looked at: a JPEG has its size behind its metadata."""
 
+# Bytes of a file's end that are looked at: some programs write a little behind a picture.
 TAIL = 4_096
-"""Bytes of a file's end that are looked at: some programs write a little behind a picture."""
 
-Size = tuple[int, int]
-"""Width and height, pixels."""
+Size = tuple[int, int]  # width and height, pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ class Kind:
     ext: str
 
 
+# Extension, content type, and other names of that content type.
 _TYPES = """
 png          image/png
 jpg          image/jpeg image/jpg image/pjpeg
@@ -70,7 +70,6 @@ vtt          text/vtt
 srt          application/x-subrip
 bin          application/octet-stream
 """
-"""Extension, content type, and other names of that content type."""
 
 _BY_TYPE = {
     name: Kind(names[0], ext)
@@ -117,8 +116,8 @@ _PATTERNS = [(re.compile(pattern, re.DOTALL), ext) for pattern, ext in _MAGIC.it
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<script")
 _PAGES = ("text/html", "application/xhtml+xml")
 
+# Extensions of kinds whose files always begin with their magic bytes.
 _ALWAYS = frozenset({"png", "jpg", "gif", "webp", "pdf"})
-"""Extensions of kinds whose files always begin with their magic bytes."""
 
 
 def kind_of(declared: str, head: bytes) -> Kind:
@@ -204,8 +203,7 @@ def _webp(head: bytes) -> Size | None:
 
 _STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-_SEGMENTS = 512
-"""Segments of a JPEG that are passed at most on the way to the one with its size."""
+_SEGMENTS = 512  # segments of a JPEG that are passed at most on the way to the one with its size
 
 
 def _jpeg(head: bytes) -> Size | None:

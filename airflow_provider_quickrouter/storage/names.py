@@ -16,17 +16,13 @@ from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 DEFAULT_NAME = "{prediction_id}/{n}.{ext}"
 FIELDS = ("prediction_id", "n", "ext", "sha256")
-DISTINCT = frozenset({"n", "sha256"})
-"""Fields that differ between the files of one output."""
+DISTINCT = frozenset({"n", "sha256"})  # fields that differ between the files of one output
+MAX_PARTS = 16  # folders and file of one name
 
-MAX_PARTS = 16
-"""Folders and file of one name."""
-
+# Bytes of one part of a name; file systems take 255, of which a temporary name needs some.
 MAX_PART = 160
-"""Bytes of one part of a name; file systems take 255, of which a temporary name needs some."""
 
-NOTHING = ("", "None")
-"""What a template renders for a variable that is empty, or missing."""
+NOTHING = ("", "None")  # what a template renders for a variable that is empty, or missing
 
 _FOLDER_REMEDY = "give a folder such as s3://conn_id@bucket/pictures."
 _HALF_A_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!//)")

@@ -24,18 +24,14 @@ from airflow_provider_quickrouter.storage.target import Target, reason_of
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.storage.download import Fetched
 
-FOLDER = ".quickrouter"
-"""Where the records lie, below the path that files are stored under."""
+FOLDER = ".quickrouter"  # where the records lie, below the path that files are stored under
+MAX_BYTES = 16 * 2**20  # bytes of a record that are read at most
 
-MAX_BYTES = 16 * 2**20
-"""Bytes of a record that are read at most."""
-
+# Seconds between two writes of the record, so that many small files do not wait for it.
 WRITE_EVERY = 1.0
-"""Seconds between two writes of the record, so that many small files do not wait for it."""
 
 _VERSION = 1
-_MAX_NUMBER = 2**53
-"""A size or a number of pixels beyond it was not written by this package."""
+_MAX_NUMBER = 2**53  # a size or a number of pixels beyond it was not written by this package
 
 
 @dataclass

@@ -22,11 +22,10 @@ from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInpu
 from airflow_provider_quickrouter.api.storable import storable_text
 from airflow_provider_quickrouter.storage.names import check_folder
 
+# Protocols of the storages that show a file only when it is complete.
 ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
-"""Protocols of the storages that show a file only when it is complete."""
 
-MAX_REASON = 300
-"""Characters of a foreign error that are quoted."""
+MAX_REASON = 300  # characters of a foreign error that are quoted
 
 _CHUNK = 2**20
 

@@ -26,8 +26,8 @@ from airflow_provider_quickrouter.hooks import threads
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
+# When a trigger cancels: at a deadline, when a person marks the task, when a person clears it.
 TIMEOUT, MARK, CLEAR = "timeout", "mark", "clear"
-"""When a trigger cancels: at a deadline, when a person marks the task, when a person clears it."""
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,28 @@ class Limits:
     total: float
 
 
+# Of a killed task: Airflow ends its process after five seconds.
 WORKER = Limits(state=1.5, total=4.0)
-"""Of a killed task: Airflow ends its process after five seconds."""
 
+# Of `on_kill` in a triggerer: Airflow ends it after thirty seconds, and where many triggers are
+# killed at once, its API server takes a while to return a state.
 TRIGGERER = Limits(state=9.0, total=27.0)
-"""Of ``on_kill`` in a triggerer: Airflow ends it after thirty seconds, and where many triggers are
-killed at once, its API server takes a while to return a state."""
 
+# Seconds that a trigger may take to cancel a prediction that has reached its deadline.
 DEADLINE_CANCEL = 5.0
-"""Seconds that a trigger may take to cancel a prediction that has reached its deadline."""
 
+# Seconds before each attempt to cancel; another one follows only a transient error.
 CANCEL_PAUSES = (0.0, 1.0, 2.0)
-"""Seconds before each attempt to cancel; another one follows only a transient error."""
 
-CANCELS_AT_ONCE = 8
-"""Cancels of one task that are on their way at the same time."""
+CANCELS_AT_ONCE = 8  # cancels of one task that are on their way at the same time
 
 CANCELED = "It was canceled."
 NOT_CANCELED = "It could not be canceled"
 
 _ENDS = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
+# States after which another attempt begins. None of them belongs to an attempt that still waits, as
+# "deferred", "scheduled", "queued" and "running" may.
 _CLEARED = frozenset({None, "restarting", "up_for_retry"})
-"""States after which another attempt begins. None of them belongs to an attempt that still waits,
-as "deferred", "scheduled", "queued" and "running" may."""
 _NO_ROUTE = (404, 405, 501)
 _STOPPED = (PredictionStatus.CANCELED, PredictionStatus.ABORTED)
 
@@ -70,8 +69,7 @@ LEFT = "Leaving prediction %s running: its task is not over, or Airflow does not
 ALL_LEFT = "Leaving %d predictions running: their task is not over, or Airflow does not say so"
 UNKNOWN = "Airflow did not report the state of this task"
 
-TO_LOG = 0.2
-"""Seconds of a killed task's time that are kept for logging what was not done."""
+TO_LOG = 0.2  # seconds of a killed task's time that are kept for logging what was not done
 
 
 @dataclass(frozen=True)

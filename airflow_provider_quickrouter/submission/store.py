@@ -8,8 +8,7 @@ from typing import Any
 from airflow_provider_quickrouter.submission.record import Attempt
 from airflow_provider_quickrouter.tasks.reporting import log_and_continue
 
-STORE_KEY = "quickrouter_prediction"
-"""Key of the record in the task's ``task_state_store``."""
+STORE_KEY = "quickrouter_prediction"  # key of the record in the task's `task_state_store`
 
 
 class RecordStore:

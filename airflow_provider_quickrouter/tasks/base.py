@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 
 _FAIL = "__fail__"
+# What Airflow writes into its database for a deferral that lasted longer than its limit, as method
+# and as error (`TRIGGER_FAIL_REPR` and `TriggerFailureReason` of `airflow.models.trigger`).
 _DEFERRAL_TIMED_OUT = "Trigger timeout"
-"""What Airflow writes into its database for a deferral that lasted longer than its limit, as method
-and as error (``TRIGGER_FAIL_REPR`` and ``TriggerFailureReason`` of ``airflow.models.trigger``)."""
 
 
 class PredictionTask:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_quickrouter.api.files import StoredFile
     from airflow_provider_quickrouter.api.prediction import Prediction
 
-RUN_FACET = "quickrouter_prediction"
-"""Key of the run facet."""
+RUN_FACET = "quickrouter_prediction"  # key of the run facet
 
 
 @define

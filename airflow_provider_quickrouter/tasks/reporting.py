@@ -22,26 +22,23 @@ if TYPE_CHECKING:
 
     from airflow_provider_quickrouter.api.files import StoredFile
 
+# Counter: create requests that were accepted, so that they cost money.
 SUBMITTED = "quickrouter.submitted"
-"""Counter: create requests that were accepted, so that they cost money."""
 
-SUCCEEDED = "quickrouter.succeeded"
-"""Counter: waits that ended with an output."""
+SUCCEEDED = "quickrouter.succeeded"  # counter: waits that ended with an output
 
+# Counter, with a dot and the reason (a value of `Reason`): waits that ended otherwise.
 FAILED = "quickrouter.failed"
-"""Counter, with a dot and the reason (a value of ``Reason``): waits that ended otherwise."""
 
+# Timer: from the create request until the model started, by the API's times.
 QUEUE = "quickrouter.queue"
-"""Timer: from the create request until the model started, by the API's times."""
 
-RUN = "quickrouter.run"
-"""Timer: from the model's start to its end, by the API's times."""
+RUN = "quickrouter.run"  # timer: from the model's start to its end, by the API's times
 
+# Timer: from the model's end until this side saw it. It compares the clocks of both sides.
 DETECTION = "quickrouter.detection"
-"""Timer: from the model's end until this side saw it. It compares the clocks of both sides."""
 
-_SHOWN = 12
-"""Characters of a version's 64 in a tag: enough to distinguish versions."""
+_SHOWN = 12  # characters of a version's 64 in a tag: enough to distinguish versions
 
 log = logging.getLogger(__name__)
 

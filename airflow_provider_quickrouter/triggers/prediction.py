@@ -42,8 +42,8 @@ from airflow_provider_quickrouter.submission.cancel import (
 )
 from airflow_provider_quickrouter.tasks.reporting import count_end, manifest_xcoms
 
+# Whether downstream tasks read what the event holds: from Airflow 3 on they read JSON's text.
 EVENT_LEAVES_XCOMS = airflow_version.startswith("2.")
-"""Whether downstream tasks read what the event holds: from Airflow 3 on they read JSON's text."""
 
 
 async def event_of(
