@@ -18,7 +18,7 @@ from airflow.utils.state import TaskInstanceState
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.sensors import prediction, starting
+from airflow_provider_quickrouter.sensors import prediction
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from airflow_provider_quickrouter.submission.cancel import MARK, TIMEOUT
 from tests.sensors.test_prediction import submit
@@ -187,8 +187,7 @@ def test_a_subclass_that_begins_otherwise_begins_on_a_worker() -> None:
 def test_before_airflow_3_3_it_goes_to_a_worker_and_still_defers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (prediction, starting):
-        monkeypatch.setattr(module, "AIRFLOW_STARTS", False)
+    monkeypatch.setattr(prediction, "AIRFLOW_STARTS", False)
     with DAG(DAG_ID):
         older = sensor()
     assert older.start_trigger_args is None
