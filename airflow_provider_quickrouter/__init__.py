@@ -10,7 +10,7 @@ _NAME = "QuickRouter"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Tell Airflow what this package holds (entry point ``apache_airflow_provider``).
+    """Return what this package contains (entry point ``apache_airflow_provider``).
 
     The keys are those of Airflow's ``provider_info.schema.json``; ``conn-fields`` and
     ``ui-field-behaviour`` draw the connection's form.

@@ -213,7 +213,7 @@ _BY_PART = {part: kind for name, kind in INPUTS.items() for part in (name, *name
 
 
 def file_fields(reference: str) -> dict[str, bool]:
-    """Tell of each field on a known model's page whether it takes a file."""
+    """Return, for each field on a known model's page, whether it takes a file."""
     kind = _BY_PART.get(reference)
     fields = kind.model_fields if kind else {}
     return {name: IS_FILE in field.metadata for name, field in fields.items()}

@@ -36,8 +36,8 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     for each input, and ``.override(group_id=..., default_args=...)`` for all of its tasks.
 
     A retry or clear of ``store`` fetches only what is not stored yet and asks for no new
-    prediction; one of ``wait`` asks for the same prediction again; a retry of ``submit`` takes up
-    the prediction of the try before. To pay for a new picture, clear ``submit`` with what is
+    prediction; one of ``wait`` polls the same prediction; a retry of ``submit`` resumes
+    the prediction of the previous attempt. To pay for a new picture, clear ``submit`` with what is
     downstream of it.
 
     :param input: as of ``QuickRouterSubmitPredictionOperator``, like ``version`` and ``model``.

@@ -109,7 +109,7 @@ class _Later:
 
 
 class _ByFunction(DecoratedOperator):
-    """Calls the function for the input, then does what the operator behind it does."""
+    """Call the function for the input, then do what the operator does."""
 
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **DecoratedOperator.template_fields_renderers,
@@ -189,9 +189,9 @@ def quickrouter_task(
     """Make a task of a function that returns the input of a prediction.
 
     The function returns a dict, or a model of ``api.models``. What it returns is sent as it is:
-    templates in it are not rendered. A retry calls it again, and takes up the prediction of the
-    try before if it returns the same (see ``QuickRouterSubmitPredictionOperator``); else that one
-    is canceled and a new one submitted.
+    templates in it are not rendered. A retry calls it again, and resumes the prediction of the
+    previous attempt if it returns the same (see ``QuickRouterSubmitPredictionOperator``); else
+    that one is canceled and a new one created.
 
     :param wait: wait for the end and return the output, like
         ``QuickRouterRunPredictionOperator``; or (False) return the id at once, like

@@ -135,7 +135,7 @@ class QuickRouterHook(HttpHook):
         :raises UncertainCreateError: whatever may hide a create that was accepted.
         """
         try:
-            # A new connection: the server may have closed one that was kept open, and then nobody
+            # A new connection: the server may have closed one that was kept open, and then no one
             # knows whether it has read the request.
             with self.get_conn() as session:
                 return self._send_and_read(session, request)

@@ -56,24 +56,26 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     XCom: ``return_value`` is the id, ``prediction`` the manifest. The prediction costs money
     once it is accepted.
 
-    A retry, on Airflow 3.3 and later, takes up the prediction of the try before if it runs or
-    has succeeded, and submits anew if it ended badly, is gone, or if the input has changed. So
-    does a person's clear, except of a task that had succeeded: that submits anew. Before 3.3 a
-    retry submits anew; it happens only after errors that accepted nothing, or a lost worker.
+    On Airflow 3.3 and later a retry resumes the prediction of the previous attempt if it runs or
+    has succeeded. It creates a new one if that one failed, is gone, or had another input. A
+    person's clear does the same, but creates a new prediction if the task had succeeded. Before
+    3.3 each retry creates a new prediction; there is one only after errors that accepted nothing,
+    or after a lost worker.
 
     :param input: dict, or a model of ``api.models``; may hold templates at any depth. For a
-        known model it is checked, as far as it is constant, when the DAG is parsed. A file may
-        be an ``ObjectStoragePath`` or its text, see ``api.attachments``: each try reads it, of
-        256 kB as a data URI at most, and another content is another input.
+        known model its constant parts are checked when the DAG is parsed. A file may be an
+        ``ObjectStoragePath`` or its string, see ``api.attachments``: each attempt reads it, 256 kB
+        as a data URI at most. A file with other bytes is another input.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
     :param model: ``owner/name``, for models that are called by name.
-    :param cancel_after: seconds or timedelta, at least 5 s, after which the server itself ends
-        the prediction, as a net against forgotten ones. None sets no limit.
-    :param on_uncertain: after a create whose answer was lost, so that the prediction may run and
-        be billed: ``fail`` without a retry, so that a person decides, or let a retry ``resubmit``.
-    :param durable: remember the prediction in ``task_state_store`` (Airflow 3.3 and later).
-    :param cancel_on_kill: cancel the prediction when a person marks the running task; not when
-        another try takes it up.
+    :param cancel_after: seconds or timedelta, at least 5 s, after which the server itself cancels
+        the prediction, in case no task does. None sets no limit.
+    :param on_uncertain: what follows a create request whose response is lost, if the API's list of
+        predictions does not show whether it was accepted: ``fail`` without a retry, so that a
+        person decides, or ``resubmit`` with the next retry, which may pay twice.
+    :param durable: store the prediction's id in ``task_state_store`` (Airflow 3.3 and later).
+    :param cancel_on_kill: cancel the prediction when a person marks the running task, but not when
+        the next attempt resumes it.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
@@ -175,38 +177,38 @@ DEFAULT_TIMEOUT = 7200.0
 class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     """Submit one prediction and wait for it; return its output, always a list.
 
-    XCom: ``return_value`` is the output, ``prediction`` the manifest, from the create on.
+    XCom: ``return_value`` is the output, ``prediction`` the manifest, from the create request on.
 
-    What a retry does is told at :class:`QuickRouterSubmitPredictionOperator`, and holds while
-    waiting, too. A prediction that failed for a passing reason, was aborted or did not start in
-    time is retried; what would last (moderation, bad input, out of memory), a deadline or a
-    cancel fails the task for good.
+    A retry does what :class:`QuickRouterSubmitPredictionOperator` says, also while the task waits.
+    A prediction that failed for a transient reason, was aborted or did not start in time is
+    retried. A lasting reason (moderation, bad input, out of memory), a deadline or a cancel fails
+    the task permanently.
 
     For ``input``, ``version``, ``model``, ``on_uncertain``, ``durable`` and
     ``quickrouter_conn_id`` see there.
 
-    :param timeout: seconds or timedelta for the prediction, from its create on; the task's
-        ``execution_timeout`` counts if it is shorter. Then the prediction is canceled and the
-        task fails for good. On Airflow 2, which counts ``execution_timeout`` over the deferral
-        and retries after it, limit a deferred task with ``timeout`` alone.
+    :param timeout: seconds or timedelta for the prediction, from its create request on; or the
+        task's ``execution_timeout`` if that is shorter. Then the prediction is canceled and the
+        task fails permanently. Airflow 2 counts ``execution_timeout`` over the deferral and
+        retries after it: there, limit a deferred task with ``timeout`` alone.
     :param start_timeout: seconds or timedelta in which it must have started; else it is canceled
         and the task is retried. None (default), since cold boots take minutes.
-    :param cancel_after: seconds or timedelta after which the server itself ends the prediction.
-        ``deadline`` (default) is a minute after the task's own, from the create on, also if
-        the task is cleared since; None sets no limit.
-    :param poll_interval: seconds, the longest pause between two questions.
+    :param cancel_after: seconds or timedelta after which the server itself cancels the prediction.
+        ``deadline`` (default) is five minutes after ``timeout``, counted from the create request,
+        also if the task is cleared since; None sets no limit.
+    :param poll_interval: seconds, the longest pause between two polls.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
     :param on_moderation: ``fail`` or ``skip`` the task when a filter refused the prediction.
     :param cancel_on_kill: cancel the prediction when a person marks the task as failed or as a
-        success (while it is deferred: Airflow 3.3 and later); a clear leaves it to the next try
-        if that takes it up.
+        success (while it is deferred: Airflow 3.3 and later). After a clear the next attempt
+        resumes it, if it can.
     :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
-        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``. Trouble with a
-        file fails the task; a retry takes up the prediction and stores what is missing (one that
-        comes after the API has deleted the output submits anew). Where nothing is remembered
-        (``durable``) the task fails for good: a retry would pay again. A path that reaches no
-        storage, or renders to nothing, is told before anything is paid. None stores nothing: the
-        API deletes the files after an hour.
+        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``. An error with
+        a file fails the task; a retry resumes the prediction and stores what is missing, or
+        creates a new one if the API has deleted the output by then. Without ``durable`` the task
+        fails permanently, since a retry would pay again. A path that reaches no storage, or
+        renders to nothing, fails the task before anything is paid. None stores nothing: the API
+        deletes the files after an hour.
     """
 
     template_fields: Sequence[str] = (

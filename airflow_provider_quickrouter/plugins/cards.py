@@ -45,7 +45,7 @@ _STATES = {
 class Row:
     """An XCom of a task instance, without its value.
 
-    :ivar prediction_id: of a manifest; None where the row tells of stored files.
+    :ivar prediction_id: of a manifest; None where the row is about stored files.
     :ivar status: the manifest's word.
     :ivar task_state: the task instance's; None before it has one.
     :ivar started: when the task instance started.
@@ -97,7 +97,7 @@ class Entry:
 
     @property
     def given_up(self) -> str | None:
-        """The state of the first task that had to do with it and ended badly."""
+        """The state of the first task that had to do with it and failed."""
         states = (row.task_state for row in self.manifests)
         return next((state for state in states if state in ENDED_BADLY), None)
 

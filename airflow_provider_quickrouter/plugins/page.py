@@ -93,7 +93,7 @@ def _first(given: dict[Place, Any], entry: Entry) -> Any:
 def _outlook(
     run: Run, entries: Sequence[Entry], tasks: Sequence[Task], states: Counter[State]
 ) -> dict[str, Any]:
-    """Tell what is still to come, and which tasks made nothing."""
+    """Return what is still to come, and which tasks created nothing."""
     holders = {place for entry in entries for place in entry.places}
     barren = [task for task in tasks if task.place not in holders]
     failed = sorted(task.place for task in barren if task.state == "failed")

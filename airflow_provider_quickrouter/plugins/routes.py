@@ -145,7 +145,7 @@ class Unchanging(StaticFiles):
     """Files below an address that changes with their content."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Let browsers keep a file for good."""
+        """Let browsers cache a file for ever."""
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = FOREVER
         return response

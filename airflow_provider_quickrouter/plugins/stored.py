@@ -1,7 +1,7 @@
 """Reading a stored file for a browser, and what must hold before it gets a byte.
 
 The path comes from XCom, which other people may be able to write: a file is served only if the
-whole of it has the recorded size and checksum, so that nobody can read what is not known
+whole of it has the recorded size and checksum, so that no one can read what is not known
 already, and if its first bytes are those of a picture, video or sound.
 
 Thumbnails are made by Pillow (extra ``gallery``), if it is there, and kept in memory. All of this
@@ -34,7 +34,7 @@ _renewed: dict[tuple[str, str | None], Any] = {}
 
 
 class NoSuchFile(Exception):
-    """There is no file that may be served; why is nobody's business."""
+    """There is no file that may be served; the reason is not shown."""
 
 
 class StorageTrouble(Exception):
@@ -89,7 +89,7 @@ def read(file: StoredFile) -> Served:
         data = _bytes(file)
     except StorageTrouble:
         # Airflow keeps a filesystem for as long as it runs; its connection may have changed since.
-        data = _bytes(file, anew=True)
+        data = _bytes(file, renew=True)
     kind = sniff(data[:HEAD])
     if kind is None or kind.content_type not in SHOWN:
         raise NoSuchFile
@@ -107,15 +107,15 @@ def warm_up() -> None:
     _ = ObjectStoragePath("file:///").fs
 
 
-def _bytes(file: StoredFile, anew: bool = False) -> bytes:
-    # Here, since it is no light import and only the first picture needs it.
+def _bytes(file: StoredFile, renew: bool = False) -> bytes:
+    # Imported here: it is slow, and only the first picture needs it.
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     local = True
     try:
         path = ObjectStoragePath(file.path)
         local = path.protocol in ("", "file", "local")
-        return _read(_filesystem(path, anew), path.path, file.size)
+        return _read(_filesystem(path, renew), path.path, file.size)
     except (NoSuchFile, FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):
         raise NoSuchFile from None
     except Exception as error:
@@ -128,10 +128,10 @@ def _bytes(file: StoredFile, anew: bool = False) -> bytes:
         raise StorageTrouble from error
 
 
-def _filesystem(path: Any, anew: bool) -> Any:
+def _filesystem(path: Any, renew: bool) -> Any:
     # Airflow before 3.2 has the connection only among the options.
     key = (path.protocol, getattr(path, "conn_id", None) or path.storage_options.get("conn_id"))
-    if anew:
+    if renew:
         from airflow.sdk.io import get_fs
 
         _renewed[key] = get_fs(*key)

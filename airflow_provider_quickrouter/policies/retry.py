@@ -1,6 +1,6 @@
 """A retry policy for tasks of this package, on Airflow 3.3 and later.
 
-The tasks already fail for good where another try would not help; the policy adds when to try
+The tasks already fail permanently where another attempt would not help; the policy adds when to try
 again. This module can be imported on any Airflow; before 3.3 making a policy is an error.
 """
 
@@ -51,7 +51,7 @@ class QuickRouterRetryPolicy(RetryPolicy):
     ======================================================  =======================
     key, money, input, moderation, uncertain create, ...    fail now
     ``RateLimitError`` (429) with a wait that was named     retry after that wait
-    other trouble behind the API, an interrupted, aborted   retry after ``first`` seconds,
+    other errors behind the API, an interrupted, aborted    retry after ``first`` seconds,
     or never started prediction                             doubled with each try
     any error that is not of this package                   as Airflow does without it
     ======================================================  =======================

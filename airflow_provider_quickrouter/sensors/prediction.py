@@ -51,12 +51,12 @@ AIRFLOW_STARTS = tuple(int(number) for number in airflow_version.split(".")[:2])
 
 
 def may_end(task: Any, base: type) -> bool:
-    """Whether all that is to happen after a success of this task happens without a worker.
+    """Return whether nothing that follows a success of this task needs a worker.
 
-    The triggerer stores no files. When it ends a task, Airflow takes no outlets, calls nobody
-    back, and does not count what is to be mapped over.
+    The triggerer stores no files. When it ends a task, Airflow handles neither outlets nor
+    callbacks, and does not count what is to be mapped over.
 
-    :param base: the class whose methods are known to have nothing more to do.
+    :param base: the class whose methods are known to do nothing more.
     """
     wanted = (
         task.outlets,
@@ -72,9 +72,9 @@ def may_end(task: Any, base: type) -> bool:
 
 
 def may_start(task: Any, base: type) -> bool:
-    """Whether this task can begin without a worker.
+    """Return whether this task can begin without a worker.
 
-    On Airflow 3.3, not mapped, with nothing to do before and nobody to be told of it.
+    That needs Airflow 3.3, no mapping, nothing to do before it, and no listener.
     """
     if not (AIRFLOW_STARTS and task.start_from_trigger and task.get_dag()):
         return False
@@ -151,8 +151,8 @@ def _overrides(task: Any, base: type, *names: str) -> bool:
 
 
 def _has_listeners() -> bool:
-    """Whether a plugin, OpenLineage's say, wants to hear of tasks: only workers tell it."""
-    # Here, as it imports all plugins; whoever asks for the arguments of a start has done so.
+    """Return whether a plugin, such as OpenLineage's, listens to tasks: only workers call it."""
+    # Imported here: it loads all plugins, which the caller of the start arguments has done.
     from airflow.providers.common.compat.sdk import get_listener_manager
 
     return bool(get_listener_manager().has_listeners)
@@ -166,41 +166,39 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     """Wait until a prediction is over; return its output, always a list.
 
     XCom: ``return_value`` is the output, ``prediction`` the manifest; both are the same in
-    every mode. A prediction that ended badly fails the task for good, since a retry would find
-    the same end; ``soft_fail`` skips instead, in every mode. Trouble with the API is waited
-    out for ten minutes; then the task fails and a retry takes up the same prediction. In
-    ``reschedule`` mode, where each poke is a new process, it is waited out until ``timeout``.
+    every mode. A prediction that failed fails the task permanently, since a retry would meet the
+    same failure; ``soft_fail`` skips instead, in every mode. Errors of the API are waited out for
+    ten minutes; then the task fails and a retry resumes the same prediction. In ``reschedule``
+    mode, where each poke is a new process, they are waited out until ``timeout``.
 
     :param prediction_id: the id that the submitting task returned.
-    :param poke_interval: seconds, the longest pause between two questions; the first ones come
-        quicker. In ``reschedule`` mode it is the pause: give 60 or more there, since after a few
+    :param poke_interval: seconds, the longest pause between two polls; the first pauses are
+        shorter. In ``reschedule`` mode it is the pause: give 60 or more there, since after a few
         seconds Airflow's scheduler may take the end of one poke for that of the next. Only
-        there ``exponential_backoff`` and ``max_wait`` have a meaning.
+        there ``exponential_backoff`` and ``max_wait`` have an effect.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
     :param cancel_on_kill: cancel the prediction at ``timeout`` (or ``execution_timeout``, if that
         is shorter), and when a person marks the waiting task (while it is deferred: Airflow 3.3
-        and later; between two pokes in ``reschedule`` mode nobody is there to do it). Off, since
-        the prediction is another task's. A clear does not cancel, since the next try waits on
-        (while the task is on its worker: Airflow 3 and later).
+        and later; not between two pokes in ``reschedule`` mode). Off, since the prediction belongs
+        to another task. A clear does not cancel it, since the next attempt waits on (while the
+        task is on its worker: Airflow 3 and later).
     :param end_from_trigger: let a success end the deferred task in the triggerer, with the same
-        XComs; all else goes on on a worker, where exceptions, ``soft_fail`` and retries live. So
-        does a success after which there is something to do that only a worker does: outlets,
+        XComs; any other end goes to a worker. So does a success that needs one: with outlets,
         ``on_success_callback``, ``post_execute``, a subclass's ``execute_complete``, tasks mapped
-        over this one's output, listeners (OpenLineage, say). From Airflow 3.0 to 3.2 a worker may
-        end it after all.
+        over this one's output, or listeners (OpenLineage, for instance). From Airflow 3.0 to 3.2
+        a worker may end it after all.
     :param start_from_trigger: let the scheduler defer the task, so that no worker begins it;
-        implies ``deferrable`` and ``end_from_trigger``. ``timeout`` counts from then on. The id
-        may be text, the ``output`` of an unmapped task, ``{{ ti.xcom_pull(task_ids="...") }}``
-        and nothing else, or a template of ``params``, ``dag_run`` and ``run_id``. With any other,
-        when mapped, with ``on_execute_callback``, ``pre_execute`` or a subclass's ``execute``, with
-        listeners, and before Airflow 3.3, the task begins on a worker as usual. Lost are pools and
-        limits of tasks at once, which Airflow applies to workers only; rendered templates in the
-        UI; manifest and link until the wait is over.
+        implies ``deferrable`` and ``end_from_trigger``. ``timeout`` counts from then on. It works
+        if the id is a literal or the ``output`` of an unmapped task. With a template, when mapped,
+        with ``on_execute_callback``, ``pre_execute`` or a subclass's ``execute``, with listeners,
+        and before Airflow 3.3, the task begins on a worker as usual. Pools and limits on running
+        tasks do not apply, since Airflow applies them to workers only; the UI shows no rendered
+        templates, and no manifest and link until the wait is over.
     :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
         the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``; a worker ends
-        the wait then. Trouble with a file fails the task, and a retry stores what is missing, with
-        ``soft_fail`` as well: only the last try is skipped. None stores nothing: the API deletes
-        the files after an hour.
+        the wait then. An error with a file fails the task, and a retry stores what is missing, with
+        ``soft_fail`` as well: only the last attempt is skipped. None stores nothing: the API
+        deletes the files after an hour.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 

@@ -21,7 +21,7 @@ _ALLOW = (
 _NAT64 = ip_network("64:ff9b::/96")
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
 _TEREDO = ip_network("2001::/32")
-# Blocks that are no part of the internet, though not every Python says so. The first is where a
+# Blocks outside the internet, which not every Python knows as such. The first is where a
 # machine in Azure reaches its host, which knows secrets of it.
 _SPECIAL = [
     ip_network(block)
@@ -33,7 +33,7 @@ _LOCAL_DOMAINS = (".localhost", ".local", ".internal", ".localdomain", ".home.ar
 
 
 def check_url(url: str, host: str | None, *, private: bool) -> None:
-    """Refuse what no file is fetched from, as far as the URL alone tells.
+    """Refuse a URL that no file is fetched from, as far as the URL alone shows.
 
     :param host: the host as the HTTP client reads it out of the URL.
     :param private: whether addresses may be other than public.

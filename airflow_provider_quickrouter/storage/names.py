@@ -1,7 +1,7 @@
 """Folders and names of stored files, as far as their text shows.
 
 A name is made from a template, and never leads out of its folder. A path that a template rendered
-may be anything; most of it would be a folder on the worker's own disk, where nobody looks.
+may be anything; most of it would be a folder on the worker's own disk, where no one looks.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def open_path(location: str) -> Any:
 
     :raises InvalidInputError: why it cannot be opened, to be put after the location.
     """
-    # Imported here: it is no light import, and DAG files import the operators.
+    # Imported here: it is slow, and DAG files import the operators.
     from airflow.providers.common.compat.sdk import (
         AirflowNotFoundException,
         BaseHook,

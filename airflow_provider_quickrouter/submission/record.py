@@ -49,7 +49,7 @@ class Attempt:
     :ivar max_tries: the task's limit of tries then; it grows when a person clears the task.
     :ivar prediction_id: None until the answer was read.
     :ivar done: the task was about to succeed.
-    :ivar reported: a person was told that the create is uncertain.
+    :ivar reported: a person was asked about the uncertain create request.
     :ivar resumed_at: when the first attempt after a clear resumed the prediction, epoch seconds.
     """
 
@@ -97,7 +97,7 @@ class Attempt:
     def resumed(self, max_tries: int, now: float) -> Attempt:
         """Return the record of a prediction that an attempt resumes after a clear.
 
-        The next retry is no cleared one: its time counts from here, and it creates nothing.
+        The next retry does not follow a clear: its time counts from here, and it creates nothing.
         """
         return replace(self, max_tries=max_tries, resumed_at=now)
 
@@ -117,7 +117,7 @@ class Attempt:
 
 
 def fingerprint(request: Request) -> str:
-    """Tell creates apart by model, version and input, without holding any of them."""
+    """Return a digest of model, version and input, which identifies a create request."""
     plain = json.loads(json.dumps([request.path, request.body]))  # all keys are texts then
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What a task tells OpenLineage, where that provider is installed; only then this is imported."""
+"""What a task reports to OpenLineage; imported only where that provider is installed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _dataset(file: StoredFile) -> OutputDataset:
 def dataset_name(path: str) -> tuple[str, str]:
     """Name a stored file as OpenLineage does: ``s3://bucket`` and the key, ``file`` and the path.
 
-    The connection in ``s3://conn_id@bucket/key`` is no part of it.
+    The connection in ``s3://conn_id@bucket/key`` is not a part of it.
     """
     parts = urlsplit(path)
     place = parts.netloc.rpartition("@")[2]

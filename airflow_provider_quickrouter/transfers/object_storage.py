@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     """Store every file of an output, and return the paths, in the order of the output.
 
-    URLs and ``data:`` URIs are found in any nesting; other text is no file. Six files are fetched
+    URLs and ``data:`` URIs are found in any nesting; other strings are not files. Six files are fetched
     at a time, each over the disk of this machine. Magic bytes, then the content type decide the
     extension; an HTML page instead of a file is refused. A file comes under its name only when
     it is whole.
@@ -41,8 +41,8 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known);
     ``prediction`` the manifest, if ``prediction_id`` is given.
 
-    The API deletes files an hour after the prediction has ended: then the task fails for good, with
-    ``PredictionExpired``. Trouble with a file (5xx, 408, 429, a broken download) is waited out for
+    The API deletes files an hour after the prediction has ended: then the task fails permanently, with
+    ``PredictionExpired``. Errors of a file (5xx, 408, 429, a broken download) are waited out for
     two minutes; then the task fails and a retry goes on with what is missing. What was stored and
     still lies there unchanged is left alone; a small record under ``.quickrouter/`` in ``path``
     tells. Neither a retry nor a kill touches the prediction, and a kill leaves no half file.

@@ -1,4 +1,4 @@
-"""The trigger of a wait that no worker has begun: it finds out itself what a worker would tell."""
+"""The trigger of a wait that no worker has begun: it finds id and deadline itself."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
     async def _begin(self) -> None:
         """Learn what was not known when the arguments were written.
 
-        :raises InvalidInputError: what stands in XCom, or was rendered, is no id.
+        :raises InvalidInputError: what XCom holds, or was rendered, is not an id.
         :raises UpstreamError: XCom could not be read; a retry may help.
         """
         self._begin_to_count()
