@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     """Store every file of an output, and return the paths, in the order of the output.
 
-    URLs and ``data:`` URIs are found in any nesting; other strings are not files. Six files are fetched
-    at a time, each over the disk of this machine. Magic bytes, then the content type decide the
-    extension; an HTML page instead of a file is refused. A file comes under its name only when
-    it is whole.
+    URLs and ``data:`` URIs are found in any nesting; other strings are not files. Six files are
+    downloaded at a time, each to the disk of this machine. Magic bytes, then the content type
+    decide the extension; an HTML page instead of a file is refused. A file gets its name only when
+    it is complete.
 
     XCom: ``return_value`` are the paths, ``files`` a list of ``path``, ``size`` (bytes),
     ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known);
     ``prediction`` the manifest, if ``prediction_id`` is given.
 
-    The API deletes files an hour after the prediction has ended: then the task fails permanently, with
-    ``PredictionExpired``. Errors of a file (5xx, 408, 429, a broken download) are waited out for
-    two minutes; then the task fails and a retry goes on with what is missing. What was stored and
-    still lies there unchanged is left alone; a small record under ``.quickrouter/`` in ``path``
-    tells. Neither a retry nor a kill touches the prediction, and a kill leaves no half file.
+    The API deletes files an hour after the prediction has ended: then the task fails permanently,
+    with ``PredictionExpired``. Errors of a file (5xx, 408, 429, a broken download) are waited out
+    for two minutes; then the task fails and a retry goes on with what is missing. A file that was
+    stored and is unchanged is left alone; a small record under ``.quickrouter/`` in ``path`` lists
+    them. Neither a retry nor a kill touches the prediction, and a kill leaves no half file.
 
     Addresses that are not public are refused, redirects to them as well, unless the connection's
     extra has ``allow_private_addresses``. Neither key nor cookie is sent to where files lie.
