@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_quickrouter.api.errors import (
     APIError,
@@ -52,6 +52,9 @@ from airflow_provider_quickrouter.submission.cancel import (
 )
 from airflow_provider_quickrouter.submission.record import fingerprint, lost_by_an_earlier_try
 from airflow_provider_quickrouter.tasks.reporting import count_end, count_submitted
+
+if TYPE_CHECKING:
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
 LAST_CANCELS = 45.0
 """Seconds after the deadline in which the rest may be canceled."""
@@ -163,38 +166,32 @@ class Waits:
         return stopped
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to submit, and how.
-
-    :param request: makes the create request of an item.
-    :param reference: the batch's version or model.
-    :param wanted: False as soon as Airflow has killed the task.
-    :param resubmit: submit again what stays uncertain.
-    """
-
-    request: Callable[[int], Request]
-    reference: str
-    creates_per_minute: float
-    max_in_flight: int
-    wanted: Callable[[], bool]
-    resubmit: bool
-
-
+@dataclass(eq=False)
 class Submitting:
     """The create requests of one attempt.
 
     :param waits: waits for what was accepted.
     :param hook: a hook of its own.
+    :param request: returns the create request of an item.
+    :param wanted: False as soon as Airflow has killed the task.
+    :param resubmit: submit again what stays uncertain.
     """
 
-    def __init__(self, plan: Plan, waits: Waits, hook: Any, log: Any) -> None:
-        self._plan, self._waits, self._hook, self._log = plan, waits, hook, log
-        self._journal, self._ledger = waits.journal, waits.ledger
-        self._rate_limit = RateLimit(plan.creates_per_minute, used=1.0, slack=SLACK)
+    waits: Waits
+    hook: QuickRouterHook
+    log: Any
+    request: Callable[[int], Request]
+    creates_per_minute: float
+    max_in_flight: int
+    wanted: Callable[[], bool]
+    resubmit: bool
+
+    def __post_init__(self) -> None:
+        self._journal, self._ledger = self.waits.journal, self.waits.ledger
+        self._rate_limit = RateLimit(self.creates_per_minute, used=1.0, slack=SLACK)
         # As few intents are stored ahead of their requests as the storage's pause allows: each of
         # them is uncertain after a crash.
-        self._intents = 1 + int(2 * self._journal.record.pause * plan.creates_per_minute / 60.0)
+        self._intents = 1 + int(2 * self._journal.record.pause * self.creates_per_minute / 60.0)
         self._ahead, self._sends = asyncio.Semaphore(self._intents), asyncio.Semaphore(AT_ONCE)
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -215,7 +212,7 @@ class Submitting:
             reconciling = group.create_task(self._reconcile_all(group))
             await self._submit_all(group)
             reconciling.cancel()
-            if not (then_wait and self._plan.wanted()):
+            if not (then_wait and self.wanted()):
                 for wait in self._waiting:
                     wait.cancel()
 
@@ -224,7 +221,7 @@ class Submitting:
         while self._goes_on:
             submits = len(self._submits)
             in_flight = self._ledger.count(State.RUNNING) + submits
-            if submits >= AT_ONCE + self._intents or in_flight >= self._plan.max_in_flight:
+            if submits >= AT_ONCE + self._intents or in_flight >= self.max_in_flight:
                 await self._change()
                 continue
             index = self._again.popleft() if self._again else next(missing, None)
@@ -242,18 +239,18 @@ class Submitting:
 
     @property
     def _goes_on(self) -> bool:
-        return self._stopped is None and self._plan.wanted() and not self._late
+        return self._stopped is None and self.wanted() and not self._late
 
     @property
     def _late(self) -> bool:
-        return time.time() >= self._waits.deadline
+        return time.time() >= self.waits.deadline
 
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
 
     def _wait(self, group: asyncio.TaskGroup, index: int) -> None:
-        self._start(group, self._waits.wait_for(index), self._waiting)
+        self._start(group, self.waits.wait_for(index), self._waiting)
 
     def _start(
         self,
@@ -273,7 +270,7 @@ class Submitting:
         """Store an item's intent, send its create request, and store its id."""
         try:
             async with self._ahead:
-                request = self._plan.request(index)
+                request = self.request(index)
                 intent = {"i": index, "f": fingerprint(request)[:PRINT], "at": time.time()}
                 await self._journal.put(intent)
                 await self._pace()
@@ -286,7 +283,7 @@ class Submitting:
             self._lost[index] += 1
             self._add_uncertain(index)
         except InvalidRequestError as error:
-            await self._waits.end(index, ItemResult.without_output(index, REFUSED, str(error)))
+            await self.waits.end(index, ItemResult.without_output(index, REFUSED, str(error)))
         except QuickRouterError as error:
             await self._stop(error, index)
         else:
@@ -303,7 +300,7 @@ class Submitting:
         def rest(error: APIError, pause: float) -> bool:
             return asyncio.run_coroutine_threadsafe(self._rest(error, pause), loop).result()
 
-        create = partial(create_with, self._hook.send_once, request, rest, self._log)
+        create = partial(create_with, self.hook.send_once, request, rest, self.log)
         return await asyncio.wrap_future(threads.start(create))
 
     async def _rest(self, error: APIError, pause: float) -> bool:
@@ -325,8 +322,7 @@ class Submitting:
         await self._journal.put({"i": index, "no": True}, {"stop": self._stopped.to_payload()})
 
     def _add_uncertain(self, index: int) -> None:
-        given = (self._plan.request(index).body or {})["input"]
-        create = reconcile.UncertainCreate(index, given, self._ledger.begun[index])
+        create = reconcile.UncertainCreate(index, self.request(index), self._ledger.begun[index])
         self._uncertain[index] = create, time.time() + reconcile.LAG
         self._changed.set()
 
@@ -338,18 +334,11 @@ class Submitting:
             if self._submits:
                 await asyncio.wait(set(self._submits))
             result = search.result()
-            # An item leaves ``_uncertain`` at the moment of its next step: before it, the batch
-            # might end without it; later, its next create request might be forgotten.
-            for index, prediction_id in result.found.items():
-                await self._journal.put({"i": index, "id": prediction_id})
-                self._wait(group, index)
-                del self._uncertain[index]
-            for index in result.lost:
-                await self._submit_again(index)
-                del self._uncertain[index]
-            for index in result.unsure:
-                await self._leave_uncertain(index)
-                del self._uncertain[index]
+            for create in search.creates:
+                await self._reconcile(group, create, result)
+                # Not before its next step, or the batch might end without it; nor later, or its
+                # next create request might be forgotten.
+                del self._uncertain[create.index]
             self._changed.set()
 
     async def _search(self) -> reconcile.Search:
@@ -362,22 +351,23 @@ class Submitting:
             await asyncio.sleep(max(0.0, next_at - time.time()))
             due = [create for create, at in self._uncertain.values() if at <= time.time()]
         begun = {id: self._ledger.begun[index] for index, id in enumerate(self._ledger.ids) if id}
-        search = reconcile.Search(due, self._plan.reference, self._ledger.known, begun)
-        await asyncio.wrap_future(threads.start(partial(search.read_list, self._hook.exchange)))
+        search = reconcile.Search(due, self._ledger.known, begun)
+        await asyncio.wrap_future(threads.start(partial(search.read_list, self.hook.exchange)))
         return search
 
-    async def _submit_again(self, index: int) -> None:
-        if self._lost[index] >= TRIES:
+    async def _reconcile(
+        self, group: asyncio.TaskGroup, create: reconcile.UncertainCreate, result: reconcile.Result
+    ) -> None:
+        index = create.index
+        if index in result.found:
+            await self._journal.put({"i": index, "id": result.found[index]})
+            self._wait(group, index)
+        elif self._lost[index] < TRIES and (index in result.lost or self.resubmit):
+            await self._journal.put({"i": index, "no": True})
+            self._again.append(index)
+        elif index in result.lost:
             lost = f"the responses to {TRIES} create requests were lost, and none was accepted"
             await self._stop(UpstreamError(lost), index)
-            return
-        await self._journal.put({"i": index, "no": True})
-        self._again.append(index)
-
-    async def _leave_uncertain(self, index: int) -> None:
-        if self._plan.resubmit and self._lost[index] < TRIES:
-            await self._submit_again(index)
-            return
-        since = self._ledger.begun[index]
-        error = lost_by_an_earlier_try(self._plan.request(index), since, time.time())
-        await self._waits.end(index, ItemResult.without_output(index, UNCERTAIN, str(error)))
+        else:
+            error = lost_by_an_earlier_try(create.request, create.begun_at, time.time())
+            await self.waits.end(index, ItemResult.without_output(index, UNCERTAIN, str(error)))

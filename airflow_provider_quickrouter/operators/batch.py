@@ -200,25 +200,26 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     async def _work(self, record: Record, ledger: Ledger, deadline: float) -> None:
         # Imported here, since no parsing of DAGs should pay for what only a run needs.
         from airflow_provider_quickrouter.batch.journal import Journal
-        from airflow_provider_quickrouter.batch.runner import Plan, Submitting, Waits
+        from airflow_provider_quickrouter.batch.runner import Submitting, Waits
         from airflow_provider_quickrouter.polling.poller import shared_poller
 
-        plan = Plan(
-            request=partial(self._request, deadline),
-            reference=str(self.version or self.model),
-            creates_per_minute=self.creates_per_minute,
-            max_in_flight=self.max_in_flight,
-            wanted=self.kill_handler.is_alive,
-            resubmit=self.on_uncertain == "resubmit",
-        )
         journal = Journal(record, ledger)
         try:
             async with shared_poller(self.quickrouter_conn_id) as poller:
                 hook = (await poller.connected()).sibling()
                 self.hook.settings = hook.settings  # a kill has no time to look them up
                 waits = Waits(journal, poller, deadline, self.log)
+                submitting = Submitting(
+                    waits=waits,
+                    hook=hook,
+                    log=self.log,
+                    request=partial(self._request, deadline),
+                    creates_per_minute=self.creates_per_minute,
+                    max_in_flight=self.max_in_flight,
+                    wanted=self.kill_handler.is_alive,
+                    resubmit=self.on_uncertain == "resubmit",
+                )
                 async with waits.progress_logged():
-                    submitting = Submitting(plan, waits, hook, self.log)
                     await submitting.run(then_wait=not self.deferrable)
         finally:
             await journal.close()

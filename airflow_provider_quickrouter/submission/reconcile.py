@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_quickrouter.api.errors import QuickRouterError, backoff
 from airflow_provider_quickrouter.api.prediction import Prediction
@@ -44,12 +45,12 @@ LONGEST_PAUSE = 60.0
 class UncertainCreate:
     """A create request without a response.
 
-    :ivar index: of its item.
+    :ivar index: of its item, to name it in the result.
     :ivar begun_at: when its intent was stored, before it was sent; epoch seconds of this machine.
     """
 
     index: int
-    input: Mapping[str, Any]
+    request: Request
     begun_at: float
 
 
@@ -73,7 +74,7 @@ class Page:
 
     :ivar cursor: of the next, older page; None if this is the last one.
     :ivar received_at: epoch seconds of this machine.
-    :ivar ahead: what :func:`seconds_ahead` returned for its response.
+    :ivar ahead: by how many seconds the ``Date`` of the response was ahead of this machine's clock.
     """
 
     entries: Sequence[Mapping[str, Any]]
@@ -127,8 +128,7 @@ class Likeness(Enum):
     OTHER = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     id: str
     created_at: float | None
     is_same: bool
@@ -138,14 +138,12 @@ class _Candidate:
 class Search:
     """One reading of the list for some create requests.
 
-    :param reference: the ``version`` or ``model`` of all of them.
     :param known: ids that belong to items already. Ids that are added to it until the result is
         made count as well: their responses came meanwhile.
     :param begun: when the intents of the known ids were stored, as far as that is recorded.
     """
 
     creates: Sequence[UncertainCreate]
-    reference: str
     known: Collection[str] = frozenset()
     begun: Mapping[str, float] = field(default_factory=dict)
     skew: Skew = field(default_factory=Skew)
@@ -160,15 +158,10 @@ class Search:
 
         :param send: sends a request, and returns its response unread.
         """
-        cursor: str | None = None
-        while True:
-            try:
-                found = _read_page(send, cursor)
-            except QuickRouterError:
-                return
-            if not self.read(found):
-                return
-            cursor = found.cursor
+        with suppress(QuickRouterError):
+            page = _read_page(send, None)
+            while self.read(page):
+                page = _read_page(send, page.cursor)
 
     def read(self, page: Page) -> bool:
         """Take in a page; return whether the next, older one must be read."""
@@ -215,34 +208,27 @@ class Search:
 
     def _is_last(self, entry: Mapping[str, Any], received_at: float) -> bool:
         """Take in an entry; return whether all later ones are too old to matter."""
-        prediction_id = str(entry["id"])
+        prediction_id, created = str(entry["id"]), Prediction.from_json(entry).created_at
         known = prediction_id in self.known
         self._known_seen |= known
-        created = Prediction.from_json(entry).created_at
         created_at = created.timestamp() if created else None
         if created_at is not None:
             self.skew.above = max(self.skew.above, created_at - received_at)
             if known and prediction_id in self.begun:
                 self.skew.below = min(self.skew.below, created_at - self.begun[prediction_id])
-            first = min(create.begun_at for create in self.creates)
-            if created_at < self._oldest(first):
+            if created_at < self._oldest(min(create.begun_at for create in self.creates)):
                 # The list is read on until a known one proves that ours are on it.
                 return self._known_seen or not self.known
         if not known:
-            self._compare(entry, prediction_id, created_at)
+            # One object for all: where inputs are hidden, each entry may be of each request.
+            same = _Candidate(prediction_id, created_at, is_same=True)
+            perhaps = same._replace(is_same=False)
+            for create in self.creates:
+                likeness = compare(entry, create.request)
+                if likeness is not Likeness.OTHER:
+                    candidate = same if likeness is Likeness.SAME else perhaps
+                    self._candidates.setdefault(create.index, []).append(candidate)
         return False
-
-    def _compare(
-        self, entry: Mapping[str, Any], prediction_id: str, created_at: float | None
-    ) -> None:
-        # One object for all: where inputs are hidden, each entry is a candidate for each request.
-        candidates = {
-            Likeness.SAME: _Candidate(prediction_id, created_at, is_same=True),
-            Likeness.PERHAPS: _Candidate(prediction_id, created_at, is_same=False),
-        }
-        for create in self.creates:
-            if candidate := candidates.get(compare(entry, create.input, self.reference)):
-                self._candidates.setdefault(create.index, []).append(candidate)
 
     def _open(self, create: UncertainCreate, taken: Collection[str]) -> Iterator[_Candidate]:
         """Return the entries that may be this item's prediction."""
@@ -268,10 +254,10 @@ def find_prediction(
     :param begun_at: when its intent was stored, before it was sent; epoch seconds.
     :return: its id; "" if the request was not accepted; None if the list does not show it.
     """
-    create = UncertainCreate(0, (request.body or {})["input"], begun_at)
+    create = UncertainCreate(0, request, begun_at)
     due = time.time() + LAG
     while True:
-        search = Search([create], request.reference)
+        search = Search([create])
         search.read_list(send)
         result = search.result()
         if result.found and search.is_ambiguous:
@@ -302,21 +288,18 @@ def _read_page(send: Callable[[Request], Answer], cursor: str | None) -> Page:
 
 
 def seconds_ahead(headers: Mapping[str, str], requested_at: float) -> float | None:
-    """Return by how much the ``Date`` of a response is ahead of this machine's clock.
-
-    :param headers: names in lower case.
-    :param requested_at: when the request was sent, epoch seconds.
-    """
+    """Return by how much the ``Date`` of a response is ahead of this machine's clock."""
     try:
         return parsedate_to_datetime(headers.get("date", "")).timestamp() - requested_at
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def compare(entry: Mapping[str, Any], given: Mapping[str, Any], reference: str) -> Likeness:
+def compare(entry: Mapping[str, Any], request: Request) -> Likeness:
     """Compare an entry with what was requested. A file may have become a URL."""
-    if not _same_model(entry, reference):
+    if not _same_model(entry, request.reference):
         return Likeness.OTHER
+    given: Mapping[str, Any] = (request.body or {})["input"]
     theirs = entry.get("input")
     if not isinstance(theirs, Mapping):
         return Likeness.PERHAPS
@@ -330,7 +313,7 @@ def compare(entry: Mapping[str, Any], given: Mapping[str, Any], reference: str) 
 
 
 def _same_model(entry: Mapping[str, Any], reference: str) -> bool:
-    """Whether an entry may be of this model; what the API leaves out does not rule it out."""
+    """Return whether an entry may be of this model, also where the API leaves the model out."""
     name, _, digits = reference.rpartition(":") if ":" in reference else (reference, "", "")
     if "/" not in name:
         name, digits = "", reference

@@ -45,16 +45,25 @@ def page(*entries: dict[str, Any], older: str | None = None, ahead: float | None
     return Page(entries, older, NOW + 10, ahead)
 
 
+def request_of(input: Any, reference: str = STABLE_DIFFUSION) -> Request:
+    if reference == NAME:
+        return Request("POST", f"models/{NAME}/predictions", {"input": input})
+    return Request("POST", "predictions", {"version": reference, "input": input})
+
+
+def lost(index: int, input: Any, begun_at: float) -> UncertainCreate:
+    return UncertainCreate(index, request_of(input), begun_at)
+
+
 def search(*creates: UncertainCreate, ours: float | None = None, **begun: float) -> Search:
     """Search for a cat that was requested now.
 
     :param ours: how long ago the intent of the known prediction ``ours`` was stored; None if no
         prediction is known.
     """
-    lost = list(creates) or [UncertainCreate(0, CAT, NOW)]
     if ours is not None:
         begun["ours"] = NOW - ours
-    return Search(lost, STABLE_DIFFUSION, set(begun), begun)
+    return Search(list(creates) or [lost(0, CAT, NOW)], set(begun), begun)
 
 
 def shown(looked: Search) -> tuple[dict[int, str], set[int]]:
@@ -114,23 +123,23 @@ def test_it_gives_up_a_list_without_end(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_others_know_is_theirs_even_if_it_is_known_only_later() -> None:
     known = {"ours"}
-    looked = Search([UncertainCreate(0, CAT, NOW)], STABLE_DIFFUSION, known, {"ours": NOW})
+    looked = Search([lost(0, CAT, NOW)], known, {"ours": NOW})
     looked.read(page(entry("late", CAT), entry("ours", CAT)))
     known.add("late")
     assert shown(looked) == ({}, {0})
 
 
 def test_two_equal_inputs_get_two_entries_and_a_third_none() -> None:
-    looked = search(*(UncertainCreate(index, CAT, NOW) for index in range(3)), ours=9)
+    looked = search(*(lost(index, CAT, NOW) for index in range(3)), ours=9)
     looked.read(page(entry("a", CAT), entry("b", CAT), entry("ours", DOG, 9)))
     assert shown(looked) == ({0: "a", 1: "b"}, {2})
 
 
 def test_an_entry_from_before_a_create_does_not_belong_to_it() -> None:
-    looked = search(UncertainCreate(0, CAT, NOW - 500), UncertainCreate(1, DOG, NOW), ours=900)
+    looked = search(lost(0, CAT, NOW - 500), lost(1, DOG, NOW), ours=900)
     looked.read(page(entry("x"), entry("early", DOG, 400), entry("ours", CAT, 900), older="2"))
     assert shown(looked) == ({}, set())  # "x" hides its input
-    looked = search(UncertainCreate(0, CAT, NOW - 500), UncertainCreate(1, DOG, NOW), ours=900)
+    looked = search(lost(0, CAT, NOW - 500), lost(1, DOG, NOW), ours=900)
     looked.read(page(entry("x", {}), entry("early", DOG, 400), entry("ours", CAT, 900)))
     assert shown(looked) == ({}, {0, 1})
 
@@ -227,14 +236,14 @@ def test_clocks_of_two_workers_that_differ_never_lead_to_a_second_create(ours: f
 
 
 def test_a_known_prediction_without_an_intent_does_not_measure_the_clock() -> None:
-    looked = Search([UncertainCreate(0, CAT, NOW)], STABLE_DIFFUSION, {"ours"}, {})
+    looked = Search([lost(0, CAT, NOW)], {"ours"}, {})
     looked.read(page(entry("ours", DOG, 5), entry("old", CAT, 2 * HOUR)))
     assert looked.skew.lowest == -math.inf
     assert shown(looked) == ({}, set())
 
 
 def test_an_unmeasured_clock_does_not_matter_if_nothing_on_the_list_is_like_it() -> None:
-    looked = Search([UncertainCreate(0, CAT, NOW)], STABLE_DIFFUSION, {"ours"}, {})
+    looked = Search([lost(0, CAT, NOW)], {"ours"}, {})
     assert looked.read(page(entry("ours", DOG, 5), older="2"))
     assert not looked.read(page(entry("x", DOG, 9 * HOUR)))
     assert looked.result().lost == {0}
@@ -277,7 +286,7 @@ def test_without_a_date_nothing_is_known_of_the_clock() -> None:
 def test_the_model_is_compared_as_far_as_the_api_tells_it(
     found: Any, reference: str, likeness: Likeness
 ) -> None:
-    assert compare({"id": "x", "input": CAT, **found}, CAT, reference) is likeness
+    assert compare({"id": "x", "input": CAT, **found}, request_of(CAT, reference)) is likeness
 
 
 @pytest.mark.parametrize(
@@ -294,7 +303,7 @@ def test_the_model_is_compared_as_far_as_the_api_tells_it(
 def test_inputs_are_compared_but_for_files_that_became_urls(
     ours: Any, theirs: Any, likeness: Likeness
 ) -> None:
-    assert compare({"id": "x", "input": theirs}, ours, STABLE_DIFFUSION) is likeness
+    assert compare({"id": "x", "input": theirs}, request_of(ours)) is likeness
 
 
 def answer(*entries: dict[str, Any], older: str | None = None, status: int = 200) -> Answer:
