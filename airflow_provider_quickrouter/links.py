@@ -1,4 +1,4 @@
-"""The XCom keys of a task, and the extra link to its prediction."""
+"""XCom keys and class names that several modules know a task by, and the link to its prediction."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ MANIFEST_KEY = "prediction"
 
 FILES_KEY = "files"
 """XCom key of the stored files, see ``api.files.StoredFile``."""
+
+
+OPERATOR = "QuickRouter"
+"""Part of the class names of all operators and sensors of this provider."""
+
+STORE_OPERATOR = "QuickRouterToObjectStorageOperator"
+"""Class name of the operator that stores files, for those who cannot import it."""
+
+FOLLOWERS = ("Sensor", "ToObjectStorage", "Batch")
+"""Parts of the class names of tasks that create no prediction with a manifest of its own."""
 
 
 class QuickRouterPredictionLink(BaseOperatorLink):

@@ -34,7 +34,7 @@ LAYERS = (
 )
 """From the lowest to the highest; the first layer that names a module is its own."""
 
-APART = {"plugins": ("api.", "storage.", "plugins."), "policies": ("api.", "policies.")}
+APART = {"plugins": ("api.", "links", "storage.", "plugins."), "policies": ("api.", "policies.")}
 """Packages that no other one imports, and what they may import."""
 
 

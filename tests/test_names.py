@@ -5,12 +5,21 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-from airflow_provider_quickrouter.links import QuickRouterPredictionLink
+from airflow_provider_quickrouter.links import (
+    FOLLOWERS,
+    OPERATOR,
+    STORE_OPERATOR,
+    QuickRouterPredictionLink,
+)
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterBatchPredictionOperator,
+    QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
+from airflow_provider_quickrouter.transfers.object_storage import (
+    QuickRouterToObjectStorageOperator,
+)
 from airflow_provider_quickrouter.triggers.batch import QuickRouterBatchTrigger
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
@@ -36,3 +45,17 @@ def test_no_private_name_hides_one_of_airflows(kind: type) -> None:
     for base in kind.__mro__[1:]:
         theirs |= set(vars(base)) | set(vars(base).get("__annotations__", {}))
     assert own & theirs - MEANT - {"_abc_impl"} == set()
+
+
+def test_the_class_names_that_others_know_are_those_of_the_classes() -> None:
+    assert QuickRouterToObjectStorageOperator.__name__ == STORE_OPERATOR
+    followers = (
+        QuickRouterPredictionSensor,
+        QuickRouterToObjectStorageOperator,
+        QuickRouterBatchPredictionOperator,
+    )
+    for part, kind in zip(FOLLOWERS, followers, strict=True):
+        assert part in kind.__name__
+    creators = (QuickRouterSubmitPredictionOperator, QuickRouterRunPredictionOperator)
+    assert not any(part in kind.__name__ for part in FOLLOWERS for kind in creators)
+    assert all(kind.__name__.startswith(OPERATOR) for kind in (*followers, *creators))

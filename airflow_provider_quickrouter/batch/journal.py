@@ -24,14 +24,9 @@ from typing import Any
 from airflow_provider_quickrouter.batch.ledger import Entry, Ledger, Place
 from airflow_provider_quickrouter.storage.target import protocols
 
-SEGMENT = 2**40
-"""A place is a number: the file's number times this, plus the offset in the file."""
-
-OPEN = 64
-"""Files that are open at the same time while the results are put in order."""
-
-STORE_PAUSE = 1.0
-"""Seconds between two writes to a storage that cannot append."""
+SEGMENT = 2**40  # a place is a number: the file's number times this, plus the offset in the file
+OPEN = 64  # files that are open at the same time while the results are put in order
+STORE_PAUSE = 1.0  # seconds between two writes to a storage that cannot append
 
 
 class Record:

@@ -42,25 +42,22 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import truncated
 
-REFUSED = "refused"
-"""The API refused the input: there is no prediction."""
+REFUSED = "refused"  # the API refused the input: there is no prediction
 
+# Nobody knows whether the create request was accepted: the prediction may run and be billed.
 UNCERTAIN = "uncertain"
-"""Nobody knows whether the create request was accepted: the prediction may run and be billed."""
 
+# It was not sent, or not accepted for a reason that has nothing to do with this input.
 NOT_SUBMITTED = "not_submitted"
-"""It was not sent, or not accepted for a reason that has nothing to do with this input."""
 
+# What a scheduler's retry does with an item that has ended: nothing, create it again, poll on.
 KEEP, SUBMIT, WAIT = RETRY = ("keep", "submit", "wait")
-"""What a scheduler's retry does with an item that has ended: nothing, create it again, poll on."""
 
-PRINT = 16
-"""Hex digits of a fingerprint that an intent holds."""
+PRINT = 16  # hex digits of a fingerprint that an intent holds
 
 FailOn = str | float
 Entry = dict[str, Any]
-Place = int
-"""Where in the record an entry is: a number that ``batch.journal`` chooses."""
+Place = int  # where in the record an entry is: a number that `batch.journal` chooses
 
 
 @dataclass(frozen=True)

@@ -56,20 +56,14 @@ from airflow_provider_quickrouter.tasks.reporting import count_end, count_submit
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
-LAST_CANCELS = 45.0
-"""Seconds after the deadline in which the rest may be canceled."""
+LAST_CANCELS = 45.0  # seconds after the deadline in which the rest may be canceled
+PROGRESS_EVERY = 10.0  # seconds between two log lines about how far the batch is
+AT_ONCE = 12  # create requests on their way at the same time
 
-PROGRESS_EVERY = 10.0
-"""Seconds between two log lines about how far the batch is."""
-
-AT_ONCE = 12
-"""Create requests on their way at the same time."""
-
+# Seconds of delay that later create requests catch up; limits allow a burst of about a second.
 SLACK = 0.5
-"""Seconds of delay that later create requests catch up; limits allow a burst of about a second."""
 
-TRIES = 3
-"""How often the response to an item's create request may be lost before the batch stops."""
+TRIES = 3  # how often the response to an item's create request may be lost before the batch stops
 
 
 @asynccontextmanager

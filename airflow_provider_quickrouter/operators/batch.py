@@ -22,6 +22,7 @@ from airflow_provider_quickrouter.api.protocol import Request, create
 from airflow_provider_quickrouter.batch.journal import Record, owner_of
 from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, State, check_fail_on
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
+from airflow_provider_quickrouter.links import RETURN_KEY
 from airflow_provider_quickrouter.polling.poll import SERVER_MARGIN, Limits, airflows_limit
 from airflow_provider_quickrouter.submission import cancel
 from airflow_provider_quickrouter.submission.record import fingerprint
@@ -249,7 +250,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         self.log.info("Results are stored: %s", summary)
         if self.do_xcom_push:
             # Airflow pushes no return value of a task that fails.
-            context["ti"].xcom_push(key="return_value", value=summary)
+            context["ti"].xcom_push(key=RETURN_KEY, value=summary)
         if error := tally.failure(self.fail_on, self.output_path, stopped):
             raise error
         record.write([{"done": True}])

@@ -148,7 +148,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
 
         def is_stored(prediction: Prediction) -> bool:
             outcome = Outcome.of(prediction, time.time())
-            return outcome is not None and bool(self.stored_by_earlier_attempt(outcome))
+            return outcome is not None and bool(self._stored_by_earlier_attempt(outcome))
 
         prediction, since = submission.obtain(
             request,
@@ -158,7 +158,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         )
         missing = f"The manifest of prediction {prediction.id} was not stored"
         with log_and_continue(self.log, missing):
-            self.push_manifest(context, prediction)
+            self._push_manifest(context, prediction)
         return prediction, since
 
     def _server_limit(self) -> Any:
@@ -238,7 +238,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             )
             self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
-            self.set_output_path(output_path)
+            self._set_output_path(output_path)
         self.cancel_after = cancel_after
         self.deferrable = deferrable
         self.on_moderation = on_moderation
@@ -247,7 +247,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     def execute(self, context: Context) -> Any:
         """Submit or resume, and wait: here, or in the triggerer."""
         with airflow_errors():
-            self.check_output_path()
+            self._check_output_path()
         submission = self._submission(context)
         try:
             with airflow_errors(resubmits=True):
@@ -281,17 +281,17 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             if self.deferrable:
                 submission.store.flush()
                 method = self.execute_complete.__name__
-                self.defer_to_trigger(poll, method, self._cancel_on(submission.store))
+                self._defer_to_trigger(poll, method, self._cancel_on(submission.store))
         while isinstance(step, Again):
             time.sleep(step.after)
             submission.store.flush()
-            step = self.poll_once(context, poll)
+            step = self._poll_once(context, poll)
         return step
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
         """Resume after the trigger's event, which holds the outcome."""
         with airflow_errors(resubmits=True):
-            outcome = self.polled_again(Outcome.from_payload(event))
+            outcome = self._polled_again(Outcome.from_payload(event))
             return self._finish(context, self._store_of(context), outcome)
 
     def resume_after_deadline(self, context: Context) -> list[Any]:
@@ -315,11 +315,11 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         no_later_attempt = outcome.reason is Reason.API_ERROR and not store.is_durable
         given_up = outcome.timed_out or no_later_attempt
         if given_up and not unknown and not is_canceled(outcome.stopped):
-            outcome = self.canceled(outcome)
+            outcome = self._canceled(outcome)
         # A retry without a record would pay for another prediction beside this one.
         permanent = not store.is_durable and (unknown or may_run_on(outcome.stopped))
         try:
-            output = self.end(context, outcome, permanent=permanent, pays=not store.is_durable)
+            output = self._end(context, outcome, permanent=permanent, pays=not store.is_durable)
         except PredictionModerated as error:
             if self.on_moderation == "skip":
                 raise AirflowSkipException(str(error)) from None

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from airflow_provider_quickrouter.links import FOLLOWERS
 from airflow_provider_quickrouter.plugins import query
 from airflow_provider_quickrouter.plugins.cards import (
     Entry,
@@ -27,9 +28,6 @@ MAX_NAMED = 5  # tasks without a prediction that are named
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, Field(max_length=250, pattern=PRINTABLE)]
-
-# In the names of operators that make no prediction with a manifest of its own.
-FOLLOWERS = ("Sensor", "ToObjectStorage", "Batch")
 
 
 class Wanted(BaseModel):
@@ -97,7 +95,8 @@ def _outlook(
     holders = {place for entry in entries for place in entry.places}
     barren = [task for task in tasks if task.place not in holders]
     failed = sorted(task.place for task in barren if task.state == "failed")
-    coming = [task for task in barren if not task.over and not _follows(task)]
+    creators = (task for task in barren if not any(part in task.operator for part in FOLLOWERS))
+    coming = [task for task in creators if not task.over]
     busy = states[State.RUNNING] or any(not task.over for task in tasks)
     return {
         "all": len(entries),
@@ -108,10 +107,6 @@ def _outlook(
         "live": run.active and bool(busy),
         "makers": bool(tasks),
     }
-
-
-def _follows(task: Task) -> bool:
-    return any(word in task.operator for word in FOLLOWERS)
 
 
 def _found(run: Run, entries: Sequence[Entry]) -> list[Found]:

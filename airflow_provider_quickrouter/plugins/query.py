@@ -21,10 +21,9 @@ from airflow.utils.session import create_session
 from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
+from airflow_provider_quickrouter.links import FILES_KEY, MANIFEST_KEY, OPERATOR
 from airflow_provider_quickrouter.plugins.cards import ENDED_BADLY, Place, Row
 
-PREDICTION = "prediction"
-FILES = "files"
 ACTIVE = frozenset({"queued", "running"})  # states of a run that is not over
 FINISHED = ENDED_BADLY | {"success"}  # states of a task that is over
 PART = 500  # task instances that one statement asks about
@@ -33,7 +32,7 @@ TI = TaskInstance.__table__.c
 XCOM = XComModel.__table__.c
 FIELDS = RenderedTaskInstanceFields.__table__.c
 # Whether a task is of one of this provider's operators.
-_OURS = or_(TI.operator.like("%QuickRouter%"), TI.custom_operator_name.like("%quickrouter%"))
+_OURS = or_(TI.operator.like(f"%{OPERATOR}%"), TI.custom_operator_name.like("%quickrouter%"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def rows(run: Run) -> list[Row]:
     )
     same = [XCOM[name] == TI[name] for name in ("dag_id", "run_id", "task_id", "map_index")]
     query = select(*columns).join_from(XComModel.__table__, TaskInstance.__table__, and_(*same))
-    keys = XCOM.key.in_((PREDICTION, FILES))
+    keys = XCOM.key.in_((MANIFEST_KEY, FILES_KEY))
     found = run.session.execute(query.where(run.of(XCOM), keys)).all()
     texts = _kept_as_text(run, found)
     return [row for each in found if (row := _row(each, texts)) is not None]
@@ -91,11 +90,11 @@ def _row(found: Any, texts: dict[tuple[str, Place], Any]) -> Row | None:
     value = texts.get((found.key, place))
     if value is not None:
         prediction_id, status, sha256 = _signs(value)
-    if found.key == PREDICTION and not (prediction_id and status):
+    if found.key == MANIFEST_KEY and not (prediction_id and status):
         return None
-    if found.key == FILES and not sha256:
+    if found.key == FILES_KEY and not sha256:
         return None
-    if found.key == FILES:
+    if found.key == FILES_KEY:
         return Row(place, None, "", found.state, found.start_date)
     return Row(place, str(prediction_id), str(status), found.state, found.start_date)
 
@@ -119,7 +118,7 @@ def _kept_as_text(run: Run, found: Any) -> dict[tuple[str, Place], Any]:
 
 def _values(run: Run, places: Sequence[Place]) -> dict[tuple[str, Place], Any]:
     query = select(XCOM.key, XCOM.task_id, XCOM.map_index, XCOM.value)
-    keys = XCOM.key.in_((PREDICTION, FILES))
+    keys = XCOM.key.in_((MANIFEST_KEY, FILES_KEY))
     found = _in_parts(run, query.where(keys), XCOM, places)
     return {(key, (task_id, index)): _decoded(value) for key, task_id, index, value in found}
 
@@ -144,8 +143,8 @@ def manifests_and_files(
 ) -> tuple[dict[Place, dict[str, Any]], dict[Place, list[Any]]]:
     """Return the whole manifests, and the lists of stored files, of some task instances."""
     values = _values(run, places)
-    manifests = {place: value for (key, place), value in values.items() if key == PREDICTION}
-    files = {place: value for (key, place), value in values.items() if key == FILES}
+    manifests = {place: value for (key, place), value in values.items() if key == MANIFEST_KEY}
+    files = {place: value for (key, place), value in values.items() if key == FILES_KEY}
     return (
         {place: value for place, value in manifests.items() if isinstance(value, dict)},
         {place: value for place, value in files.items() if isinstance(value, list)},

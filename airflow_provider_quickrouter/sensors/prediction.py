@@ -228,7 +228,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
         with airflow_errors():
-            self.set_output_path(output_path)
+            self._set_output_path(output_path)
         self.quickrouter_conn_id = quickrouter_conn_id
         self._waiting: Poll | None = None
         self._pause = SHORTEST_PAUSE
@@ -236,28 +236,28 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait in this process, or ask once and leave the rest to the triggerer."""
         with self._failing():
-            self.check_output_path()
+            self._check_output_path()
         self.kill_handler.track(self.prediction_id, context["ti"])
         if not self.deferrable:
             return self._wait_here(context)
         with self._failing():
             poll = self._poll(context)
-            step = self.poll_once(context, poll)
+            step = self._poll_once(context, poll)
             if isinstance(step, Outcome):
                 return self._finish(context, step)
         method = self.execute_complete.__name__
-        return self.defer_to_trigger(poll, method, self._cancel_on, **self._ending())
+        return self._defer_to_trigger(poll, method, self._cancel_on, **self._ending())
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
         self._pause = self.poke_interval  # also if an error ends this poke and silent_fail goes on
         with self._failing():
             poll = self._poll(context)
-            step = self.poll_once(context, poll)
+            step = self._poll_once(context, poll)
             while isinstance(step, Again) and poll.awaits_output:
                 # Not left to the next poke: another process would not know when that began.
                 time.sleep(step.after)
-                step = self.poll_once(context, poll)
+                step = self._poll_once(context, poll)
             if isinstance(step, Outcome):
                 return PokeReturnValue(is_done=True, xcom_value=self._finish(context, step))
         self._pause = step.after
@@ -266,21 +266,21 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def execute_complete(self, context: Context, event: Any = None) -> list[Any]:
         """Go on after the trigger's event, which holds the outcome."""
         with self._failing():
-            return self._finish(context, self.polled_again(self._outcome(event)))
+            return self._finish(context, self._polled_again(self._outcome(event)))
 
     def start_complete(self, context: Context, event: Any = None) -> list[Any]:
         """Go on after the trigger's event, if no worker has begun this task."""
         outcome = self._outcome(event)
         with self._failing():
             if not outcome.prediction and isinstance(outcome.error, APIError):
-                self.push_manifest(context, Prediction.unseen(self.prediction_id))
+                self._push_manifest(context, Prediction.unseen(self.prediction_id))
         return self.execute_complete(context, event)
 
     def resume_after_deadline(self, context: Context) -> list[Any]:
         """Poll once more; what is not over by now is a timeout."""
         with self._failing():
             late = Outcome(reason=Reason.TIMEOUT, prediction_id=self.prediction_id)
-            return self._finish(context, self.polled_again(late))
+            return self._finish(context, self._polled_again(late))
 
     def make_start_args(self) -> StartTriggerArgs | None:
         """Say how the scheduler defers this task; None: it goes to a worker, and defers there."""
@@ -335,9 +335,9 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
 
     def _finish(self, context: Context, outcome: Outcome) -> list[Any]:
         if self.cancel_on_kill and outcome.timed_out and not is_canceled(outcome.stopped):
-            outcome = self.canceled(outcome)
+            outcome = self._canceled(outcome)
         try:
-            return self.end(context, outcome)
+            return self._end(context, outcome)
         except FileUnavailable as error:
             if self.soft_fail and tries_left(context["ti"]):
                 # Not Airflow's own: that would be skipped at once, and the files be lost.

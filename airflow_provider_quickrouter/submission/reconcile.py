@@ -24,21 +24,16 @@ from airflow_provider_quickrouter.api.errors import QuickRouterError, backoff
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Answer, Request, page, read_entries
 
+# Seconds by which the list may lag behind a create request, or the API may take to accept it.
 LAG = 10.0
-"""Seconds by which the list may lag behind a create request, or the API may take to accept it."""
 
+# Seconds by which times may be off beyond what was measured: clocks drift, and an earlier attempt
+# may have run on another machine.
 MARGIN = 60.0
-"""Seconds by which times may be off beyond what was measured: clocks drift, and an earlier attempt
-may have run on another machine."""
 
-PAGES = 300
-"""Pages that are read at most."""
-
-ATTEMPTS = 4
-"""How often a page is requested while the errors are transient."""
-
-LONGEST_PAUSE = 60.0
-"""Seconds between two of these requests."""
+PAGES = 300  # pages that are read at most
+ATTEMPTS = 4  # how often a page is requested while the errors are transient
+LONGEST_PAUSE = 60.0  # seconds between two of these requests
 
 
 @dataclass(frozen=True)

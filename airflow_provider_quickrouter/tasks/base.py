@@ -87,21 +87,21 @@ class PredictionTask:
         if self._storing:
             self._storing.stop()
 
-    def set_output_path(self, output_path: Any) -> None:
+    def _set_output_path(self, output_path: Any) -> None:
         """Set the argument of that name; raise ``InvalidInputError`` if it cannot be a path."""
         self.output_path, self._path_given = output_path, output_path is not None
-        if self.stores_files and not is_template(output_path):
+        if self._stores_files and not is_template(output_path):
             check_folder("output_path", output_path)
 
     @property
-    def stores_files(self) -> bool:
+    def _stores_files(self) -> bool:
         """Whether this task stores the files of the output."""
         # A template may be rendered to None: that is an error, and not the default.
         return self._path_given or self.output_path is not None
 
-    def check_output_path(self) -> None:
+    def _check_output_path(self) -> None:
         """Raise if no storage is reached by it, before anything is paid or waited for."""
-        if self.stores_files:
+        if self._stores_files:
             # Imported here, since file systems take a time that parsing should not pay.
             from airflow_provider_quickrouter.storage.target import Target
 
@@ -136,7 +136,7 @@ class PredictionTask:
         """End the wait of a task whose deadline passed while no triggerer ran its trigger."""
         raise NotImplementedError
 
-    def defer_to_trigger(
+    def _defer_to_trigger(
         self, poll: Poll, method: str, cancel_on: Sequence[str], **ending: bool
     ) -> NoReturn:
         """Defer: the trigger goes on with the wait, and ``method`` with its event.
@@ -161,29 +161,29 @@ class PredictionTask:
         limit = airflows_limit(poll.deadline or math.inf, time.time())
         self.defer(trigger=trigger, method_name=method, timeout=limit)
 
-    def poll_once(self, context: Context, poll: Poll) -> Again | Outcome:
+    def _poll_once(self, context: Context, poll: Poll) -> Again | Outcome:
         """Send one GET; log what is worth it, and push the manifest of the first response."""
         try:
             prediction = self.hook.get_prediction(poll.prediction_id)
         except QuickRouterError as error:
             if isinstance(error, APIError) and not (poll.last or poll.error):
                 # So that the link leads to the prediction during an outage, too.
-                self.push_manifest(context, Prediction.unseen(poll.prediction_id))
+                self._push_manifest(context, Prediction.unseen(poll.prediction_id))
             step = poll.on_error(error, time.time())
         else:
             if poll.last is None:
-                self.push_manifest(context, prediction)
+                self._push_manifest(context, prediction)
             step = poll.on_prediction(prediction, time.time())
         if isinstance(step, Again):
             step.log_to(self.log)
         return step
 
-    def canceled(self, outcome: Outcome) -> Outcome:
+    def _canceled(self, outcome: Outcome) -> Outcome:
         """Cancel the prediction that a wait gives up; return how it ended: maybe well by now."""
         result = cancel_and_log(self.hook, outcome.prediction_id, self.log)
-        return self.polled_again(replace(outcome, stopped=result))
+        return self._polled_again(replace(outcome, stopped=result))
 
-    def polled_again(self, outcome: Outcome) -> Outcome:
+    def _polled_again(self, outcome: Outcome) -> Outcome:
         """Poll once more after a failure, since events do not carry the model's log.
 
         What is over by now counts as it is: a success after the deadline, for instance.
@@ -197,7 +197,7 @@ class PredictionTask:
             self.log.warning("The model's log could not be fetched: %s", error)
             return outcome
 
-    def end(
+    def _end(
         self, context: Context, outcome: Outcome, *, permanent: bool = False, pays: bool = False
     ) -> list[Any]:
         """End the wait: report it, store the files, and return the output. Every path ends here.
@@ -206,28 +206,28 @@ class PredictionTask:
         :param pays: a retry after a success would pay again, so no error after it is retried.
         :raises QuickRouterError: the prediction did not succeed, or a file could not be stored.
         """
-        earlier = self.stored_by_earlier_attempt(outcome)
+        earlier = self._stored_by_earlier_attempt(outcome)
         error = None if earlier else outcome.exception()
         with fail_without_retry(pays and not error):
             if outcome.prediction:
                 with log_and_continue(self.log, "State and link of the prediction were not told"):
-                    self.push_manifest(context, outcome.prediction)
+                    self._push_manifest(context, outcome.prediction)
             count_end(outcome, time.time())
             if error:
                 raise error.as_permanent() if permanent else error
-            stored = self.stores_files or stored_downstream(context["task"])
+            stored = self._stores_files or stored_downstream(context["task"])
             log_success(self.log, outcome, stored=stored)
             if outcome.prediction:
                 files = earlier or self._store_files(outcome.prediction)
-                self.report(context, outcome.prediction, files)
+                self._report(context, outcome.prediction, files)
         return outcome.output
 
-    def stored_by_earlier_attempt(self, outcome: Outcome) -> list[StoredFile]:
+    def _stored_by_earlier_attempt(self, outcome: Outcome) -> list[StoredFile]:
         """Return the files of an expired output if an earlier attempt has stored all of them.
 
         Nothing is missing then, although the API has deleted the output itself.
         """
-        if not self.stores_files or outcome.reason is not Reason.EXPIRED:
+        if not self._stores_files or outcome.reason is not Reason.EXPIRED:
             return []
         if outcome.prediction_id not in self._verified:
             from airflow_provider_quickrouter.storage.store import Storing
@@ -239,18 +239,18 @@ class PredictionTask:
 
     def _store_files(self, prediction: Prediction) -> list[StoredFile] | None:
         """Store the files of an output; None if this task stores none."""
-        if not self.stores_files:
+        if not self._stores_files:
             return None
         # Imported here, since its HTTP client takes half a second that parsing should not pay.
         from airflow_provider_quickrouter.storage.store import STOPPED, Storing
 
-        storing = self.stoppable(Storing(self.hook, self.log, path=self.output_path))
+        storing = self._stoppable(Storing(self.hook, self.log, path=self.output_path))
         try:
             return storing.store_prediction(prediction)
         except AirflowTaskTimeout:
             raise FileUnavailable(STOPPED) from None
 
-    def stoppable(self, storing: Storing) -> Storing:
+    def _stoppable(self, storing: Storing) -> Storing:
         """Return it; a kill stops it from now on, also one that came before."""
         self._storing = storing
         self.kill_handler.track(None)  # the prediction is over
@@ -258,7 +258,7 @@ class PredictionTask:
             storing.stop()
         return storing
 
-    def report(
+    def _report(
         self, context: Context, prediction: Prediction | None, files: list[StoredFile] | None
     ) -> None:
         """Report the result to XCom, asset events and, when it asks, OpenLineage.
@@ -279,6 +279,6 @@ class PredictionTask:
 
         return lineage_of(*self._published)
 
-    def push_manifest(self, context: Context, prediction: Prediction) -> None:
+    def _push_manifest(self, context: Context, prediction: Prediction) -> None:
         """Push the manifest, and the link's address, to XCom."""
         push_manifest(context, prediction.manifest(self.hook.prediction_url(prediction.id)))

@@ -41,24 +41,21 @@ def lineage_of(
     prediction: Prediction | None, files: Iterable[StoredFile]
 ) -> OperatorLineage[OutputDataset, RunFacet]:
     """Return the stored files as outputs, and the prediction as a run facet."""
-    facets: dict[str, RunFacet] = {RUN_FACET: _run_facet(prediction)} if prediction else {}
-    return OperatorLineage(outputs=[_dataset(file) for file in files], run_facets=facets)
-
-
-def _run_facet(prediction: Prediction) -> QuickRouterPredictionRunFacet:
-    return QuickRouterPredictionRunFacet(
-        predictionId=prediction.id,
-        status=prediction.status_word,
-        model=prediction.model_name or None,
-        version=prediction.version,
-        seed=prediction.seed,
-    )
-
-
-def _dataset(file: StoredFile) -> OutputDataset:
-    namespace, name = dataset_name(file.path)
-    size = OutputStatisticsOutputDatasetFacet(size=file.size, fileCount=1)
-    return OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": size})
+    facets: dict[str, RunFacet] = {}
+    if prediction:
+        facets[RUN_FACET] = QuickRouterPredictionRunFacet(
+            predictionId=prediction.id,
+            status=prediction.status_word,
+            model=prediction.model_name or None,
+            version=prediction.version,
+            seed=prediction.seed,
+        )
+    outputs = []
+    for file in files:
+        namespace, name = dataset_name(file.path)
+        size = OutputStatisticsOutputDatasetFacet(size=file.size, fileCount=1)
+        outputs.append(OutputDataset(namespace, name, outputFacets={"outputStatistics": size}))
+    return OperatorLineage(outputs=outputs, run_facets=facets)
 
 
 def dataset_name(path: str) -> tuple[str, str]:

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.links import MANIFEST_KEY, QuickRouterPredictionLink
+from airflow_provider_quickrouter.links import (
+    MANIFEST_KEY,
+    STORE_OPERATOR,
+    QuickRouterPredictionLink,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -133,13 +137,10 @@ def durations(prediction: Prediction, now: float) -> Iterator[tuple[str, float]]
             yield name, max(0.0, (end - begin).total_seconds())
 
 
-STORES = "QuickRouterToObjectStorageOperator"
-
-
 def stored_downstream(task: Any) -> bool:
     """Return whether a downstream task stores the files of an output."""
     downstream = task.get_flat_relatives(upstream=False) if task.get_dag() else ()
-    return any(other.task_type == STORES for other in downstream)
+    return any(other.task_type == STORE_OPERATOR for other in downstream)
 
 
 def add_to_asset_events(

@@ -101,8 +101,8 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
             storing = Storing(
                 self.hook, self.log, path=self.path, name=self.name, max_bytes=self.max_bytes
             )
-            prediction, files = self._store(context, self.stoppable(storing))
-        self.report(context, prediction, files)
+            prediction, files = self._store(context, self._stoppable(storing))
+        self._report(context, prediction, files)
         return [file.path for file in files]
 
     def _store(
@@ -111,7 +111,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         if self.prediction_id is None:
             return None, storing.store(_plain(self.given_output))
         prediction = poll_through_outage(self.hook, self.prediction_id, self.log, confirmed=False)
-        self.push_manifest(context, prediction)
+        self._push_manifest(context, prediction)
         return prediction, storing.store_prediction(prediction)
 
 

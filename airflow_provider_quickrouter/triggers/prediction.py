@@ -49,67 +49,62 @@ EVENT_LEAVES_XCOMS = airflow_version.startswith("2.")
 async def event_of(
     trigger: QuickRouterPredictionTrigger, outcome: Outcome, url: str
 ) -> TriggerEvent:
-    """Make a trigger's only event; a success may end the task, all else needs a worker.
+    """Make a trigger's only event. A success may end the task, everything else needs a worker.
 
     :param url: where a person looks at the prediction.
     """
     payload = outcome.to_payload(url)
     if not (trigger.end_from_trigger and outcome.reason is Reason.SUCCEEDED):
         return TriggerEvent(payload)
-    xcoms = {RETURN_KEY: outcome.output, **manifest_xcoms(payload["manifest"])}
-    if not trigger.push_xcom:
-        xcoms = {}
-    if not (EVENT_LEAVES_XCOMS or await _left(trigger, xcoms)):
+    xcoms = {}
+    if trigger.push_xcom:
+        xcoms = {RETURN_KEY: outcome.output, **manifest_xcoms(payload["manifest"])}
+    if not (EVENT_LEAVES_XCOMS or await _pushed(trigger, xcoms)):
         return TriggerEvent(payload)
     await asyncio.to_thread(count_end, outcome, time.time())
     log_success(trigger.log, outcome)
     return TaskSuccessEvent(xcoms=xcoms if EVENT_LEAVES_XCOMS else None)
 
 
-async def _left(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) -> bool:
-    """Put values into XCom as a worker does; False if a worker is to do it."""
-    if xcoms and not _may_push(trigger):
+async def _pushed(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) -> bool:
+    """Push XComs as a worker does; return False if a worker has to do it."""
+    # A triggerer that does not know the request would never answer it.
+    triggerer = sys.modules.get("airflow.jobs.triggerer_job_runner")
+    listens = not triggerer or hasattr(triggerer, "SetXCom")
+    if xcoms and not (trigger.task_instance is not None and listens):
         return False
     try:
-        await sync_to_async(_push, thread_sensitive=False)(trigger.task_instance, xcoms)
+        await sync_to_async(_change_xcoms, thread_sensitive=False)(trigger, "set", xcoms)
     except Exception:
         trigger.log.warning("XCom could not be set here: a worker ends the task", exc_info=True)
         return False
     return True
 
 
-def _may_push(trigger: QuickRouterPredictionTrigger) -> bool:
-    """Whether Airflow listens. A triggerer that does not know a question never answers it."""
-    triggerer = sys.modules.get("airflow.jobs.triggerer_job_runner")
-    return trigger.task_instance is not None and (not triggerer or hasattr(triggerer, "SetXCom"))
-
-
-async def forget(trigger: QuickRouterPredictionTrigger) -> None:
-    """Delete what an earlier try left in XCom; Airflow does that only when a worker begins."""
+async def delete_earlier_xcoms(trigger: QuickRouterPredictionTrigger) -> None:
+    """Delete the XComs of an earlier attempt; Airflow does that only when a worker begins."""
+    keys = (RETURN_KEY, MANIFEST_KEY, QuickRouterPredictionLink.xcom_key)
     try:
-        await sync_to_async(_delete, thread_sensitive=False)(trigger.task_instance)
+        await sync_to_async(_change_xcoms, thread_sensitive=False)(trigger, "delete", keys)
     except Exception:
         trigger.log.warning("XComs of an earlier try could not be deleted", exc_info=True)
 
 
-def _delete(task_instance: Any) -> None:
+def _change_xcoms(trigger: QuickRouterPredictionTrigger, change: str, xcoms: Any) -> None:
+    """Set or delete XComs of this task, through the XCom backend. Blocks."""
     from airflow.providers.common.compat.sdk import XCom
 
-    for key in (RETURN_KEY, MANIFEST_KEY, QuickRouterPredictionLink.xcom_key):
-        XCom.delete(key=key, map_index=task_instance.map_index, **_place(task_instance))
-
-
-def _push(task_instance: Any, xcoms: dict[str, Any]) -> None:
-    """Set XComs of this task, through the XCom backend; blocks."""
-    from airflow.providers.common.compat.sdk import XCom
-
-    for key, value in xcoms.items():
-        map_index = task_instance.map_index
-        XCom.set(key=key, value=value, map_index=map_index, **_place(task_instance))
-
-
-def _place(task_instance: Any) -> dict[str, str]:
-    return {name: getattr(task_instance, name) for name in ("dag_id", "run_id", "task_id")}
+    ti: Any = trigger.task_instance
+    for key in xcoms:
+        value = {"value": xcoms[key]} if change == "set" else {}
+        getattr(XCom, change)(
+            key=key,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=ti.map_index,
+            **value,
+        )
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):

@@ -13,7 +13,10 @@ from airflow_provider_quickrouter.api.errors import QuickRouterError, UpstreamEr
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome
 from airflow_provider_quickrouter.api.protocol import check_id
 from airflow_provider_quickrouter.submission.cancel import MARK
-from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger, forget
+from airflow_provider_quickrouter.triggers.prediction import (
+    QuickRouterPredictionTrigger,
+    delete_earlier_xcoms,
+)
 
 
 class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
@@ -60,7 +63,7 @@ class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Find id and deadline, then wait; yield one event."""
         if getattr(self.task_instance, "try_number", 1) > 1:
-            await forget(self)
+            await delete_earlier_xcoms(self)
         try:
             await self._begin()
         except QuickRouterError as error:
