@@ -1,6 +1,6 @@
 """``python -m benchmarks.curve``: how many requests many waits make, and how late they end.
 
-A simulation of the provider's ``Agenda`` on a clock that only pauses and answers move, under the
+A simulation of the provider's ``Schedule`` on a clock that only pauses and answers move, under the
 default budget and the default ``poll_interval``. All waits are there from the beginning, have been
 going on for ten minutes, and know nothing of their model; their predictions end evenly over
 ``--minutes``, in mixed order, and are just what the API's list holds, where there is one. An answer
