@@ -67,27 +67,25 @@ class Attempt:
 
     @classmethod
     def from_json(cls, stored: object) -> Attempt | None:
-        """Read what :meth:`to_json` gave, of any version; None for what cannot be one."""
+        """Read what :meth:`to_json` returned, of any version; None for anything else."""
         try:
-            return cls._read(dict(stored)) if isinstance(stored, Mapping) else None
+            given = dict(stored) if isinstance(stored, Mapping) else {}
+            fingerprint, prediction_id = given["fingerprint"], given.get("prediction_id")
+            begun_at = float(given.get("begun_at") or 0)
+            utc_time(begun_at)  # raises out of range
+            if not (fingerprint and isinstance(fingerprint, str)):
+                return None
+            return cls(
+                fingerprint=fingerprint,
+                begun_at=begun_at,
+                max_tries=int(given.get("max_tries") or 0),
+                prediction_id=check_id(prediction_id) if prediction_id else None,
+                done=given.get("done") is True,
+                reported=given.get("reported") is True,
+                resumed_at=float(given["resumed_at"]) if given.get("resumed_at") else None,
+            )
         except (ArithmeticError, KeyError, TypeError, ValueError):
             return None
-
-    @classmethod
-    def _read(cls, stored: dict[str, Any]) -> Attempt:
-        if not (stored["fingerprint"] and isinstance(stored["fingerprint"], str)):
-            raise ValueError("no fingerprint")
-        prediction_id, begun_at = stored.get("prediction_id"), float(stored.get("begun_at") or 0)
-        utc_time(begun_at)
-        return cls(
-            fingerprint=stored["fingerprint"],
-            begun_at=begun_at,
-            max_tries=int(stored.get("max_tries") or 0),
-            prediction_id=check_id(prediction_id) if prediction_id else None,
-            done=stored.get("done") is True,
-            reported=stored.get("reported") is True,
-            resumed_at=float(stored["resumed_at"]) if stored.get("resumed_at") else None,
-        )
 
     @property
     def counts_from(self) -> float:
