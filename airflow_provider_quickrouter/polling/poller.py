@@ -254,16 +254,22 @@ class Poller:
     def _begin(self, step: Entry | Sweep) -> None:
         send = self._poll(step) if isinstance(step, Entry) else self._read_page(step)
         task = asyncio.create_task(send)
-        slow = asyncio.get_running_loop().call_later(SLOW_AFTER, self._slots.release)
+        has_slot = True
+
+        def free_slot() -> None:
+            nonlocal has_slot
+            if has_slot:
+                has_slot = False
+                self._slots.release()
 
         def done(task: asyncio.Task[None]) -> None:
             self._requests.discard(task)
-            if time.monotonic() < slow.when():
-                slow.cancel()
-                self._slots.release()
+            slow.cancel()
+            free_slot()
             if isinstance(step, Sweep) or step.due < self._resting_until:
                 self._changed.set()
 
+        slow = asyncio.get_running_loop().call_later(SLOW_AFTER, free_slot)
         self._requests.add(task)
         task.add_done_callback(done)
 
