@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -214,9 +215,10 @@ class Submission:
             if not found:
                 message = f"{error.message}; the API's list shows that it was not accepted"
                 raise UpstreamError(message, request_id=error.request_id) from None
-        self.prediction_id = found
-        self.store.save_paid(replace(attempt, prediction_id=found))
-        return poll_through_outage(self.hook, found, self.log, confirmed=True)
+        # It is paid for: no error of this GET may lead to another one.
+        with suppress(QuickRouterError):
+            return self.hook.get_prediction(found)
+        return Prediction.unseen(found)
 
     def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
         self._sent = None

@@ -37,6 +37,17 @@ def test_a_prediction_whose_response_was_lost_is_found_and_not_paid_twice(
         assert gateway.creates == 1
 
 
+def test_a_found_prediction_that_cannot_be_polled_yet_is_not_paid_twice(
+    gateway: Sandbox, execute: Execute
+) -> None:
+    gateway.set_faults(Faults(drop="after"), times=1, method="POST")
+    task_instance, faults = first_try(), {"never": True, "not_found_for": 60}
+    prediction_id = execute(task_instance, faults)
+    assert prediction_id == gateway.predictions[0]["id"]
+    assert record(task_instance)["prediction_id"] == prediction_id
+    assert gateway.creates == 1
+
+
 def test_a_request_that_the_list_shows_was_not_accepted_is_left_to_a_retry(
     gateway: Sandbox, execute: Execute
 ) -> None:
