@@ -128,14 +128,29 @@ def test_a_task_that_had_succeeded_makes_a_new_picture_when_a_person_clears_it(
     assert gateway.creates == 2
 
 
-def test_a_worker_killed_within_the_create_is_reported_and_not_paid_again(
-    airflow: LocalAirflow, gateway: Sandbox
-) -> None:
+def killed_within_the_create(airflow: LocalAirflow, gateway: Sandbox) -> str:
     gateway.set_faults(Faults(hang=30), times=1, method="POST")
     run_id = airflow.trigger("hangs")
     wait_until(lambda: gateway.creates == 1, 30, lambda: "nothing is created")
     os.kill(pid_of(airflow, "hangs", run_id), signal.SIGKILL)
+    return run_id
 
+
+def test_a_worker_killed_within_the_create_finds_its_prediction_in_the_list(
+    airflow: LocalAirflow, gateway: Sandbox
+) -> None:
+    run_id = killed_within_the_create(airflow, gateway)
+    assert airflow.wait_for_run("hangs", run_id) == "success"
+    log = airflow.task_log("hangs", run_id, "run", 2)
+    assert "was created by an earlier attempt" in log
+    assert (gateway.creates, tries(airflow, "hangs", run_id)) == (1, 2)
+
+
+def test_a_worker_killed_within_the_create_is_reported_and_not_paid_again(
+    airflow: LocalAirflow, gateway: Sandbox
+) -> None:
+    gateway.set_faults(Faults(no_list=404), method="GET")
+    run_id = killed_within_the_create(airflow, gateway)
     assert airflow.wait_for_run("hangs", run_id) == "failed"
     log = airflow.task_log("hangs", run_id, "run", 2)
     assert "UncertainCreateError" in log
