@@ -126,6 +126,7 @@ def noted_hooks(patch: pytest.MonkeyPatch) -> list[str]:
 def test_a_refused_key_is_not_read_again_for_each_wait(
     gateway: Sandbox, confirmed: bool, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("airflow_provider_quickrouter.polling.poller.SHORTEST_REFRESH", 60.0)
     ids = submit(30)
     connect(monkeypatch, host=gateway.url, password="qr-the-key-of-last-year")
     made = noted_hooks(monkeypatch)
