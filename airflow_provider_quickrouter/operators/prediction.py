@@ -24,7 +24,6 @@ from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import create
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
-from airflow_provider_quickrouter.hooks.input_files import read_files
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Limits, Poll
 from airflow_provider_quickrouter.submission.cancel import (
@@ -34,8 +33,6 @@ from airflow_provider_quickrouter.submission.cancel import (
     is_canceled,
     may_run_on,
 )
-from airflow_provider_quickrouter.submission.store import RecordStore
-from airflow_provider_quickrouter.submission.submit import Submission
 from airflow_provider_quickrouter.tasks.arguments import (
     check_choice,
     check_create,
@@ -48,6 +45,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_quickrouter.operators.batch import QuickRouterBatchPredictionOperator
+    from airflow_provider_quickrouter.submission.store import RecordStore
+    from airflow_provider_quickrouter.submission.submit import Submission
 
 
 class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
@@ -127,6 +126,9 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         return submission.prediction_id
 
     def _submission(self, context: Context) -> Submission:
+        # Imported here, and below: parsing a DAG should not pay for what only a running task needs.
+        from airflow_provider_quickrouter.submission.submit import Submission
+
         return Submission(
             hook=self.hook,
             store=self._store_of(context),
@@ -137,10 +139,14 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         )
 
     def _store_of(self, context: Context) -> RecordStore:
+        from airflow_provider_quickrouter.submission.store import RecordStore
+
         return RecordStore(context, self.log, durable=self.durable)
 
     def _obtain(self, context: Context, submission: Submission) -> tuple[Prediction, float]:
         """Return the task's prediction and since when its time counts; push its manifest."""
+        from airflow_provider_quickrouter.hooks.input_files import read_files
+
         given = read_files(self.input, version=self.version, model=self.model)
         request = create(
             given, version=self.version, model=self.model, cancel_after=self._server_limit()

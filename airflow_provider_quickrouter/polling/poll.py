@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_quickrouter.api.errors import (
     APIError,
@@ -60,8 +60,7 @@ HEARTBEAT = 60.0
 _TAIL = 4_096  # characters of a log's end in which the last progress bar is looked for
 
 
-@dataclass(frozen=True)
-class Again:
+class Again(NamedTuple):
     """Not over: poll again after so many seconds (never 0), and what to log, if anything.
 
     :ivar warning: the line is about an outage that has begun or ended.
@@ -316,8 +315,7 @@ FRAMEWORK_MARGIN = 60.0
 SERVER_MARGIN = 300.0
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """The limits of one task. All instants are epoch seconds.
 
     :ivar timeout: for the prediction, from its create on.

@@ -15,7 +15,7 @@ from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 TIMEOUT, MARK, CLEAR = "timeout", "mark", "clear"
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Seconds for the request to Airflow about the state of the task, and for all together."""
 
     state: float

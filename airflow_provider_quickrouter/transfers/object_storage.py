@@ -18,7 +18,6 @@ from airflow_provider_quickrouter.storage.names import (
     check_folder,
     check_name,
 )
-from airflow_provider_quickrouter.submission.submit import poll_through_outage
 from airflow_provider_quickrouter.tasks.arguments import positive
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
@@ -110,6 +109,9 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     ) -> tuple[Prediction | None, list[StoredFile]]:
         if self.prediction_id is None:
             return None, storing.store(_plain(self.given_output))
+        # Imported here for the same reason.
+        from airflow_provider_quickrouter.submission.submit import poll_through_outage
+
         prediction = poll_through_outage(self.hook, self.prediction_id, self.log, confirmed=False)
         self._push_manifest(context, prediction)
         return prediction, storing.store_prediction(prediction)
