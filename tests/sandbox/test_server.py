@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import pytest
 import requests
@@ -11,12 +10,10 @@ from airflow_provider_quickrouter.sandbox.server import Sandbox
 from .client import Client
 
 
-def test_a_sandbox_starts_and_ends_within_a_second() -> None:
-    started = time.monotonic()
+def test_a_sandbox_responds_until_it_ends() -> None:
     with Sandbox() as sandbox:
         assert sandbox.port > 0
         assert requests.get(sandbox.url, timeout=5).status_code == 200
-    assert time.monotonic() - started < 1
     with pytest.raises(requests.ConnectionError):
         requests.get(sandbox.url, timeout=5)
 
@@ -37,11 +34,14 @@ def test_a_sandbox_may_be_started_again() -> None:
 
 
 def test_a_sandbox_ends_though_a_request_hangs() -> None:
-    with Sandbox() as sandbox, requests.Session() as session:
-        with pytest.raises(requests.ReadTimeout):
-            Client(sandbox, session).create(faults={"hang": 60}, timeout=0.1)
-        started = time.monotonic()
-    assert time.monotonic() - started < 3
+    with (
+        Sandbox() as sandbox,
+        requests.Session() as session,
+        pytest.raises(requests.ReadTimeout),
+    ):
+        Client(sandbox, session).create(faults={"hang": 3600}, timeout=0.1)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(sandbox.url, timeout=5)
 
 
 def test_a_taken_port_is_an_error() -> None:
@@ -57,11 +57,3 @@ def test_clearing_forgets_everything(client: Client) -> None:
     assert client.sandbox.predictions == []
     assert client.sandbox.requests == []
     assert client.sandbox.creates == 0
-
-
-def test_a_status_request_takes_milliseconds(client: Client) -> None:
-    prediction_id = client.create_id()
-    started = time.monotonic()
-    for _ in range(200):
-        client.get(prediction_id)
-    assert time.monotonic() - started < 4

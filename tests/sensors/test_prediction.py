@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from tests.conftest import connect
-from tests.tasks import TaskInstance, context_of, run
+from tests.tasks import Clock, TaskInstance, context_of, run
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"deferrable": False},
@@ -93,7 +93,10 @@ def test_a_prediction_that_is_over_is_not_deferred(gateway: Sandbox) -> None:
     assert task.execute(context_of(task, TaskInstance()))
 
 
-def test_the_id_and_the_link_can_be_read_while_it_waits(gateway: Sandbox) -> None:
+def test_the_id_and_the_link_can_be_read_while_it_waits(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
     prediction_id, task_instance = submit(never=True), TaskInstance()
     with DAG("test"):
         task = sensor(prediction_id, deferrable=True, timeout=50)()
@@ -101,9 +104,7 @@ def test_the_id_and_the_link_can_be_read_while_it_waits(gateway: Sandbox) -> Non
         task.execute(context_of(task, task_instance))
     assert task_instance.xcoms["prediction"]["id"] == prediction_id
     assert prediction_id in task_instance.xcoms["_link_QuickRouterPredictionLink"]
-    limit = deferred.value.timeout
-    assert limit is not None
-    assert 109 < limit.total_seconds() <= 110
+    assert deferred.value.timeout == timedelta(seconds=50 + 60)
 
 
 @each_mode

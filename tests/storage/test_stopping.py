@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,7 +39,7 @@ class Held:
         def body() -> Iterator[bytes]:
             yield image()
             self.begun.set()
-            self.end.wait(20)
+            self.end.wait()
 
         return Response(body(), content_type="image/png")
 
@@ -77,11 +76,9 @@ def test_a_task_that_is_killed_ends_soon_and_can_go_on(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    began = time.monotonic()
     with pytest.raises(FileUnavailable, match="a retry goes on with the rest"):
         running.store(held.output, OWNER)
     killer.join()
-    assert time.monotonic() - began < 5
     assert left(tmp_path) <= {"0.png"}
     assert not [*disk.iterdir()]
     held.end.set()
@@ -91,10 +88,8 @@ def test_a_task_that_is_killed_ends_soon_and_can_go_on(
 def test_an_execution_timeout_ends_it_soon(
     storing: Make, held: Held, tmp_path: Path, disk: Path
 ) -> None:
-    began = time.monotonic()
     with pytest.raises(AirflowTaskTimeout), timeout(1):
         storing().store(held.output, OWNER)
-    assert time.monotonic() - began < 5
     assert left(tmp_path) <= {"0.png"}
     assert not [*disk.iterdir()]
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -19,7 +18,14 @@ from airflow_provider_quickrouter.submission import cancel as stopping
 from airflow_provider_quickrouter.submission.cancel import CANCELS_AT_ONCE, Owner
 from tests.conftest import connect
 from tests.hooks.test_hook import create, unused_port
-from tests.tasks import TASK_RUNNER, Clock, TaskInstance, join_stops, tell_state
+from tests.tasks import (
+    TASK_RUNNER,
+    Clock,
+    TaskInstance,
+    join_stops,
+    statuses_of_cancels,
+    tell_state,
+)
 
 LOG = logging.getLogger("tests")
 WAITS = ["scheduled", "queued", "running", "deferred", "up_for_reschedule"]
@@ -241,10 +247,9 @@ def test_on_a_worker_it_does_not_wait_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     short = stopping.Limits(state=1.5, total=0.3)
-    gateway.set_faults(Faults(latency=1), method="POST")
-    began = time.monotonic()
+    gateway.set_faults(Faults(latency=3), method="POST")
     stopping.stop(QuickRouterHook, [running], AT_TIMEOUT, LOG, short)
-    assert time.monotonic() - began < 0.9
+    assert statuses_of_cancels(gateway) == [None]
     join_stops()
     assert f"Prediction {running} could not be canceled in time" in caplog.text
 
@@ -259,19 +264,17 @@ def test_a_server_of_airflow_that_does_not_respond_leaves_the_prediction_running
     monkeypatch.setattr(stopping, "TRIGGERER", short)
     hold = threading.Event()
     late = {TaskInstance.run_id: {TaskInstance.task_id: "failed"}}
-    silent = SimpleNamespace(get_task_states=lambda **_: hold.wait(5) and late)
+    silent = SimpleNamespace(get_task_states=lambda **_: hold.wait() and late)
     monkeypatch.setattr(f"{TASK_RUNNER}.RuntimeTaskInstance", silent)
-    began = time.monotonic()
     stopping.stop(QuickRouterHook, [running], Owner(TaskInstance()), LOG, short)
 
-    async def in_the_triggerer() -> float:
+    async def in_the_triggerer() -> None:
         try:
             await stopping.stop_in_triggerer(QuickRouterHook, [running], Owner(TaskInstance()), LOG)
-            return time.monotonic() - began
         finally:
             hold.set()
 
-    assert asyncio.run(in_the_triggerer()) < 2
+    asyncio.run(in_the_triggerer())
     assert cancels(gateway) == 0
     assert warnings(caplog) == ["Airflow did not report the state of this task"] * 2
 
@@ -283,10 +286,9 @@ def test_in_the_triggerer_it_does_not_wait_for_ever_either(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stopping, "TRIGGERER", stopping.Limits(state=9, total=0.3))
-    gateway.set_faults(Faults(latency=2), method="POST")
-    began = time.monotonic()
+    gateway.set_faults(Faults(latency=3), method="POST")
     asyncio.run(stopping.stop_in_triggerer(QuickRouterHook, [running], AT_TIMEOUT, LOG))
-    assert time.monotonic() - began < 1.5
+    assert statuses_of_cancels(gateway) == [None]
     assert f"Prediction {running} could not be canceled in time" in caplog.text
 
 

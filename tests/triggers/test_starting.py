@@ -99,16 +99,15 @@ def test_the_deadline_counts_from_the_deferral_however_often_the_triggerer_resta
         trigger.timeout_after = trigger.timeout_after.replace(tzinfo=None)
     event = event_of(trigger)
     assert (event["reason"], event["last_state"]) == ("timeout", "processing")
-    assert time.time() - now < 3
     assert trigger.started_at == pytest.approx(now - 100, abs=0.01)
     assert trigger.deadline == pytest.approx(now - 50, abs=0.01)
 
 
 def test_without_airflows_instant_it_counts_from_now(gateway: Sandbox) -> None:
     now = time.time()
-    event = event_of(begun(prediction_id=submit(never=True), timeout=1.0))
-    assert event["reason"] == "timeout"
-    assert 1 <= time.time() - now < 4
+    trigger = begun(prediction_id=submit(never=True), timeout=1.0)
+    assert event_of(trigger)["reason"] == "timeout"
+    assert now + 1 <= trigger.deadline <= time.time()
 
 
 def test_without_any_limit_it_has_no_deadline(gateway: Sandbox) -> None:
