@@ -13,13 +13,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
+# Three processes for two cores, since many tests wait for a server.
+PYTEST := -n 3 --dist loadgroup
 COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test browser docs chaos distributed matrix benchmark bench lint check format live pins sbom fixture build clean
+.PHONY: help demo airflow test test-all browser docs chaos distributed matrix benchmark bench lint check format live pins sbom fixture build clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1	/' | expand -t 13
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1	/' | expand -t 13
 
 demo: $(READY) ## make a picture with a DAG on a real Airflow, about a minute, against the sandbox
 	$(BIN)/python -m dev.demo
@@ -27,10 +29,13 @@ demo: $(READY) ## make a picture with a DAG on a real Airflow, about a minute, a
 airflow: $(READY) ## run Airflow with the example DAGs and the sandbox until Ctrl-C
 	$(BIN)/python -m dev.up
 
-test: $(READY) ## run all tests, integration included, and hold the floors of coverage
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-branch --cov-report=
+test: $(READY) ## run the tests, DAGs on a real Airflow included, and check the coverage (5 minutes)
+	$(BIN)/python -m pytest $(PYTEST) $(SLOW) --cov --cov-branch --cov-report=
 	$(COVERAGE) --include="$$($(BIN)/python -m tests.pure_modules)" --fail-under=100
 	$(COVERAGE) --fail-under=90
+
+test-all: SLOW = --slow
+test-all: test ## run the slow tests, too: Chromium, Redis, PostgreSQL, more than one Airflow
 
 browser: $(READY) ## look at the gallery in Chromium as a person would; its screenshots are those of the docs
 	$(BIN)/python -m dev.browser

@@ -14,6 +14,7 @@ from tests.chaos.suite import QUICKROUTER
 TASKS = 16
 
 
+@pytest.mark.slow("starts an Airflow of its own, and kills it")
 @pytest.mark.integration
 @pytest.mark.enable_socket
 @pytest.mark.skipif(programs() is None, reason="needs Debian's package postgresql")

@@ -17,7 +17,11 @@ from dev.local_airflow import LocalAirflow
 from tests.connections.company import CompanyStore
 from tests.connections.test_backends import LOCAL_FILES, as_json
 
-pytestmark = [pytest.mark.integration, pytest.mark.enable_socket]
+pytestmark = [
+    pytest.mark.slow("starts an Airflow of its own, with secrets backends"),
+    pytest.mark.integration,
+    pytest.mark.enable_socket,
+]
 
 HERE = Path(__file__).parent
 DAG = "secret_keys"

@@ -79,6 +79,7 @@ def run(command: list[str], folder: Path, variables: dict[str, str]) -> str:
     return done.stdout
 
 
+@pytest.mark.slow("migrates a database of its own, and runs each DAG of the docs")
 def test_every_dag_of_the_docs_succeeds(tmp_path: Path) -> None:
     folder, home = tmp_path / "dags", tmp_path / "airflow"
     folder.mkdir()
@@ -97,6 +98,7 @@ def test_every_dag_of_the_docs_succeeds(tmp_path: Path) -> None:
     assert list((tmp_path / "kept").rglob("*.png"))
 
 
+@pytest.mark.slow("migrates a database of its own")
 @pytest.mark.parametrize("block", TEST_FILES, ids=where)
 def test_the_test_of_ones_own_dag_passes(block: Block, tmp_path: Path) -> None:
     (tmp_path / "dags").mkdir()

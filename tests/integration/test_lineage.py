@@ -59,6 +59,7 @@ def listening(
         yield airflow
 
 
+@pytest.mark.slow("starts an Airflow of its own, with OpenLineage")
 def test_run_sensor_and_transfer_store_the_same_way_and_tell_openlineage(
     listening: LocalAirflow, gateway: Sandbox, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ from tests.integration.scripted import (
     prediction,
 )
 
-pytestmark = needs_postgres
+pytestmark = [needs_postgres, pytest.mark.slow("starts an Airflow of its own on PostgreSQL")]
 
 DAG_ID = "poison"
 HEALTHY = "healthy"

@@ -6,12 +6,14 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from dev.airflow_services import TRIGGERER
 from dev.waiting import wait_until
 from tests.integration.on_postgres import OnPostgres, airflow_on_postgres, needs_postgres
 from tests.integration.scripted import ScriptedGateway
 
-pytestmark = needs_postgres
+pytestmark = [needs_postgres, pytest.mark.slow("starts an Airflow of its own on PostgreSQL")]
 
 WAITS = 100
 SECOND_TRIGGERER = f"{TRIGGERER}-2"

@@ -21,6 +21,7 @@ def facts(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(*(card[name] for name in named), len(card["stored"])) for card in answer["cards"]]
 
 
+@pytest.mark.slow("starts a second API server, on PostgreSQL")
 @pytest.mark.skipif(programs() is None, reason="needs Debian's package postgresql")
 def test_postgresql_gives_the_same_cards_as_sqlite(tmp_path: Path, pictures: Ask) -> None:
     with postgres(tmp_path / "postgres.log") as address:

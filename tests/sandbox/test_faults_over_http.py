@@ -126,7 +126,7 @@ def test_a_create_is_accepted_with_another_good_status(client: Client) -> None:
 def test_a_slow_prediction_is_slow_to_show_itself_too(client: Client) -> None:
     prediction_id = client.create_id(latency=0.5)
     with pytest.raises(requests.ReadTimeout):
-        client.get(prediction_id, timeout=0.1)
+        client.send("GET", f"/replicate/v1/predictions/{prediction_id}", timeout=0.1)
 
 
 def test_a_redirect_leads_where_it_is_told_to(client: Client) -> None:

@@ -105,7 +105,7 @@ def test_the_deadline_counts_from_the_deferral_however_often_the_triggerer_resta
 
 def test_without_airflows_instant_it_counts_from_now(gateway: Sandbox) -> None:
     now = time.time()
-    trigger = begun(prediction_id=submit(never=True), timeout=1.0)
+    trigger: Any = begun(prediction_id=submit(never=True), timeout=1.0)
     assert event_of(trigger)["reason"] == "timeout"
     assert now + 1 <= trigger.deadline <= time.time()
 
