@@ -118,7 +118,7 @@ _CONNECTION_FIELDS = {
     "requests_per_minute": _field(
         "Requests a minute",
         "number",
-        "How often each triggerer may ask, at most: 1500 if empty, half of Replicate's limit; 0 "
+        "The most requests a minute of each triggerer: 1500 if empty, half of Replicate's limit; 0 "
         "for no limit.",
     ),
     "allow_private_addresses": _field(

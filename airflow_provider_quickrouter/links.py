@@ -34,6 +34,6 @@ class QuickRouterPredictionLink(BaseOperatorLink):
     """Where Airflow 3 looks for the address; Airflow 2 calls :meth:`get_link`."""
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the manifest's ``url``; "" while there is no prediction."""
+        """Return the manifest's ``url``; "" before there is a prediction."""
         manifest = XCom.get_value(ti_key=ti_key, key=MANIFEST_KEY)
         return str(manifest["url"]) if manifest else ""

@@ -15,7 +15,7 @@ import requests
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.protocol import Answer, Request
+from airflow_provider_quickrouter.api.protocol import Request, Response
 from airflow_provider_quickrouter.hooks.connection import (
     DEFAULT_BASE_URL,
     DEFAULT_PATH_PREFIX,
@@ -41,7 +41,7 @@ class Gateway:
         self.session.auth = BearerAuth(api_key)
         self.session.headers["User-Agent"] = USER_AGENT
 
-    def ask(self, request: Request, what: str) -> Answer:
+    def ask(self, request: Request, what: str) -> Response:
         """Send a request and print the shape of the answer."""
         answer = send(self.session, self.settings, request)
         print(f"\n{what}: {request.method} {self.settings.url(request)}")
@@ -49,7 +49,7 @@ class Gateway:
         return answer
 
 
-def shape(answer: Answer) -> Iterator[str]:
+def shape(answer: Response) -> Iterator[str]:
     """Yield what an answer is made of, without its values."""
     yield f"status   {answer.status}"
     yield f"headers  {', '.join(sorted(answer.headers))}"

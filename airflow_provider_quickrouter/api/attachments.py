@@ -1,6 +1,6 @@
 """Files and templates in an input: where they are.
 
-A field takes a file if a known model's page says so. Of an unknown model, and of a field that is
+A field takes a file if the model's page says so. Of an unknown model, and of a field that is
 not on the page, the name decides: one of its words is ``image``, ``img``, ``picture``, ``photo``,
 ``mask``, ``frame``, ``video``, ``audio`` or ``file``, and what follows it are numbers or the
 words ``input``, ``prompt``, ``reference``, ``url``, ``uri`` or ``path`` (each may have an s):
@@ -31,7 +31,7 @@ _LOCATION = re.compile(r"(?!https?://|data://)[a-z][a-z0-9+.-]*://.*", re.I | re
 
 
 def takes_file(name: str) -> bool:
-    """Whether a field of this name takes a file, as far as its name tells."""
+    """Return whether a field of this name takes a file, judging by its name alone."""
     return _FILE_NAME.fullmatch(name) is not None
 
 
@@ -65,7 +65,7 @@ def is_template(value: Any) -> bool:
 def with_texts(value: Any, is_file: bool = False) -> Any:
     """Return an input with the text of each ``ObjectStoragePath`` in a field named like a file.
 
-    So Airflow shows the path. In other fields the object stays, since it alone says that a file
+    So Airflow shows the path. In other fields the object stays, since it alone shows that a file
     is meant.
     """
     if is_file and (location := location_of(value)) is not None:
@@ -115,10 +115,10 @@ def leave(field: str, location: str) -> str:
 
 
 def refuse(field: str, location: str) -> str:
-    """Refuse a file that nobody has read; a :data:`Read`."""
+    """Refuse a file in object storage; a :data:`Read`."""
     raise InvalidInputError(
-        f"input.{field}: {location} lies in a storage, which is not read here; give an https URL "
-        "(a presigned one, for instance) or a data: URI."
+        f"input.{field}: {location} is in object storage, which is not read here; give an "
+        "https URL (a presigned one, for instance) or a data: URI."
     )
 
 

@@ -1,8 +1,8 @@
-"""What can go wrong, as one tree of classes. Each says whether a retry can help and what to do.
+"""The errors of this package. Each states whether a retry can help and what to do.
 
-On a task's ``context["exception"]`` these classes stand together with Airflow's own
-(``AirflowFailException`` and others), so both ``isinstance`` checks hold. ``docs/failures.md`` says
-what Airflow does after each.
+In a task's ``context["exception"]`` an error is an instance of its class here and of one of
+Airflow's (``AirflowFailException`` and others). ``docs/failures.md`` describes what Airflow does
+after each.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Self
 
 from airflow_provider_quickrouter.api.storable import storable_text
 
-# Characters; a shorter one is no real key, and taking it out would make holes in any text.
+# Characters; a shorter string is not a real key, and replacing it would damage any message.
 SHORTEST_SECRET = 8
 
 
 class QuickRouterError(Exception):
-    """Base of all errors of this package. The message can be stored, whatever it quotes.
+    """Base of all errors of this package. The message is storable, whatever it quotes.
 
     Whether a retry can help is fixed when an error is created: by its class or, where that cannot
     decide, by ``transient=``.
@@ -30,7 +30,7 @@ class QuickRouterError(Exception):
     """Whether a new prediction of the same input may well succeed."""
 
     retry_after: float | None = None
-    """Seconds the server asked to wait, or None if it named none."""
+    """The pause that the server named, in seconds, or None."""
 
     def __init__(
         self, message: str, *, transient: bool | None = None, retry_after: float | None = None
@@ -72,7 +72,7 @@ class APIError(QuickRouterError):
     :ivar status: HTTP status, or None if there was no response.
     :ivar request_id: the gateway's id of the request (``X-Oneapi-Request-Id``), or "".
     :ivar from_api: the body was a JSON object, as the API's own responses are. A page of a proxy, a
-        firewall or a load balancer on the way says nothing about a prediction.
+        firewall or a load balancer on the way is not about the prediction.
     """
 
     remedy: str = ""
@@ -106,7 +106,7 @@ class APIError(QuickRouterError):
     def about(self, prediction_id: str, stopped: str) -> Self:
         """Return a copy that names the prediction which could not be polled."""
         message = self.message.rstrip(".")
-        message = f"Prediction {prediction_id} could not be asked for: {message}. {stopped}"
+        message = f"Prediction {prediction_id} could not be polled: {message}. {stopped}"
         return self._copy(message=message.strip())
 
     def without(self, secret: str) -> Self:
@@ -162,7 +162,7 @@ class RedirectError(APIError):
 class NoChannelError(APIError):
     """The gateway has no server for this model: permanent, though its status is 500 or 503."""
 
-    remedy = "Nobody serves this model at present; choose another or ask the gateway's support."
+    remedy = "No server offers this model now. Choose another, or contact the gateway's support."
 
 
 class RateLimitError(APIError):
@@ -197,7 +197,8 @@ class UncertainCreateError(APIError):
 
     It is not sent again, since the API has no idempotency key: a person has to look for it.
 
-    :ivar begun_at: when the create was begun, ``until``: when its response was lost; epoch seconds.
+    :ivar begun_at: when the create request started, ``until``: when its response was lost; epoch
+        seconds.
     """
 
     remedy = (
@@ -213,12 +214,12 @@ class UncertainCreateError(APIError):
 
     def resubmitted(self) -> Self:
         """Return a copy for a task whose retry creates another prediction, as its author wants."""
-        remedy = "The prediction may have been accepted and billed; a retry submits anew."
+        remedy = "The prediction may have been accepted and billed; a retry creates another one."
         return self._copy(transient=True, remedy=remedy)
 
 
 class BatchFailed(QuickRouterError):
-    """Too many predictions of a batch did not succeed; the results say which, and why.
+    """Too many predictions of a batch did not succeed; the results state which, and why.
 
     ``transient``: a retry, which creates only what is missing or failed for a transient reason,
     may succeed.
@@ -251,7 +252,7 @@ class PredictionError(QuickRouterError):
 
 
 class PredictionFailed(PredictionError):
-    """The model reported an error that a new prediction would meet as well."""
+    """The model reported an error that a new prediction would meet again."""
 
 
 class PredictionInterrupted(PredictionFailed):
@@ -275,7 +276,7 @@ class PredictionAborted(PredictionError):
 
 
 class PredictionExpired(PredictionError):
-    """It succeeded, but its data was deleted: the API keeps data for one hour."""
+    """It succeeded, but its data was deleted: the API stores data for one hour."""
 
 
 class PredictionEmpty(PredictionError):
@@ -295,7 +296,7 @@ class PredictionStartTimeout(PredictionTimeout):
 def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:
     """Rebuild an error from ``to_payload``. A type or field that is not known is tolerated."""
     name, given = str(payload.get("type")), payload.get("transient")
-    message = str(payload.get("message") or "the error's text was lost")
+    message = str(payload.get("message") or "the error message was lost")
     transient = given if isinstance(given, bool) else None
     local = (InvalidInputError, InvalidConnectionError, BatchFailed, FileRefused, FileUnavailable)
     for kind in local:
@@ -312,11 +313,11 @@ def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:
 
 
 def backoff(
-    failures: int, longest: float, *, first: float = 1.0, asked: float | None = None
+    failures: int, longest: float, *, first: float = 1.0, minimum: float | None = None
 ) -> float:
     """Return the seconds to wait after so many failures in a row (from 1).
 
-    They double from ``first`` to ``longest``, and are at least what the server ``asked`` for.
+    They double from ``first`` to ``longest``, and are never less than ``minimum``.
     """
     exponent = min(max(failures, 1) - 1, 32)  # a float overflows at 2.0**1024
-    return max(min(first * 2.0**exponent, longest), asked or 0.0)
+    return max(min(first * 2.0**exponent, longest), minimum or 0.0)

@@ -19,7 +19,7 @@ from airflow_provider_quickrouter.api.prediction import LEFT_OUT
 
 # Bytes of one file. The longest videos that were seen have a tenth of it.
 DEFAULT_MAX_BYTES = 512 * 2**20
-# Files of one output; the API's answers are too small for more.
+# Files of one output; the API's responses are too small for more.
 MAX_FILES = 10_000
 
 _DATA = re.compile(
@@ -33,7 +33,7 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file that was stored; as JSON it stands in XCom under the key ``files``.
+    """One file that was stored; as JSON it is in XCom under the key ``files``.
 
     :ivar path: as ``ObjectStoragePath`` takes it.
     :ivar size: bytes.
@@ -131,8 +131,8 @@ def check_whole(output: Any) -> None:
     """
     if any(text.startswith(LEFT_OUT) for text in _strings(output)):
         raise InvalidInputError(
-            "output: a part of it was too large for XCom, and a note stands for it; give "
-            "prediction_id= instead, and the whole output is asked for."
+            "output: a part of it was too large for XCom, and a note replaces it; give "
+            "prediction_id= instead, which fetches the whole output."
         )
 
 
@@ -162,7 +162,7 @@ def decode(uri: str, max_bytes: int) -> tuple[str, bytes]:
     """
     match = _DATA.match(uri[:_HEADER])
     if not match:
-        raise FileRefused("it begins like a data: URI, but is none")
+        raise FileRefused("it starts like a data: URI, but is not one")
     # Before anything is copied: the URI may be very large.
     room = len(uri) - match.end()
     if room > 3 * max_bytes + 4:  # percent-encoded, each byte takes three characters at most
@@ -174,7 +174,7 @@ def decode(uri: str, max_bytes: int) -> tuple[str, bytes]:
         try:
             data = base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
         except binascii.Error:
-            raise FileRefused("its data: URI is damaged: this is no base64") from None
+            raise FileRefused("its data: URI is damaged: it is not base64") from None
     if len(data) > max_bytes:
         raise too_large(len(data), max_bytes)
     if not data:
@@ -199,7 +199,7 @@ def readable(size: int) -> str:
 
 
 def _strings(output: Any) -> Iterator[str]:
-    """Yield every string of JSON in its order, however deep it lies."""
+    """Yield every string of JSON in its order, at any depth."""
     waiting = [output]
     while waiting:
         value = waiting.pop()

@@ -31,7 +31,7 @@ def check_input(
 
     :param reference: as given to ``version=`` or ``model=``; an unknown one has no rules.
     :param ignore: fields not to check yet, because they are still templates.
-    :param read: what becomes of files that lie in a storage, see ``api.attachments``.
+    :param read: how a file in object storage is sent, see ``api.attachments``.
     :raises InvalidInputError: names field, value and rule; nothing was sent.
     """
     values = with_files(input, reference, read)
@@ -75,5 +75,5 @@ def _check_json(field: str, value: Any) -> None:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise InvalidInputError(
-            f"input.{field}: {value!r:.100} is no JSON; give text, numbers, lists or dicts."
+            f"input.{field}: must be JSON (strings, numbers, lists, dicts), got {value!r:.100}."
         ) from None

@@ -35,9 +35,9 @@ from airflow_provider_quickrouter.api.prediction import (
     truncated,
 )
 
-# Stands for the id in an event that cannot be understood.
+# Replaces the id in an event that cannot be understood.
 UNKNOWN_ID = "unknown"
-# Form of the event. Readers go by the keys; a later version learns from it what to expect.
+# Form of the event, for later versions. Readers go by the keys.
 PAYLOAD_VERSION = 1
 
 LOG_LINES = 20
@@ -62,7 +62,7 @@ class Reason(StrEnum):
     API_ERROR = "api_error"
 
 
-# What filters write into ``error``: Replicate's own, those of models behind it, and gateways'.
+# What filters write into ``error``: Replicate's own, those of its models, and gateways'.
 _MODERATED = (
     r"(?i)\bNSFW\b|flagged (as sensitive|by)|\bE005\b|\b(request|content|input|output) moderated\b|"
     r"\bsafety (system|filter|checker)\b|(prohibited|banned|sensitive) (word|prompt|content)|"
@@ -79,13 +79,13 @@ _TRANSIENT = (
 
 _EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
     Reason.FAILED: (PredictionFailed, "failed"),
-    Reason.INTERRUPTED: (PredictionInterrupted, "failed for a passing reason"),
+    Reason.INTERRUPTED: (PredictionInterrupted, "failed for a transient reason"),
     Reason.MODERATED: (PredictionModerated, "was refused by a filter"),
     Reason.CANCELED: (PredictionCanceled, "was canceled after it had started"),
     Reason.ABORTED: (PredictionAborted, "was aborted before it started (not charged)"),
     Reason.EXPIRED: (
         PredictionExpired,
-        "succeeded, but its output is gone: the API keeps data for one hour",
+        "succeeded, but its output is gone: the API stores data for one hour",
     ),
     Reason.EMPTY: (
         PredictionEmpty,
@@ -133,11 +133,11 @@ class Outcome:
 
     @classmethod
     def of_error(cls, prediction_id: str, error: QuickRouterError) -> Outcome:
-        """End a wait that cannot even begin to poll."""
+        """Return the end of a wait that could not be polled."""
         return cls(reason=Reason.API_ERROR, prediction_id=prediction_id, error=error)
 
     def seen_again(self, prediction: Prediction, now: float) -> Outcome:
-        """Take in a later response: what is over by then counts, a success after a timeout say.
+        """Return the end that a later response shows, for instance a success after a timeout.
 
         Only a prediction that this task itself has canceled is still the timeout it was.
         """
@@ -203,7 +203,7 @@ def log_success(log: Any, outcome: Outcome, *, stored: bool = False) -> None:
     output = re.sub(r"\?[^\s'\"]*", "?...", str(outcome.output)[:1000])
     log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, output)
     if LEFT_OUT in str(outcome.output):
-        log.warning("A part of the output is too large for XCom: a note stands for it")
+        log.warning("A part of the output is too large for XCom: a note replaces it")
     if not stored and re.search(r"(?i)https?://", str(outcome.output)):
         gone = outcome.prediction and outcome.prediction.expires_at
         hour = f"at {gone.isoformat(' ', 'minutes')}" if gone else "an hour after its end"
@@ -228,7 +228,7 @@ def _reason(prediction: Prediction, now: float) -> Reason:
     error = prediction.error[:_LOOKED_AT]
     if re.search(_MODERATED, error or f"{prediction.raw_status} {prediction.logs[-_LOOKED_AT:]}"):
         return Reason.MODERATED
-    # No reason at all counts as transient: nothing says that it would last.
+    # No reason at all counts as transient: nothing shows that it would last.
     return Reason.INTERRUPTED if not error or re.search(_TRANSIENT, error) else Reason.FAILED
 
 
@@ -246,6 +246,6 @@ def _message(outcome: Outcome, ending: str) -> str:
     if seen and outcome.reason is Reason.EXPIRED and seen.expires_at:
         lines.append(f"It expired at {seen.expires_at.isoformat(timespec='seconds')}.")
     if outcome.error:
-        lines.append(f"Last trouble on the way: {outcome.error}")
+        lines.append(f"Last error while polling: {outcome.error}")
     tail = log_tail(seen.logs) if seen else []
     return "\n  ".join([*lines, *(["Last lines of its log:", *tail] if tail else [])])

@@ -1,7 +1,7 @@
 """A prediction as the API returns it: parsed at the edge, frozen.
 
 This is the only place that knows which states are terminal, and what of a prediction goes
-into XCom. Words and fields it does not know are kept or ignored; they never become success.
+into XCom. Unknown states and fields are stored or ignored; they never become success.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import Any
 
 from airflow_provider_quickrouter.api.storable import storable_text
 
-# How a note begins that stands for what is too large for XCom.
+# The start of a note that replaces what is too large for XCom.
 LEFT_OUT = "[left out of XCom: "
 # Characters of one string in the manifest; a longer one is replaced by a note of its size.
 MAX_TEXT = 16_384
-# Characters of the manifest's output, or metrics, as JSON; beyond that one note stands there.
+# Characters of the manifest's output, or metrics, as JSON; a note replaces more than that.
 MAX_JSON = 65_536
 # Values in the output, or metrics, which are not even looked at if there are more.
 MAX_VALUES = MAX_JSON // 2
-# Levels of lists and objects in the manifest's output; what lies deeper is left out.
+# Levels of lists and objects in the manifest's output; what is deeper is left out.
 MAX_DEPTH = 20
-# How long the API keeps input, output, logs and files after a prediction has ended.
+# How long the API stores input, output, logs and files after a prediction has ended.
 RETENTION = timedelta(hours=1)
-# Characters of a status, model or version that are kept.
+# Characters of a status, model or version that are stored.
 _LONGEST_WORD = 200
-# What is kept of a log: it may have megabytes, and is searched later.
+# The part of a log that is stored: it may have megabytes, and is searched later.
 _END_OF_LOG = slice(-65_536, None)
-# What is kept of an error, and of a log for its seed: models log it first.
+# The part of an error that is stored, and of a log in which the seed is looked for.
 _BEGINNING = slice(4_096)
 
 _PRINTED_SEED = re.compile(r"(?i)\bseed\b[^\d\n-]{0,12}(-?\d{1,18})\b")
@@ -115,7 +115,7 @@ class Prediction:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Prediction:
-        """Read any shape of the API. Only ``id`` must be there; the rest may be absent or odd."""
+        """Read any form of the API. Only ``id`` is required; the rest may be missing or invalid."""
         metrics = body.get("metrics")
         return cls(
             id=str(body["id"]),
@@ -136,7 +136,7 @@ class Prediction:
 
     @classmethod
     def unseen(cls, prediction_id: str) -> Prediction:
-        """Stand for a prediction of which only the id is known yet."""
+        """Return a prediction of which only the id is known."""
         return cls(id=prediction_id, status=PredictionStatus.UNKNOWN)
 
     @property
@@ -177,7 +177,7 @@ class Prediction:
         return not self.items and (self.data_removed or late)
 
     def manifest(self, url: str) -> dict[str, Any]:
-        """Make the small JSON object that stands in XCom under the key ``prediction``.
+        """Return the bounded JSON object that XCom holds under the key ``prediction``.
 
         :param url: where a person looks at the prediction.
         """
@@ -250,15 +250,15 @@ def reason_in(error: object, depth: int = 0) -> str:
     return _text(error)
 
 
-def _text(value: object, kept: slice = _BEGINNING) -> str:
+def _text(value: object, part: slice = _BEGINNING) -> str:
     """Return a string, or any other JSON as text; "" for null.
 
-    :param kept: which characters are kept: cut before anything searches in it.
+    :param part: the characters that are stored: cut before anything searches in them.
     """
     if value is None or isinstance(value, str):
-        return storable_text((value or "")[kept])
+        return storable_text((value or "")[part])
     try:
-        return storable_text(json.dumps(value, ensure_ascii=False, default=str)[kept])
+        return storable_text(json.dumps(value, ensure_ascii=False, default=str)[part])
     except RecursionError:
         return "(nested too deeply to be shown)"
 

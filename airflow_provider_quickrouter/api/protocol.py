@@ -46,7 +46,7 @@ MAX_MESSAGE = 1_000
 _MAX_CODE = 100
 # Bytes of a body that is not JSON which are looked at.
 _MAX_PAGE = 4_096
-# Seconds; a server that asks for more than a day is taken to mean a day.
+# Seconds; the longest pause that a server can name.
 _MAX_RETRY_AFTER = 86_400.0
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -63,7 +63,7 @@ _NO_CHANNEL = (
     r"(?i)model_not_found|get_channel_failed|model_price_error|no (available )?channel|"
     r"无可用渠道|可用渠道不存在"
 )
-# How a gateway says "unknown id" with 400.
+# The code of a gateway for an unknown id, with status 400.
 _UNKNOWN_TASK = r"\btask_not_exist\b"
 # Fields of an error body that may hold the reason, in the order in which they are shown.
 _REASONS = ("title", "detail", "message", "description", "msg", "fail_reason", "errors")
@@ -98,7 +98,7 @@ class Request:
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     prefixed: bool = True
-    # Seconds that the server is asked to hold the response; the read timeout grows by them.
+    # Seconds for which the server may hold its response; the read timeout grows by them.
     hold: float = 0.0
 
     @property
@@ -108,20 +108,20 @@ class Request:
 
     @property
     def reference(self) -> str:
-        """The version or model that a create asks for."""
+        """The version or model of a create request."""
         version = (self.body or {}).get("version")
         return version or self.path.removeprefix("models/").removesuffix("/predictions")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
-    def without(self, secret: str) -> Answer:
+    def without(self, secret: str) -> Response:
         """Return it with ``***`` where its body has the key, as ``APIError.without`` does."""
         if len(secret) < SHORTEST_SECRET or secret.encode() not in self.body:
             return self
@@ -170,7 +170,7 @@ def cancel(prediction_id: str) -> Request:
 def page(cursor: str | None = None) -> Request:
     """List a hundred predictions, newest first; a gateway may not have the route.
 
-    :param cursor: where the page begins, from :func:`read_page`; None for the newest.
+    :param cursor: the start of the page, from :func:`read_page`; None for the newest.
     """
     query = f"?cursor={quote(cursor, safe='')}" if cursor else ""
     return Request("GET", f"predictions{query}")
@@ -200,7 +200,7 @@ def check_reference(*, version: str | None, model: str | None) -> str:
         )
     for name, value in (("version", version), ("model", model)):
         if value is not None and not isinstance(value, str):
-            raise InvalidInputError(f"{name}: {value!r} is no text.")
+            raise InvalidInputError(f"{name}: must be a string, got {value!r}.")
     if version and not re.fullmatch(_VERSION, version):
         # A version id that was copied in part is common: QuickRouter's own page has one.
         count = len(version.rpartition(":")[2])
@@ -216,59 +216,59 @@ def check_reference(*, version: str | None, model: str | None) -> str:
 
 
 def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
-    """Return the header that limits a prediction's life on the server, if any was asked for."""
+    """Return the header that limits a prediction's time on the server, if a limit was given."""
     if limit is None:
         return {}
     seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
     if not isinstance(seconds, int | float) or not 5 <= seconds < math.inf:
         raise InvalidInputError(
-            f"cancel_after: {limit!r} is no number of seconds from 5 on, nor a timedelta."
+            f"cancel_after: must be a number of seconds from 5 on or a timedelta, got {limit!r}."
         )
     return {"Cancel-After": f"{int(seconds)}s"}
 
 
-def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
+def read_prediction(request: Request, response: Response, now: float) -> Prediction:
     """Read the response to any request about one prediction.
 
     :param now: epoch seconds, for ``Retry-After`` given as a date.
     :raises APIError: one of the typed errors. Where the request was a create that may have
         been accepted, it is :class:`UncertainCreateError`.
     """
-    body = parse_json(answer.body)
+    body = parse_json(response.body)
     named = isinstance(body, dict) and bool(body.get("id"))
     try:
-        if not (named and _accepted(answer, body)):
-            raise _error(answer, body, now)
+        if not (named and _accepted(response, body)):
+            raise _error(response, body, now)
         prediction = Prediction.from_json(body)
         # A broken cache may return another prediction than the requested one.
         expected = prediction.id if request.creates else request.path.split("/")[1]
         if quote(prediction.id, safe="") != expected or not _ID.fullmatch(prediction.id):
-            text = f"the answer is about {prediction.id[:40]!r}, which was not asked for"
-            raise UpstreamError(text, status=answer.status)
+            text = f"the response is about another prediction, {prediction.id[:40]!r}"
+            raise UpstreamError(text, status=response.status)
     except APIError as error:
         # A bad response may hide a prediction that was accepted and is billed.
-        may_run = isinstance(error, UpstreamError) or (named and answer.status < 300)
+        may_run = isinstance(error, UpstreamError) or (named and response.status < 300)
         raise (uncertain(error) if request.creates and may_run else error) from None
     return prediction
 
 
-def read_page(answer: Answer, now: float) -> tuple[list[Prediction], str | None]:
+def read_page(response: Response, now: float) -> tuple[list[Prediction], str | None]:
     """Read the response to :func:`page`: its predictions, and the cursor of the next, older page.
 
     The URL of the next page is not followed; only its cursor is taken.
 
     :raises APIError: one of the typed errors; ``UpstreamError`` also if it is not a page.
     """
-    found, cursor = read_entries(answer, now)
+    found, cursor = read_entries(response, now)
     return [Prediction.from_json(entry) for entry in found], cursor
 
 
-def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str | None]:
+def read_entries(response: Response, now: float) -> tuple[list[dict[str, Any]], str | None]:
     """Do what :func:`read_page` does, but return the JSON of each prediction, with its input."""
-    body = read_object(answer, now)
+    body = read_object(response, now)
     results, url = body.get("results"), body.get("next")
     if not isinstance(results, list):
-        raise UpstreamError("the answer is no page of predictions", status=answer.status)
+        raise UpstreamError("the response is not a page of predictions", status=response.status)
     found = [entry for entry in results if isinstance(entry, dict) and "id" in entry]
     # The URL names Replicate's host, also in a gateway's response: the key must not go there.
     cursor: str | None = None
@@ -277,17 +277,17 @@ def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str 
     return found, cursor
 
 
-def read_object(answer: Answer, now: float) -> dict[str, Any]:
+def read_object(response: Response, now: float) -> dict[str, Any]:
     """Return the JSON object of a response that is not an error; else raise the typed error."""
-    body = parse_json(answer.body)
-    if not _accepted(answer, body):
-        raise _error(answer, body, now)
+    body = parse_json(response.body)
+    if not _accepted(response, body):
+        raise _error(response, body, now)
     return dict(body)
 
 
 def uncertain(error: APIError) -> UncertainCreateError:
-    """Turn an error after which a create may have been accepted into the one that says so."""
-    message = f"the answer to the create was lost ({error.message})"
+    """Return the error of a create request that may have been accepted in spite of ``error``."""
+    message = f"the response to the create request was lost ({error.message})"
     return UncertainCreateError(message, status=error.status, request_id=error.request_id)
 
 
@@ -310,7 +310,7 @@ def utc_time(instant: float) -> str:
 
 
 def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float) -> float | None:
-    """Return the seconds that the server asks to wait: from header, body or message, else None."""
+    """Return the pause that the server names in header, body or message, in seconds, else None."""
     in_body = body.get("retry_after") if isinstance(body, dict) else None
     in_message = re.search(_WAIT_TEXT, message)
     for value in (headers.get("retry-after", "").strip(), in_body, in_message and in_message[1]):
@@ -320,10 +320,10 @@ def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float)
     return None
 
 
-def _accepted(answer: Answer, body: Any) -> bool:
+def _accepted(response: Response, body: Any) -> bool:
     """Whether status and body agree that this is not an error, under HTTP 200 or not."""
     # Some gateways report errors with HTTP 200 and ``success: false`` or a ``code``.
-    good = 200 <= answer.status < 300 and isinstance(body, dict)
+    good = 200 <= response.status < 300 and isinstance(body, dict)
     return good and body.get("success") is not False and not _status_in(body)
 
 
@@ -333,12 +333,12 @@ def _status_in(body: Any) -> int:
     return int(code) if re.fullmatch(r"[45]\d\d", code) else 0
 
 
-def _error(answer: Answer, body: Any, now: float) -> APIError:
+def _error(response: Response, body: Any, now: float) -> APIError:
     """Make the typed error of a bad response; ``body`` is parsed, None if it is not JSON."""
-    message, code = _complaint(answer.body, body)
-    status, headers = _status_in(body) or answer.status, answer.headers
+    message, code = _complaint(response.body, body)
+    status, headers = _status_in(body) or response.status, response.headers
     kind = _BY_STATUS.get(status, _BY_HUNDREDS.get(status // 100, UpstreamError))
-    # Machine codes come first: they tell more than a status that a relay made up.
+    # Machine codes come first: they are more exact than the status, which a relay may have made up.
     if re.search(_QUOTA_CODE, code) or (status == 403 and re.search(_QUOTA_TEXT, message)):
         kind = QuotaError
     elif status in (200, 201, 202, 500, 503) and re.search(_NO_CHANNEL, code + message):
@@ -347,7 +347,7 @@ def _error(answer: Answer, body: Any, now: float) -> APIError:
         kind = NotFoundError
     return kind(
         message,
-        status=answer.status,
+        status=response.status,
         request_id=headers.get("x-oneapi-request-id", headers.get("x-request-id", "")),
         retry_after=retry_after(headers, body, message, now),
         from_api=isinstance(body, dict),
@@ -385,7 +385,7 @@ def _page(text: str) -> str:
     if text.startswith("<"):
         title = re.search(_TITLE, text)
         return f"an HTML page instead of JSON ({title[1].strip() if title else 'without a title'})"
-    return f"a body that is no JSON object: {text[:200]!r}"
+    return f"a body that is not a JSON object: {text[:200]!r}"
 
 
 def _seconds(value: Any, now: float) -> float | None:

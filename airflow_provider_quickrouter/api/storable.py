@@ -1,6 +1,6 @@
 """Make what comes from outside storable: the one place that cleans strings and numbers.
 
-PostgreSQL's JSONB, where Airflow keeps XComs and the state of deferred tasks, refuses U+0000,
+PostgreSQL's JSONB, where Airflow stores XComs and the state of deferred tasks, refuses U+0000,
 unpaired surrogates, NaN and Infinity. The msgpack between a triggerer and its supervisor refuses
 integers beyond 64 bits. Either error ends the triggerer process, and with it every deferred task of
 the installation. So bodies, header values and messages pass through here where they enter.
@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Stands in the place of a character that cannot be stored.
+# Replaces a character that cannot be stored.
 REPLACEMENT = "\ufffd"
-# Characters of a header's value that are kept.
+# Characters of a header's value that are stored.
 LONGEST_HEADER = 1_000
 
 _REFUSED = re.compile("[\0\ud800-\udfff]")
@@ -29,7 +29,7 @@ _SAFE_DIGITS = 18
 def storable_text(text: str, limit: int | None = None) -> str:
     """Return a string without NUL and unpaired surrogates.
 
-    :param limit: characters that are kept at most; None keeps all.
+    :param limit: the most characters to return; None returns all.
     """
     return _REFUSED.sub(REPLACEMENT, text if limit is None else text[:limit])
 
@@ -54,7 +54,7 @@ def storable(value: Any) -> Any:
 
 
 def storable_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers with names in lower case; HTTP clients decode odd bytes to surrogates."""
+    """Return headers with names in lower case; HTTP clients decode invalid bytes to surrogates."""
     return {name.lower(): storable_text(value, LONGEST_HEADER) for name, value in headers.items()}
 
 

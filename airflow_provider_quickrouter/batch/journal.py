@@ -71,7 +71,7 @@ class Record:
                         ledger.take(json.loads(line), place)
                     place += len(line)
         numbers = (int(path.rpartition("/")[2][:6]) for path in self._files)
-        # The random part keeps apart two processes that run at the same time.
+        # The random part separates two processes that run at the same time.
         self._own = f"{max(numbers, default=0) + 1:06d}-{secrets.token_hex(4)}"
         return ledger
 
@@ -197,6 +197,6 @@ class Journal:
                 for entry, place in zip(entries, places, strict=True):
                     self.ledger.take(entry, place)
             for _, stored in waiting:
-                if not stored.done():  # whoever waited may have been cancelled
+                if not stored.done():  # the waiting task may have been cancelled
                     stored.set_exception(error) if error else stored.set_result(None)
             await asyncio.sleep(self.record.pause)

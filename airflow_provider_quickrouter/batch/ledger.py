@@ -6,7 +6,7 @@ an item ``i``, or about the whole batch. No input is in it.
 ==================================  =====================================================
 Entry                               Means
 ==================================  =====================================================
-``{"try", "max_tries", "at",        an attempt of the task begins (epoch seconds), perhaps after
+``{"try", "max_tries", "at",        an attempt of the task starts (epoch seconds), perhaps after
 "cleared", "anew"}``                a person's clear; ``anew``: nothing before it counts
 ``{"i", "f", "at"}``                a create request is about to be sent: the intent; ``f`` is
                                     the beginning of the request's fingerprint
@@ -17,7 +17,7 @@ Entry                               Means
 ``{"done"}``                        the task is about to succeed
 ==================================  =====================================================
 
-One line of the results, as JSON: ``index`` (of the input, from 0), ``id`` (null if there is no
+One item of the results, as a line of JSON: ``index`` (of the input, from 0), ``id`` (null if there is no
 prediction), ``outcome`` (a word of ``Reason`` or one of those below), ``output`` (a list, as a
 waiting task returns it), ``error`` (a message, "" for a success), ``completed_at`` and
 ``expires_at`` (ISO 8601 or null; the files are gone after the latter) and ``metrics``.
@@ -44,7 +44,7 @@ from airflow_provider_quickrouter.api.prediction import truncated
 
 REFUSED = "refused"  # the API refused the input: there is no prediction
 
-# Nobody knows whether the create request was accepted: the prediction may run and be billed.
+# It is unknown whether the create request was accepted: the prediction may run and be billed.
 UNCERTAIN = "uncertain"
 
 # It was not sent, or not accepted for a reason that has nothing to do with this input.
@@ -162,7 +162,7 @@ class Tally:
         transient = not self._fails(fail_on, self.failed - self.retriable)
         return BatchFailed(
             f"Of {self.total} predictions {self.failed} did not succeed ({counts}); each line of "
-            f"{output_path} says how its own has ended.{why}",
+            f"{output_path} states how its own ended.{why}",
             transient=stopped.transient if stopped else transient,
             retry_after=stopped.retry_after if stopped else None,
         )
@@ -188,7 +188,7 @@ def check_fail_on(fail_on: Any) -> FailOn:
 def progress_line(tally: Tally, running: int, done: int, seconds: float) -> str:
     """Return a log line about how far the batch is.
 
-    :param done: how many items have ended in the ``seconds`` since this process began.
+    :param done: how many items have ended in the ``seconds`` since this process started.
     """
     rate = done / max(seconds, 1e-3)
     left = (tally.total - tally.done) / rate if rate else 0.0
@@ -210,12 +210,12 @@ class State(IntEnum):
 class Ledger:
     """What is known of each item, in about 150 bytes each.
 
-    :ivar max_tries: the task's limit of tries at the last attempt; a person's clear raises it.
-    :ivar began_at: when the first attempt began, epoch seconds; 0 if none did.
+    :ivar max_tries: the task's limit of attempts at the last attempt; a person's clear raises it.
+    :ivar started_at: start of the first attempt, epoch seconds; 0 if none did.
     :ivar done: the task was about to succeed.
     :ivar stopped: the error after which the last attempt submitted no more, as JSON.
     :ivar ids: by item, None as long as it is unknown.
-    :ivar begun: by item, when its create request was begun, epoch seconds.
+    :ivar started: by item, when its create request was started, epoch seconds.
     :ivar places: by item, where in the record its result is.
     :ivar known: all ids that belong to items, or did before these were created again.
     """
@@ -223,11 +223,11 @@ class Ledger:
     def __init__(self, total: int) -> None:
         self.total = total
         self.max_tries = 0
-        self.began_at = 0.0
+        self.started_at = 0.0
         self.done = False
         self.stopped: Mapping[str, Any] | None = None
         self.ids: list[str | None] = [None] * total
-        self.begun = array("d", bytes(8 * total))
+        self.started = array("d", bytes(8 * total))
         self.places = array("q", bytes(8 * total))
         self.known: set[str] = set()
         self._states = bytearray(total)
@@ -290,7 +290,9 @@ class Ledger:
             case State.ENDED:
                 return None
             case State.SENDING:
-                return without_output(index, UNCERTAIN, "the answer to its create was lost", WAIT)
+                return without_output(
+                    index, UNCERTAIN, "the response to its create request was lost", WAIT
+                )
             case State.RUNNING:
                 error, id = "it was not waited for", self.ids[index]
                 return without_output(index, Reason.API_ERROR, error, WAIT, id)
@@ -300,10 +302,10 @@ class Ledger:
 
     def cleared(self, max_tries: int) -> bool:
         """Return whether a person has cleared the task since the last attempt."""
-        return bool(self.began_at) and max_tries > self.max_tries
+        return bool(self.started_at) and max_tries > self.max_tries
 
     def resume(self, print_of: Callable[[int], str], *, cleared: bool) -> Iterator[Entry]:
-        """Yield the entries with which a new attempt begins: of items that change their state.
+        """Yield the entries of items whose state a new attempt changes.
 
         An item that failed for a transient reason is created again; after a person's clear, each
         that did not succeed; always one that has another input now.
@@ -328,8 +330,8 @@ class Ledger:
                 known = self.known
                 self.__init__(self.total)  # type: ignore[misc]
                 self.known = known
-            if not self.began_at or entry.get("cleared"):
-                self.began_at = float(entry["at"])
+            if not self.started_at or entry.get("cleared"):
+                self.started_at = float(entry["at"])
             self.max_tries, self.stopped, self.done = int(entry["max_tries"]), None, False
         self.stopped = entry.get("stop", self.stopped)
         self.done = self.done or "done" in entry
@@ -337,7 +339,7 @@ class Ledger:
     def _take_item(self, index: int, entry: Mapping[str, Any], place: Place) -> None:
         if "f" in entry:
             self._states[index], self.ids[index] = State.SENDING, None
-            self._prints[index], self.begun[index] = int(entry["f"], 16), float(entry["at"])
+            self._prints[index], self.started[index] = int(entry["f"], 16), float(entry["at"])
         elif "id" in entry:
             self._states[index], self.ids[index] = State.RUNNING, entry["id"]
             self.known.add(entry["id"])

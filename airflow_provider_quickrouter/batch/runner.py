@@ -50,7 +50,7 @@ from airflow_provider_quickrouter.submission.cancel import (
     may_run_on,
     not_canceled,
 )
-from airflow_provider_quickrouter.submission.record import fingerprint, lost_by_an_earlier_try
+from airflow_provider_quickrouter.submission.record import fingerprint, lost_by_earlier_attempt
 from airflow_provider_quickrouter.tasks.reporting import count_end, count_submitted
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Waits:
 
     :param deadline: of the whole batch, epoch seconds.
     :param leaves_rest: what could not be canceled at the deadline counts as running still, so that
-        a worker tries again.
+        a worker retries.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Waits:
 
     async def wait_for(self, index: int) -> None:
         """Wait for the prediction of an item, and store how it ended."""
-        began = self.ledger.begun[index]
+        began = self.ledger.started[index]
         prediction_id, timeline = str(self.ledger.ids[index]), Timeline(HISTORIES, began)
         poll = Poll(prediction_id, began, self.deadline, timeline=timeline)
         outcome = await self._poller.wait_for(poll)
@@ -148,7 +148,7 @@ class Waits:
         """Cancel what did not end in time, and poll it again: it may have ended by now."""
         prediction_id = outcome.prediction_id
         stopped = replace(outcome, stopped=not_canceled(ConnectionLostError("no response in time")))
-        # Where nothing ran this at the deadline, the cancels begin only now.
+        # Where nothing ran this at the deadline, the cancel requests are sent only now.
         until = max(self.deadline, self._began) + LAST_CANCELS
         with suppress(TimeoutError, QuickRouterError):
             async with asyncio.timeout(max(0.0, until - time.time())):
@@ -316,7 +316,7 @@ class Submitting:
         await self._journal.put({"i": index, "no": True}, {"stop": self._stopped.to_payload()})
 
     def _add_uncertain(self, index: int) -> None:
-        create = reconcile.UncertainCreate(index, self.request(index), self._ledger.begun[index])
+        create = reconcile.UncertainCreate(index, self.request(index), self._ledger.started[index])
         self._uncertain[index] = create, time.time() + reconcile.LAG
         self._changed.set()
 
@@ -344,8 +344,10 @@ class Submitting:
             next_at = min(at for _, at in self._uncertain.values())
             await asyncio.sleep(max(0.0, next_at - time.time()))
             due = [create for create, at in self._uncertain.values() if at <= time.time()]
-        begun = {id: self._ledger.begun[index] for index, id in enumerate(self._ledger.ids) if id}
-        search = reconcile.Search(due, self._ledger.known, begun)
+        started = {
+            id: self._ledger.started[index] for index, id in enumerate(self._ledger.ids) if id
+        }
+        search = reconcile.Search(due, self._ledger.known, started)
         await asyncio.wrap_future(threads.start(partial(search.read_list, self.hook.exchange)))
         return search
 
@@ -363,5 +365,5 @@ class Submitting:
             lost = f"the responses to {TRIES} create requests were lost, and none was accepted"
             await self._stop(UpstreamError(lost), index)
         else:
-            error = lost_by_an_earlier_try(create.request, create.begun_at, time.time())
+            error = lost_by_earlier_attempt(create.request, create.started_at, time.time())
             await self.waits.end(index, ItemResult.without_output(index, UNCERTAIN, str(error)))

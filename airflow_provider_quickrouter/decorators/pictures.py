@@ -29,13 +29,13 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     wait: Mapping[str, Any] | None = None,
     store: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Make a prediction and keep its pictures; the paths of the stored files are returned.
+    """Create a prediction and store its pictures; return the paths of the stored files.
 
     The tasks are ``submit``, ``wait`` (deferred: it takes no worker) and ``store``. As any task
     group of Airflow's this one has ``.partial(...).expand(input=...)``, which makes one group
     for each input, and ``.override(group_id=..., default_args=...)`` for all of its tasks.
 
-    A retry or clear of ``store`` fetches only what is not stored yet and asks for no new
+    A retry or clear of ``store`` fetches only what is not stored yet and creates no new
     prediction; one of ``wait`` polls the same prediction; a retry of ``submit`` resumes
     the prediction of the previous attempt. To pay for a new picture, clear ``submit`` with what is
     downstream of it.

@@ -36,7 +36,7 @@ else:  # common.compat names it only since 1.14.1
         from airflow.utils.operator_helpers import determine_kwargs
 
 
-_SHARED = ("dag", "task_group")  # arguments that say where both tasks belong
+_SHARED = ("dag", "task_group")  # arguments that place both tasks in the DAG
 
 
 class MappedFunction:
@@ -93,12 +93,12 @@ def _plain(function: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
     return inputs
 
 
-# Characters of a text of the input that are kept for Airflow's page while a task is deferred.
+# Characters of an input string that are stored for Airflow's page while a task is deferred.
 LONGEST_SHOWN = 1000
 
 
 class _Later:
-    """Stands for the input until the function has returned it; for Airflow it is a template."""
+    """Replaces the input until the function has returned it; for Airflow it is a template."""
 
     def resolve(self, context: Any) -> _Later:
         return self
@@ -154,7 +154,7 @@ class _SubmitDecoratedOperator(_ByFunction, QuickRouterSubmitPredictionOperator)
 
 
 class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
-    """``@task.quickrouter``. The function is called once a try, not again after a deferral."""
+    """``@task.quickrouter``. The function is called once in each attempt, not again after a deferral."""
 
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
@@ -162,11 +162,11 @@ class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
     )
 
     def defer(self, *, kwargs: dict[str, Any] | None = None, **trigger: Any) -> NoReturn:
-        """Defer, and keep what Airflow's page shows as the input for the process after it."""
+        """Defer, and store what Airflow's page shows as the input for the process after it."""
         from airflow.providers.common.compat.sdk import redact
 
-        kept = {**(kwargs or {}), "given": storable(redact(_shortened(self.input)))}
-        super().defer(kwargs=kept, **trigger)
+        stored = {**(kwargs or {}), "given": storable(redact(_shortened(self.input)))}
+        super().defer(kwargs=stored, **trigger)
 
     def execute_complete(
         self, context: Context, event: dict[str, Any] | None = None, given: Any = None
@@ -239,7 +239,7 @@ def _mapped(function: Callable[..., Any] | None, wait: bool, arguments: dict[str
 
 
 def _one_input(given: Any) -> dict[str, Any]:
-    """Return what the function returned as a plain dict, or say what to do instead."""
+    """Return what the function returned as a plain dict; raise an error with the remedy."""
     if isinstance(given, list | tuple) or inspect.isgenerator(given):
         raise InvalidInputError(
             "input: the function returned several; @task.quickrouter(mapped=True) makes a "
@@ -252,7 +252,7 @@ def _one_input(given: Any) -> dict[str, Any]:
 
 
 def _shortened(value: Any) -> Any:
-    """Cut long texts, data URIs above all: this lies in Airflow's database; paths become texts."""
+    """Cut long strings such as data URIs, since Airflow's database stores this; show paths."""
     if (location := location_of(value)) is not None:
         return location
     if isinstance(value, str) and len(value) > LONGEST_SHOWN:

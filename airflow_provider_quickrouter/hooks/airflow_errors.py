@@ -1,6 +1,6 @@
 """Which Airflow exception an error is: the one place that decides between fail and retry.
 
-The exception keeps its own class beside Airflow's: ``isinstance(e, PredictionFailed)`` and
+The exception has its own class and Airflow's: ``isinstance(e, PredictionFailed)`` and
 ``isinstance(e, AirflowFailException)`` both hold, so callbacks can see what happened while
 Airflow knows what to do.
 
@@ -69,7 +69,7 @@ def airflow_errors(*, resubmits: bool = False) -> Iterator[None]:
 
 
 def tries_left(task_instance: Any) -> bool:
-    """Whether Airflow tries the task again if it fails now."""
+    """Return whether Airflow retries the task if it fails now."""
     tried = int(getattr(task_instance, "try_number", 1))
     return tried <= int(getattr(task_instance, "max_tries", 0) or 0)
 
@@ -88,8 +88,8 @@ def fail_without_retry(paid: bool) -> Iterator[None]:
         if isinstance(error, QuickRouterError):
             raise error.as_permanent() from error.__cause__
         raise FileUnavailable(
-            "The prediction succeeded, but its task could not end well. Nothing is remembered of "
-            "it, so a retry would pay again: its output is in the console "
+            "The prediction succeeded, but its task failed afterwards. A retry would not find it "
+            "and would pay again, so there is none: the output is in the gateway's console "
             f"({type(error).__name__}: {error!s:.300}).",
             transient=False,
         ) from error

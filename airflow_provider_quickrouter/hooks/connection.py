@@ -54,20 +54,20 @@ _MESSAGES = {
     "api_key": (
         "password: has blanks or characters that no key has; give the key alone, without 'Bearer'."
     ),
-    "path_prefix": "extra.path_prefix: {!r} is no path such as /replicate/v1 or /v1.",
-    "timeout": "extra.timeout: {!r} is no number of seconds above 0, nor [connect, read].",
+    "path_prefix": "extra.path_prefix: must be a path such as /replicate/v1 or /v1, got {!r}.",
+    "timeout": "extra.timeout: must be a number of seconds above 0, or [connect, read], got {!r}.",
     "proxies": (
         'extra.proxies: must be an object such as {{"https": "http://proxy:3128"}}, with http or '
         "https proxies."
     ),
-    "verify": "extra.verify: {!r} is no file on this machine.",
-    "cert": "extra.cert: {!r} is no file on this machine.",
+    "verify": "extra.verify: the file {!r} does not exist on this machine.",
+    "cert": "extra.cert: the file {!r} does not exist on this machine.",
     "trust_env": "extra.trust_env: {!r} is neither true nor false.",
     "console_url": (
         "extra.console_url: must be an http(s) address with {{id}} where the prediction's id goes."
     ),
     "requests_per_minute": (
-        "extra.requests_per_minute: {!r} is no number from 0 on; 0 means no limit."
+        "extra.requests_per_minute: must be a number from 0 on, got {!r}; 0 means no limit."
     ),
     "allow_private_addresses": "extra.allow_private_addresses: {!r} is neither true nor false.",
 }
@@ -95,7 +95,7 @@ def _existing(path: str) -> str:
 
 
 def _decoded(value: Any) -> Any:
-    """Return what JSON in a string stands for: the extras of a URI are all strings."""
+    """Decode JSON in a string: the extras of a connection URI are all strings."""
     is_json = isinstance(value, str) and value.startswith(("{", "["))
     return json.loads(value) if is_json else value
 
@@ -126,7 +126,7 @@ class Settings(BaseModel):
     :ivar cert: path of a client certificate, or paths of certificate and key.
     :ivar console_url: address of a prediction for people, with ``{id}``.
     :ivar requests_per_minute: how often a triggerer may poll, at most; 0 means no limit.
-    :ivar allow_private_addresses: files of an output may lie at addresses that are not public.
+    :ivar allow_private_addresses: files of an output may have addresses that are not public.
     """
 
     model_config = ConfigDict(frozen=True, str_strip_whitespace=True)
@@ -192,7 +192,7 @@ class Settings(BaseModel):
     def timeouts(self, request: Request) -> tuple[float, float]:
         """Return the seconds between two bytes, and those in all, however steadily bytes come.
 
-        The time that the server was asked to hold its response is added. A poll that hangs is given
+        The time for which the server may hold its response is added. A poll that hangs is given
         up sooner than a create: another one is sent a while later.
         """
         read = min(self.timeout[1], POLL_TIMEOUT) if request.method == "GET" else self.timeout[1]
@@ -222,7 +222,7 @@ def lookup_errors(conn_id: str) -> Iterator[None]:
     except AirflowNotFoundException:
         raise UpstreamError(
             f"Airflow found no connection {conn_id!r}. Add it, or look at the secrets backend that "
-            "has it: that one does not answer, or has something else there, is told only in "
+            "has it: that one does not response, or has something else there, is told only in "
             "Airflow's log at level DEBUG. Nothing was sent."
         ) from None
     except Exception as error:  # noqa: BLE001  # a backend's; its text may hold the key
@@ -269,7 +269,7 @@ def _add_client_certificate(context: ssl.SSLContext, files: tuple[str, ...]) -> 
         )
 
     try:
-        # Without the callback OpenSSL would ask the terminal for the password.
+        # Without the callback OpenSSL would read the password from the terminal.
         context.load_cert_chain(files[0], files[-1], password)
     except OSError as error:
         raise InvalidConnectionError(

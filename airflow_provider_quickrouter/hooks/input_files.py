@@ -1,4 +1,4 @@
-"""Reading the files of an input that lie in a storage, before anything is paid for."""
+"""Read the files of an input from object storage, before anything is paid for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = ("image/", "video/", "audio/")
 def read_files(input: Any, *, version: Any, model: Any) -> dict[str, Any]:
     """Return an input as a plain dict, with each file of a storage as a data URI. Blocks.
 
-    ``api.attachments`` says which strings are files. A file is read at each call: a retry sends
+    ``api.attachments`` decides which strings are files. A file is read at each call: a retry sends
     what is there then, and resumes its prediction only if that is the same.
 
     :raises InvalidInputError: a file is missing, may not be read, is too large (the data URI
@@ -47,7 +47,7 @@ def _read(field: str, location: str) -> str:
         why = "is a folder; give the path of one file."
     except PermissionError:
         why = f"may not be read; {remedy}"
-    except Exception as error:  # whatever a storage's client raises; its message may be secret
+    except Exception as error:  # storage clients raise any class; its message may hold a secret
         raise FileUnavailable(
             f"input.{field}: {location} could not be read ({type(error).__name__}). "
             "Nothing was sent."

@@ -45,7 +45,7 @@ from airflow_provider_quickrouter.hooks.transport import (
 )
 
 Value = TypeVar("Value")
-Reader = Callable[[protocol.Answer, float], Value]
+Reader = Callable[[protocol.Response, float], Value]
 
 # Bytes of a body from which on it is parsed in a thread.
 _LARGE = 2**18
@@ -60,7 +60,7 @@ USER_AGENT = f"airflow-provider-quickrouter/{__version__} Airflow/{airflow_versi
 class QuickRouterHook(HttpHook):
     """Make, read and cancel predictions through one Airflow connection.
 
-    The async methods belong into ``async with hook:``, which keeps one session open; they
+    Use the async methods inside ``async with hook:``, which holds one session open; they
     never block the event loop.
 
     :param quickrouter_conn_id: connection of type ``quickrouter``: the password is the API
@@ -132,7 +132,7 @@ class QuickRouterHook(HttpHook):
     def send_once(self, request: protocol.Request) -> Prediction:
         """Send a create request once. Any thread may call it.
 
-        :raises UncertainCreateError: whatever may hide a create that was accepted.
+        :raises UncertainCreateError: the create request may have been accepted.
         """
         try:
             # A new connection: the server may have closed one that was kept open, and then no one
@@ -148,11 +148,11 @@ class QuickRouterHook(HttpHook):
         except AirflowTaskTimeout:
             raise protocol.cut_off() from None
         except BaseException as error:
-            # Airflow 2 ends a task by a BaseException, after which it would try again.
+            # Airflow 2 ends a task by a BaseException, which would be retried.
             lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
             raise protocol.uncertain(lost) from error
 
-    def exchange(self, request: protocol.Request) -> protocol.Answer:
+    def exchange(self, request: protocol.Request) -> protocol.Response:
         """Send one request; return its response unread. Blocks; raises as :meth:`asend`."""
         return send(self._session, self.settings, request)
 
@@ -180,7 +180,7 @@ class QuickRouterHook(HttpHook):
         return self.settings.prediction_url(prediction_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one free request; creates nothing. Says what is wrong: key, address or network."""
+        """Send one free request. Return whether key, address and network work, or why not."""
         try:
             self._read(protocol.read_object, self.exchange(protocol.probe()))
         except QuickRouterError as error:
@@ -252,7 +252,7 @@ class QuickRouterHook(HttpHook):
             self.settings = await sync_to_async(Settings.of)(connection)
         return self.settings
 
-    async def asend(self, request: protocol.Request) -> protocol.Answer:
+    async def asend(self, request: protocol.Request) -> protocol.Response:
         """Send one request and return its response unread.
 
         Raises ``NotConnectedError``, ``ConnectionLostError`` or ``InvalidConnectionError``.
@@ -262,13 +262,13 @@ class QuickRouterHook(HttpHook):
         async with self.sibling() as own:
             return await own.asend(request)
 
-    async def aread(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
+    async def aread(self, request: protocol.Request, response: protocol.Response) -> Prediction:
         """Read a response of :meth:`asend`; a large one in a thread. Raises ``APIError``."""
-        return await self._read_off_loop(partial(protocol.read_prediction, request), answer)
+        return await self._read_off_loop(partial(protocol.read_prediction, request), response)
 
-    async def aread_page(self, answer: protocol.Answer) -> tuple[list[Prediction], str | None]:
+    async def aread_page(self, response: protocol.Response) -> tuple[list[Prediction], str | None]:
         """Read a response to ``protocol.page``; a large one in a thread. Raises ``APIError``."""
-        return await self._read_off_loop(protocol.read_page, answer)
+        return await self._read_off_loop(protocol.read_page, response)
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -286,21 +286,21 @@ class QuickRouterHook(HttpHook):
             raise
 
     def _send_and_read(self, session: requests.Session, request: protocol.Request) -> Prediction:
-        answer = send(session, self.settings, request)
-        return self._read(partial(protocol.read_prediction, request), answer)
+        response = send(session, self.settings, request)
+        return self._read(partial(protocol.read_prediction, request), response)
 
-    def _read(self, read: Reader[Value], answer: protocol.Answer) -> Value:
+    def _read(self, read: Reader[Value], response: protocol.Response) -> Value:
         try:
-            return read(answer, time.time())
+            return read(response, time.time())
         except APIError as error:
             # The API may have echoed the key with escapes, or in a header.
             raise error.without(self.settings.api_key) from None
 
-    async def _read_off_loop(self, read: Reader[Value], answer: protocol.Answer) -> Value:
+    async def _read_off_loop(self, read: Reader[Value], response: protocol.Response) -> Value:
         # Parsing a large body would hold up the event loop; for a small one a thread costs more.
-        if len(answer.body) < _LARGE:
-            return self._read(read, answer)
-        return await asyncio.to_thread(self._read, read, answer)
+        if len(response.body) < _LARGE:
+            return self._read(read, response)
+        return await asyncio.to_thread(self._read, read, response)
 
 
 def create_with(
@@ -351,5 +351,5 @@ def resend_after(
     if not error.resendable:
         return None
     # Up to a tenth more, so that tasks that met the same limit do not come back together.
-    pause = backoff(attempt, LONGEST_RESEND_PAUSE, asked=error.retry_after) * (1 + jitter() / 10)
+    pause = backoff(attempt, LONGEST_RESEND_PAUSE, minimum=error.retry_after) * (1 + jitter() / 10)
     return pause if waited + pause <= RESEND_LIMIT else None

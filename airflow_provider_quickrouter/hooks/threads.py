@@ -18,7 +18,7 @@ def start(work: Callable[[], Result]) -> Future[Result]:
     hangs, as it would for the threads of an executor.
     """
     future: Future[Result] = Future()
-    future.set_running_or_notify_cancel()  # whoever stops waiting cannot cancel it any more
+    future.set_running_or_notify_cancel()  # a caller that stops waiting cannot cancel it
 
     def run() -> None:
         try:

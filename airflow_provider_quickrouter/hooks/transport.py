@@ -40,7 +40,7 @@ from airflow_provider_quickrouter.api.errors import (
     NotConnectedError,
     QuickRouterError,
 )
-from airflow_provider_quickrouter.api.protocol import Answer, Request
+from airflow_provider_quickrouter.api.protocol import Request, Response
 from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.hooks.connection import (
@@ -71,7 +71,7 @@ _REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 _NOT_IN_TIME = frozenset({9, 10})
 # What it calls one that was made for another host, e-mail or IP address.
 _ANOTHER_NAME = frozenset({62, 63, 64})
-# Attributes in which libraries keep the error that they have wrapped.
+# Attributes in which libraries store the error that they have wrapped.
 _WRAPPED = ("reason", "original_error", "certificate_error", "os_error", "__cause__")
 
 
@@ -94,7 +94,7 @@ class Session(requests.Session):
         """Follow none."""
 
 
-def send(session: requests.Session, settings: Settings, request: Request) -> Answer:
+def send(session: requests.Session, settings: Settings, request: Request) -> Response:
     """Send with ``requests``; blocks.
 
     :raises InvalidConnectionError: the settings cannot work; nothing was sent.
@@ -111,7 +111,7 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     plain = requests.Request(request.method, url, headers=dict(request.headers), json=request.body)
     until = time.monotonic() + total
 
-    def exchange() -> Answer:
+    def exchange() -> Response:
         with session.send(session.prepare_request(plain), **options) as response:
             if response.status_code < requests.codes.ok:
                 # http.client takes any 1xx but 100 for the response; what follows it is lost.
@@ -123,18 +123,18 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
                 if len(body) > MAX_BODY or time.monotonic() > until:
                     raise HTTPError("too large or too slow")
             headers = storable_headers(response.headers)
-            answer = Answer(response.status_code, headers, bytes(body))
-            return answer.without(settings.api_key)
+            received = Response(response.status_code, headers, bytes(body))
+            return received.without(settings.api_key)
 
     try:
         # In a thread: the read timeout of requests starts again with each byte, so a server that
-        # drips its headers would hold the task for ever.
-        answer = threads.start(exchange).result(total + LAST_BYTES)
+        # drips its headers would hold the task without end.
+        received = threads.start(exchange).result(total + LAST_BYTES)
     except (OSError, ValueError, HTTPError) as error:
         raise failure(error, route, creates=request.creates) from None
-    if route.refuses(answer.status):
+    if route.refuses(received.status):
         raise proxy_refused(route)
-    return answer
+    return received
 
 
 class AsyncSender:
@@ -157,7 +157,7 @@ class AsyncSender:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: Request) -> Response:
         """Send one request; the errors are those of :func:`send`."""
         settings = self._settings
         read_timeout, total = settings.timeouts(request)
@@ -180,8 +180,8 @@ class AsyncSender:
             raise failure(error, self._route) from None
         if self._route.refuses(response.status):
             raise proxy_refused(self._route)
-        answer = Answer(response.status, storable_headers(response.headers), body)
-        return answer.without(settings.api_key)
+        received = Response(response.status, storable_headers(response.headers), body)
+        return received.without(settings.api_key)
 
     async def close(self) -> None:
         """Close the open connections."""
@@ -225,7 +225,7 @@ def _environment(session: requests.Session, url: str) -> dict[str, Any]:
 
 def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
     """Choose an address's proxy as ``requests`` does; it always has a scheme."""
-    with suppress(ValueError):  # an odd address is reported when it is sent
+    with suppress(ValueError):  # an invalid address is reported when the request is sent
         # As requests writes it: its host may have letters that are not ASCII.
         url = str(requests.Request("GET", url).prepare().url)
     proxy = select_proxy(url, proxies)
@@ -280,20 +280,20 @@ def failure(error: BaseException, route: Route, *, creates: bool = False) -> Qui
             # With TLS 1.3 any error but an untrusted certificate may come after the server has
             # read the request, so it does not prove that a create was not accepted.
             proves = not creates or isinstance(cause, ssl.SSLCertVerificationError)
-            return wrong if proves else ConnectionLostError(f"no answer from {route} ({wrong})")
+            return wrong if proves else ConnectionLostError(f"no response from {route} ({wrong})")
     status = next(filter(None, map(_tunnel_status, causes)), None)
     if status == requests.codes.proxy_authentication_required:
         return proxy_refused(route)
     if any(isinstance(cause, _SETTINGS) for cause in causes):
         return InvalidConnectionError(f"host or proxies cannot be used ({_name(error)}).")
     if status or any(isinstance(cause, _NOT_SENT) for cause in causes):
-        why = f"the proxy answers HTTP {status}" if status else _name(causes[-1])
+        why = f"the proxy responds with HTTP {status}" if status else _name(causes[-1])
         return NotConnectedError(f"no connection to {route} ({why})")
-    return ConnectionLostError(f"no answer from {route} ({_name(error)})")
+    return ConnectionLostError(f"no response from {route} ({_name(error)})")
 
 
 def proxy_refused(route: Route) -> InvalidConnectionError:
-    """Return the error of a proxy that answered 407."""
+    """Return the error of a proxy that responded with 407."""
     return InvalidConnectionError(
         f"extra.proxies: the proxy {route.proxy_url} on the way to {route.base_url} wants another "
         "user or password (HTTP 407); give them as http://user:password@proxy:3128, special "
@@ -320,7 +320,7 @@ def _tls_failure(error: ssl.SSLError, peer: str) -> QuickRouterError | None:
         return InvalidConnectionError(
             f"host: {peer} does not speak TLS; give it with http:// if that is meant."
         )
-    # Only a server that asked for a client certificate sends one of these alerts.
+    # Only a server that requires a client certificate sends one of these alerts.
     alert = (error.reason or "").partition("ALERT_")[2]
     if "CERTIFICATE" not in alert and alert != "UNKNOWN_CA":
         return None
@@ -332,7 +332,7 @@ def _tls_failure(error: ssl.SSLError, peer: str) -> QuickRouterError | None:
 
 
 def _tls_peer(causes: list[BaseException], route: Route) -> str:
-    """Return whose TLS it is: an https proxy's, if the error says so, else the gateway's."""
+    """Return whose TLS failed: an https proxy's if the error names it, else the gateway's."""
     proxy = urlsplit(route.proxy or "")
     for cause in causes:
         host = getattr(cause, "host", None), getattr(cause, "port", None)

@@ -51,7 +51,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     XCom: ``return_value`` is a summary: ``{"total", "succeeded", "outcomes": {word: number},
     "output_path", "seconds"}``. The results are stored before the task fails.
 
-    A record of what was submitted is kept next to the results, in ``<output_path>.record``, one
+    A record of what was submitted is stored next to the results, in ``<output_path>.record``, one
     for each run of the task. A retry continues from it, on every version of Airflow: it submits
     what is missing, was aborted or failed for a transient reason, and pays for nothing twice. A
     create request whose response was lost, with its worker for instance, is looked for in the
@@ -132,7 +132,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
                 if self.kill_handler.killed:
                     self.on_kill()  # for what was accepted since
                     raise AirflowException(
-                        "This task was killed; a later try goes on with its batch."
+                        "This task was killed; the next attempt resumes its batch."
                     )
                 if ledger.count(State.RUNNING):
                     self._defer(context, ledger, deadline)
@@ -175,13 +175,13 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         return record, record.read(len(self.inputs))
 
     def _begin(self, context: Context, record: Record, ledger: Ledger) -> None:
-        """Store that an attempt begins, and which items of earlier ones change their state."""
+        """Store that an attempt starts, and which items change their state."""
         ti = context["ti"]
         cleared = ledger.cleared(ti.max_tries)
         again = ledger.done and cleared  # of a success a person wants everything again
         changes = () if again else ledger.resume(self._print_of, cleared=cleared)
-        begin = {"try": ti.try_number, "max_tries": ti.max_tries, "at": time.time()}
-        entries = [begin | {"cleared": cleared, "anew": again}, *changes]
+        start = {"try": ti.try_number, "max_tries": ti.max_tries, "at": time.time()}
+        entries = [start | {"cleared": cleared, "anew": again}, *changes]
         for entry, place in zip(entries, record.write(entries), strict=True):
             ledger.take(entry, place)
         self._ledger, self._ti = ledger, ti

@@ -185,7 +185,8 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     XCom: ``return_value`` is the output, ``prediction`` the manifest, from the create request on.
 
-    A retry does what :class:`QuickRouterSubmitPredictionOperator` says, also while the task waits.
+    A retry does the same as that of :class:`QuickRouterSubmitPredictionOperator`, also while the
+    task waits.
     A prediction that failed for a transient reason, was aborted or did not start in time is
     retried. A lasting reason (moderation, bad input, out of memory), a deadline or a cancel fails
     the task permanently.
@@ -361,7 +362,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the batch operator when it is asked for: most DAG files have none, and are quicker."""
+    """Import the batch operator on first use: most DAG files have none, and are parsed faster."""
     if name == "QuickRouterBatchPredictionOperator":
         from airflow_provider_quickrouter.operators import batch
 

@@ -24,7 +24,7 @@ ENDED_BADLY = frozenset({"failed", "upstream_failed", "skipped", "removed"})
 
 
 class State(StrEnum):
-    """How a card stands, in the words of the filter."""
+    """The state of a card, in the words of the filter."""
 
     SUCCEEDED = "succeeded"
     RUNNING = "running"
@@ -87,7 +87,7 @@ class Entry:
         return list(dict.fromkeys([row.place for row in self.manifests] + self.files))
 
     def state(self, run_is_active: bool) -> State:
-        """How it stands; lost is what no task follows any more and was never seen to end."""
+        """Its state. ``lost``: no task waits for it any more, and no end was seen."""
         best = self.best
         if best is None:
             return State.SUCCEEDED
@@ -164,8 +164,8 @@ def others_of(given: Any) -> dict[str, str]:
     """Return the inputs beside the prompt as short texts, by name."""
     if not isinstance(given, dict):
         return {}
-    kept = [(name, value) for name, value in given.items() if name not in ("prompt", "seed")]
-    return {str(name)[:100]: _short(value) for name, value in kept[:MAX_VALUES]}
+    others = [(name, value) for name, value in given.items() if name not in ("prompt", "seed")]
+    return {str(name)[:100]: _short(value) for name, value in others[:MAX_VALUES]}
 
 
 def _short(value: Any) -> str:
@@ -242,7 +242,7 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
 
 
 def _stored(files: dict[Place, list[Any]]) -> Iterator[dict[str, Any]]:
-    """Describe stored files, and how to ask for them: by task instance and number."""
+    """Describe stored files, and how to request them: by task instance and number."""
     for (task_id, map_index), listed in files.items():
         for n, file in enumerate(listed):
             if isinstance(file, dict) and isinstance(file.get("path"), str):

@@ -1,4 +1,4 @@
-"""A page of the gallery: which entries of a run are asked for, and the cards of those alone."""
+"""A page of the gallery: which entries of a run are requested, and the cards of those alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Id = Annotated[str, Field(max_length=250, pattern=PRINTABLE)]
 
 
 class Wanted(BaseModel):
-    """What of a run is asked for.
+    """What a request wants of a run.
 
     :ivar q: what the prompt holds, in any case.
     """
@@ -46,7 +46,7 @@ class Wanted(BaseModel):
 
     @property
     def place(self) -> Place | None:
-        """The task instance whose pictures are asked for; None means the whole run."""
+        """The task instance whose pictures are requested; None means the whole run."""
         return (self.task_id, self.map_index) if self.task_id is not None else None
 
 

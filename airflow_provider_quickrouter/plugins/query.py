@@ -1,4 +1,4 @@
-"""All that the gallery asks the metadata database; nothing else here knows Airflow's tables.
+"""The gallery's queries of the metadata database; nothing else here knows Airflow's tables.
 
 What is read is the same from Airflow 3.1 to 3.3. Columns are named one by one, since whole rows
 would load what they are related to.
@@ -26,7 +26,7 @@ from airflow_provider_quickrouter.plugins.cards import ENDED_BADLY, Place, Row
 
 ACTIVE = frozenset({"queued", "running"})  # states of a run that is not over
 FINISHED = ENDED_BADLY | {"success"}  # states of a task that is over
-PART = 500  # task instances that one statement asks about
+PART = 500  # task instances of one statement
 
 TI = TaskInstance.__table__.c
 XCOM = XComModel.__table__.c
@@ -37,7 +37,7 @@ _OURS = or_(TI.operator.like(f"%{OPERATOR}%"), TI.custom_operator_name.like("%qu
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run, and what of it can be asked for."""
+    """A run, and what can be read of it."""
 
     session: Session
     dag_id: str
@@ -56,7 +56,7 @@ class Run:
 
 @contextmanager
 def opened(dag_id: str, run_id: str) -> Iterator[Run | None]:
-    """Yield a run, None if there is no such one; its queries share a session."""
+    """Yield a run, or None if it does not exist; its queries share a session."""
     with create_session() as session:
         known = (DagRun.dag_id == dag_id, DagRun.run_id == run_id)
         state = session.scalar(select(DagRun.state).where(*known))
@@ -110,7 +110,7 @@ def _signs(value: Any) -> tuple[Any, Any, Any]:
 def _kept_as_text(run: Run, found: Any) -> dict[tuple[str, Place], Any]:
     """Return the values in which the database sees no fields.
 
-    What a task left that ended in the triggerer is kept as JSON within a JSON string.
+    XComs of a task that ended in the triggerer are JSON within a JSON string.
     """
     unseen = [row for row in found if row.ours and not (row.id or row.sha256)]
     return _values(run, [(row.task_id, row.map_index) for row in unseen])
@@ -124,7 +124,7 @@ def _values(run: Run, places: Sequence[Place]) -> dict[tuple[str, Place], Any]:
 
 
 def _in_parts(run: Run, query: Select[Any], table: Any, places: Sequence[Place]) -> Iterator[Any]:
-    """Ask about many task instances a part at a time: databases limit a statement's values."""
+    """Query many task instances in parts: databases limit the values of a statement."""
     for start in range(0, len(places), PART):
         part = places[start : start + PART]
         same = tuple_(table.task_id, table.map_index).in_(part)
@@ -195,7 +195,7 @@ def _task(row: Any) -> Task:
 
 
 def inputs(run: Run, places: Sequence[Place] | None = None) -> dict[Place, Any]:
-    """Return the rendered ``input`` of task instances, as far as Airflow has kept it.
+    """Return the rendered ``input`` of task instances, as far as Airflow has stored it.
 
     :param places: the task instances; None means those of the whole run.
     """

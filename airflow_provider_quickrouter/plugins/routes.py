@@ -1,4 +1,4 @@
-"""The API that the gallery's page asks: the cards of a run, and its stored files.
+"""The API of the gallery's page: the cards of a run, and its stored files.
 
 Each request must be allowed to read the XComs and the task instances of the DAG; Airflow takes the
 token from the header ``Authorization`` or else, as for pictures in a page, from its cookie.
@@ -41,13 +41,13 @@ MapIndex = Annotated[int, Query(ge=-1, le=2**31 - 1)]
 READERS = 4
 
 # An address holds the beginning of its file's checksum, so that another file has another one.
-KEEP = "private, max-age=3600, immutable"
+CACHE_CONTROL = "private, max-age=3600, immutable"
 
-NO_RUN = "There is no such run."
-NO_FILE = "There is no such picture."
-TROUBLE = "The storage could not be read; the API server's log says why."
+NO_RUN = "This run does not exist."
+NO_FILE = "This picture does not exist."
+UNREADABLE = "The storage could not be read; the API server's log holds the reason."
 
-kept = stored.Kept()
+thumbnails = stored.ThumbnailCache()
 readers = anyio.CapacityLimiter(READERS)
 
 
@@ -72,34 +72,34 @@ async def file(
     download: bool = False,
 ) -> Response:
     """Return file ``n`` of what a task instance has stored, or a thumbnail of it."""
-    asked = (dag_id, run_id, task_id, map_index, n)
+    place = (dag_id, run_id, task_id, map_index, n)
     known = request.headers.get("if-none-match")
     try:
         return await anyio.to_thread.run_sync(
-            _answer, asked, size, download, known, limiter=readers
+            _response, place, size, download, known, limiter=readers
         )
     except stored.NoSuchFile:
         raise HTTPException(404, NO_FILE) from None
     except stored.StorageTrouble:
-        raise HTTPException(502, TROUBLE) from None
+        raise HTTPException(502, UNREADABLE) from None
 
 
-def _answer(
-    asked: tuple[str, str, str, int, int], size: str, download: bool, known: str | None
+def _response(
+    place: tuple[str, str, str, int, int], size: str, download: bool, known: str | None
 ) -> Response:
-    record = _recorded(*asked)
+    record = _recorded(*place)
     headers = {
         "ETag": f'"{record.sha256}-{size}"',
-        "Cache-Control": KEEP,
+        "Cache-Control": CACHE_CONTROL,
         "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'self'",
     }
     if known == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    if size == "thumb" and (thumb := kept.get(record)):
+    if size == "thumb" and (thumb := thumbnails.get(record)):
         return Response(thumb, media_type=stored.TYPE, headers=headers)
     found = stored.read(record)
     if size == "thumb" and (thumb := stored.thumbnail(found.data)):
-        kept.put(record, thumb)
+        thumbnails.put(record, thumb)
         return Response(thumb, media_type=stored.TYPE, headers=headers)
     how = "attachment" if download else "inline"
     name = stored.download_name(record, found.kind)
@@ -118,11 +118,11 @@ def _recorded(dag_id: str, run_id: str, task_id: str, map_index: int, n: int) ->
 
 STATIC = pathlib.Path(__file__).parent / "static"
 
-# Set on every answer that does not set them itself.
+# Set on every response that does not set them itself.
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # Pictures that are not stored yet come from wherever the gateway keeps them.
+    # Pictures that are not stored yet come from wherever the gateway stores them.
     "Content-Security-Policy": "; ".join(
         (
             "default-src 'none'",
@@ -184,7 +184,7 @@ def _file(path: pathlib.Path) -> Any:
 
 
 class AddHeaders:
-    """Sets :data:`HEADERS` on each answer of an ASGI app."""
+    """Sets :data:`HEADERS` on each response of an ASGI app."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

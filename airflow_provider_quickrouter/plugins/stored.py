@@ -4,7 +4,7 @@ The path comes from XCom, which other people may be able to write: a file is ser
 whole of it has the recorded size and checksum, so that no one can read what is not known
 already, and if its first bytes are those of a picture, video or sound.
 
-Thumbnails are made by Pillow (extra ``gallery``), if it is there, and kept in memory. All of this
+Thumbnails are made by Pillow (extra ``gallery``), if it is installed, and cached in memory. All of this
 blocks: it belongs into a thread.
 """
 
@@ -34,11 +34,11 @@ _renewed: dict[tuple[str, str | None], Any] = {}
 
 
 class NoSuchFile(Exception):
-    """There is no file that may be served; the reason is not shown."""
+    """The file may not be served, or does not exist; the reason is not shown."""
 
 
-class StorageTrouble(Exception):
-    """The storage could not be asked."""
+class StorageUnavailable(Exception):
+    """The storage could not be read."""
 
 
 # Types that a browser may be given. SVG and HTML can hold scripts, and are not among them.
@@ -83,12 +83,12 @@ def read(file: StoredFile) -> Served:
     """Read the whole file and check it. Blocks.
 
     :raises NoSuchFile: it is not there, or not what was recorded, or of no type to be shown.
-    :raises StorageTrouble: the storage could not be asked.
+    :raises StorageUnavailable: the storage could not be read.
     """
     try:
         data = _bytes(file)
-    except StorageTrouble:
-        # Airflow keeps a filesystem for as long as it runs; its connection may have changed since.
+    except StorageUnavailable:
+        # Airflow caches a filesystem while it runs; its connection may have changed since.
         data = _bytes(file, renew=True)
     kind = sniff(data[:HEAD])
     if kind is None or kind.content_type not in SHOWN:
@@ -125,7 +125,7 @@ def _bytes(file: StoredFile, renew: bool = False) -> bytes:
         # A filesystem raises whatever its client library does.
         log.warning("a stored picture could not be read: %s", type(error).__name__)
         log.debug("why", exc_info=True)
-        raise StorageTrouble from error
+        raise StorageUnavailable from error
 
 
 def _filesystem(path: Any, renew: bool) -> Any:
@@ -151,7 +151,7 @@ def _read(fs: Any, path: str, size: int) -> bytes:
 def download_name(file: StoredFile, kind: Kind) -> str:
     """Return a name for a header and for any disk; its extension is that of the file's type.
 
-    The last folder, which is the prediction's id unless a template says otherwise, is part of it:
+    The last folder, which is the prediction's id unless a template sets it otherwise, is part of it:
     the files of every prediction are numbered from 0.
     """
     parts = re.split(r"/+", re.sub(r"^\w+:/+([^/@]*@)?", "", file.path))
@@ -164,7 +164,7 @@ SIDE = 320  # pixels of a thumbnail's longer side
 MAX_PIXELS = 50_000_000  # of a picture that is decoded; a larger one would take too much memory
 
 QUALITY = 76
-KEPT = 32 * 2**20  # bytes of thumbnails that are kept
+CACHE_BYTES = 32 * 2**20
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 TYPE = "image/webp"
@@ -172,26 +172,26 @@ TYPE = "image/webp"
 log = logging.getLogger(__name__)
 
 
-class Kept:
-    """The thumbnails that were asked for last, up to a number of bytes.
+class ThumbnailCache:
+    """The thumbnails that were requested last, up to a number of bytes.
 
     :param limit: in bytes.
     """
 
-    def __init__(self, limit: int = KEPT) -> None:
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit, self._held = limit, 0
         self._thumbs: OrderedDict[Any, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Any) -> bytes | None:
-        """Return a thumbnail, None if it is not kept."""
+        """Return a thumbnail, or None if it is not cached."""
         with self._lock:
             if key in self._thumbs:
                 self._thumbs.move_to_end(key)
             return self._thumbs.get(key)
 
     def put(self, key: Any, thumb: bytes) -> None:
-        """Keep a thumbnail, and forget the oldest ones if they are too many."""
+        """Cache a thumbnail, and drop the oldest ones if they are too many."""
         with self._lock:
             self._held += len(thumb) - len(self._thumbs.pop(key, b""))
             self._thumbs[key] = thumb

@@ -1,7 +1,7 @@
 """A retry policy for tasks of this package, on Airflow 3.3 and later.
 
-The tasks already fail permanently where another attempt would not help; the policy adds when to try
-again. This module can be imported on any Airflow; before 3.3 making a policy is an error.
+The tasks already fail permanently where another attempt would not help; the policy adds when to
+retry. This module can be imported on any Airflow; before 3.3 creating a policy is an error.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from airflow_provider_quickrouter.api.errors import (
 def retry_pause(
     error: QuickRouterError, try_number: int, first: float, longest: float
 ) -> float | None:
-    """Seconds until the next try; None: another try would not help.
+    """Return the seconds until the next attempt, or None: another attempt would not help.
 
-    What the server asked for (429) is obeyed as it is; else ``first`` seconds, doubled with each
-    try, at most ``longest``.
+    The pause that the server names (429) is used as it is; else ``first`` seconds, doubled with
+    each attempt, at most ``longest``.
 
-    :param try_number: the try that failed, from 1.
+    :param try_number: the attempt that failed, from 1.
     """
     if not (error.transient or error.resubmittable):
         return None
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 else:
     try:  # not from common.compat: Airflow 3.3 was released with one that does not name them
         from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
-    except ImportError:  # before 3.3 there is nothing that would ask a policy
+    except ImportError:  # before Airflow 3.3 there are no retry policies
         RetryPolicy = object
 
 
@@ -52,13 +52,13 @@ class QuickRouterRetryPolicy(RetryPolicy):
     key, money, input, moderation, uncertain create, ...    fail now
     ``RateLimitError`` (429) with a wait that was named     retry after that wait
     other errors behind the API, an interrupted, aborted    retry after ``first`` seconds,
-    or never started prediction                             doubled with each try
+    or never started prediction                             doubled with each attempt
     any error that is not of this package                   as Airflow does without it
     ======================================================  =======================
 
-    ``retries`` of the task still limits the number of tries.
+    ``retries`` of the task still limits the number of attempts.
 
-    :param first: seconds before the second try, more than 0.
+    :param first: seconds before the second attempt, more than 0.
     :param longest: seconds, the longest pause that the policy itself chooses.
     :raises InvalidInputError: a number will not do, or Airflow is older than 3.3.
     """
@@ -80,13 +80,13 @@ class QuickRouterRetryPolicy(RetryPolicy):
         max_tries: int,
         context: Context | None = None,
     ) -> RetryDecision:
-        """Decide about one failure; Airflow asks on the worker."""
+        """Decide about one failure; Airflow calls this on the worker."""
         if not isinstance(exception, QuickRouterError):
             return RetryDecision.default()
         name = type(exception).__name__
         pause = retry_pause(exception, try_number, self.first, self.longest)
         if pause is None:
-            return RetryDecision.fail(reason=f"{name}: another try would not help")
+            return RetryDecision.fail(reason=f"{name}: another attempt would not help")
         return RetryDecision.retry(
             delay=timedelta(seconds=pause), reason=f"{name}: again in {pause:.0f} s"
         )

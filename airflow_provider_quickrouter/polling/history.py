@@ -1,9 +1,8 @@
-"""When to poll, learned from past runs of the same model.
+"""When to poll, estimated from past runs of the same model.
 
 A poll has a price, and so has each second for which an end goes unnoticed. The next poll is sent
-when the unnoticed time that is to be expected has grown to the price of a poll. ``starting`` and
-``processing`` are learned apart, since a model that is sometimes booted from cold has one history
-of the former and another of the latter.
+when the expected unnoticed time has grown to the price of a poll. ``starting`` and ``processing``
+are estimated separately, since a model that sometimes boots from cold has two histories.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from datetime import datetime
 
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 
-# Past runs that are kept of a model: enough to know it, few enough to follow its changes.
+# Past runs that are stored of a model: enough to know it, few enough to follow its changes.
 LENGTH = 30
 
 FEWEST = 5  # past runs below which nothing is concluded from them
-MODELS = 256  # models that are kept; the one that was polled longest ago is forgotten first
+MODELS = 256  # models that are stored; the one that was polled longest ago is dropped first
 PRICE = 0.34  # seconds of unnoticed time that a poll is worth, for each run that may end meanwhile
 
-# The same while the model boots, when a poll can only show that the run has begun.
+# The same while the model boots, when a poll can only show that the run has started.
 PRICE_WHILE_STARTING = 1.0
 
-# Each past run stands for shorter and longer ones too: a few runs do not show the extremes.
+# Each past run counts for shorter and longer ones too: a few runs do not show the extremes.
 SPREAD = (0.6, 0.8, 1.0, 1.25, 1.6)
 
 

@@ -1,7 +1,7 @@
-"""When pages of the API's list stand for many polls, and how far to read.
+"""When pages of the API's list replace many polls, and how far to read.
 
 Replicate lists predictions, newest first, a hundred on a page; a gateway may not. The first sweep
-shows it: if there is no list, or ours are not on it, polls are sent one by one.
+shows it: without a list, or with a list that lacks our predictions, polls are sent one by one.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ class Sweep:
 
 @dataclass
 class Sweeps:
-    """The sweeps of one connection: the current one, and when the next one may begin."""
+    """The list polls of one connection: the current one, and when the next one may start."""
 
     current: Sweep | None = None
     _not_before: float = -math.inf
 
     def may_begin(self, now: float) -> bool:
-        """Return whether a sweep could begin at ``now`` (epoch seconds), if it pays."""
+        """Return whether a list poll may start at ``now`` (epoch seconds)."""
         return self.current is None and now >= self._not_before
 
     def begin(self, wanted: set[str], listed: int) -> Sweep | None:
-        """Begin a sweep if it pays.
+        """Start a list poll if it saves requests.
 
         :param wanted: ids of the polls that are due soon and may be on the list.
         :param listed: how many polls may be on the list.
@@ -80,8 +80,8 @@ class Sweeps:
         return sweep.wanted
 
     def on_error(self, error: QuickRouterError, now: float) -> None:
-        """Handle a page that could not be read; without a list there are no more sweeps."""
+        """Handle a page that could not be read; without a list there are no more list polls."""
         self.current = None
-        # A refused key says nothing about the list: another one may take its place.
+        # A refused key does not show whether there is a list: the key may be replaced.
         again = error.transient or isinstance(error, AuthenticationError)
         self._not_before = now + AFTER_ERROR if again else math.inf

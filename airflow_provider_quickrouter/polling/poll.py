@@ -36,9 +36,9 @@ DEFAULT_POLL_INTERVAL = 10.0
 
 FIRST_PAUSE = 1.0
 SHORTEST_PAUSE = 0.5
-LONGEST_PAUSE = 300.0  # seconds; a server that asks for a longer pause is polled again after this
+LONGEST_PAUSE = 300.0  # seconds; a server that names a longer pause is polled again after this
 
-# Seconds between two polls of an API that returns errors, unless it asks for more.
+# Seconds between two polls of an API that returns errors, unless it names a longer pause.
 LONGEST_BACKOFF = 60.0
 
 # Seconds for which the API must return 404 without a break before the prediction counts as gone. A
@@ -63,7 +63,7 @@ _TAIL = 4_096  # characters of a log's end in which the last progress bar is loo
 class Again(NamedTuple):
     """Not over: poll again after so many seconds (never 0), and what to log, if anything.
 
-    :ivar warning: the line is about an outage that has begun or ended.
+    :ivar warning: the line is about an outage that has started or ended.
     """
 
     after: float
@@ -95,7 +95,7 @@ class Progress:
     _logged_at: float = 0.0
 
     def line(self, prediction: Prediction, now: float) -> str | None:
-        """Return the line for a response, or None if it says nothing new."""
+        """Return the line for a response, or None if it shows nothing new."""
         percent = percentage(prediction.logs)
         news = (prediction.status_word, (percent or 0) // 25)
         silence = max(HEARTBEAT, (now - self.started_at) / 4)
@@ -120,17 +120,17 @@ class Poll:
 
     Which errors end the wait: a 404 of the API that lasts for a minute (the prediction is gone);
     a wrong key, if the prediction is not ``confirmed``; any error after ten minutes without a good
-    response. The latter can be retried whatever the last response was, since none of them said
+    response. The latter can be retried, whatever the last response was, since none of them showed
     anything about the prediction.
 
-    :param started_at: when the wait began, epoch seconds; survives a change of process.
+    :param started_at: start of the wait, epoch seconds; survives a change of process.
     :param deadline: when it ends without a result, epoch seconds; None means never.
     :param confirmed: the create request was accepted, or a GET for this id has succeeded: the
         prediction exists, and may be paid for.
     :param start_deadline: when it ends if the prediction has not started, epoch seconds. Time
         without a response counts, but only a response of that time can end the wait.
     :param jitter: returns numbers in [0, 1).
-    :param timeline: what is known of the model's history; None where it is not kept.
+    :param timeline: the model's history; None where there is none.
     :ivar last: the last good response.
     :ivar error: the error that followed it, if any.
     """
@@ -268,9 +268,9 @@ class Poll:
         return max(SHORTEST_PAUSE, left)
 
     def _pause(self, now: float) -> float:
-        learned = self.timeline.pause(now, self.poll_interval) if self.timeline else None
-        if learned is not None:
-            return max(SHORTEST_PAUSE, min(learned, self.poll_interval) * self._spread(0.05))
+        estimated = self.timeline.pause(now, self.poll_interval) if self.timeline else None
+        if estimated is not None:
+            return max(SHORTEST_PAUSE, min(estimated, self.poll_interval) * self._spread(0.05))
         waited = max(0.0, now - self.started_at)
         pause = FIRST_PAUSE if waited < FIRST_PAUSE else max(SHORTEST_PAUSE, waited / 2)
         return max(SHORTEST_PAUSE, min(pause, self.poll_interval) * self._spread(0.2))
@@ -289,13 +289,13 @@ class Poll:
 
 
 def _transient(error: QuickRouterError) -> QuickRouterError:
-    """Return an error that Airflow retries: whatever the response was, the prediction may run."""
+    """Return an error that Airflow retries: the prediction may run, whatever the response was."""
     if error.transient:
         return error
     status, request_id = getattr(error, "status", None), getattr(error, "request_id", "")
-    said = error.message if isinstance(error, APIError) else str(error)
+    reason = error.message if isinstance(error, APIError) else str(error)
     remedy = getattr(error, "remedy", "")
-    message = f"polling failed for {PATIENCE / 60:.0f} minutes, at last with: {said}"
+    message = f"polling failed for {PATIENCE / 60:.0f} minutes, at last with: {reason}"
     message = f"{message.rstrip('.')}. {remedy}".strip()
     return UpstreamError(message, status=status, request_id=request_id)
 
@@ -307,10 +307,10 @@ def _clock(time: float) -> str:
 # Seconds, thirty years: what a limit may be at most, so that calendars can hold its end.
 LONGEST = 1e9
 
-# Seconds by which Airflow's own limit on a deferral lies behind the trigger's deadline.
+# Seconds from the trigger's deadline to Airflow's own limit on the deferral.
 FRAMEWORK_MARGIN = 60.0
 
-# Seconds by which the server's own limit, `Cancel-After`, lies behind the task's. Airflow's own
+# Seconds from the task's deadline to the server's own limit, `Cancel-After`. Airflow's own
 # comes well before it: so the task cancels its prediction itself, and reports the timeout.
 SERVER_MARGIN = 300.0
 
@@ -319,7 +319,7 @@ class Limits(NamedTuple):
     """The limits of one task. All instants are epoch seconds.
 
     :ivar timeout: for the prediction, from its create on.
-    :ivar execution_timeout: Airflow's, for one try of the task. It would end the task without a
+    :ivar execution_timeout: Airflow's, for one attempt of the task. It would end the task without a
         word to the trigger, so the task's own limit comes a tenth of it, or ten seconds, before.
     :ivar start_timeout: within which the prediction must have started.
     """
@@ -339,7 +339,7 @@ class Limits(NamedTuple):
         return self.own + SERVER_MARGIN
 
     def deadline(self, since: float, began: float) -> float:
-        """When the wait is over: ``since`` is the create, ``began`` this try of the task."""
+        """When the wait is over: ``since`` is the create, ``began`` this attempt of the task."""
         return min(since + self.own, began + self._airflows)
 
     def start_deadline(self, since: float) -> float | None:
@@ -355,5 +355,5 @@ class Limits(NamedTuple):
 
 
 def airflows_limit(deadline: float, now: float) -> timedelta:
-    """Airflow's own limit on a deferral, which lies behind the trigger's ``deadline``."""
+    """Return Airflow's own limit on a deferral, which is later than the trigger's ``deadline``."""
     return timedelta(seconds=min(max(0.0, deadline - now) + FRAMEWORK_MARGIN, LONGEST))

@@ -1,6 +1,6 @@
 """One poller for each connection in an event loop, shared by all triggers that wait there.
 
-It keeps one session with few connections and sends what its :class:`Schedule` returns. It begins
+It holds one session with few connections and sends what its :class:`Schedule` returns. It starts
 with the first trigger and ends with the last one; only the histories of models stay.
 """
 
@@ -26,7 +26,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Answer, Request, page
+from airflow_provider_quickrouter.api.protocol import Request, Response, page
 from airflow_provider_quickrouter.polling.history import Histories
 from airflow_provider_quickrouter.polling.list_sweep import Sweep
 from airflow_provider_quickrouter.polling.poll import Again, Poll
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FRESH = 60.0
 
 # Seconds for which a key that was refused, or a connection that cannot be read, is not read again:
-# thousands of waits may ask for it.
+# thousands of waits may need it.
 SHORTEST_REFRESH = 5.0
 
 AT_ONCE = 12  # requests in flight at the same time, apart from slow ones
@@ -56,7 +56,7 @@ SHORTEST_REST = 0.1
 
 LAST_POLL = 5.0  # seconds that a poll at, or after, a wait's deadline may still take
 
-# What this process has learned of models, whichever connection they were run through.
+# The durations of models that this process has seen, through any connection.
 HISTORIES = Histories()
 
 _POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()
@@ -204,7 +204,7 @@ class Poller:
             async with asyncio.timeout(left):
                 return await settled
         except TimeoutError:
-            poll.error = poll.error or ConnectionLostError("no answer before the deadline")
+            poll.error = poll.error or ConnectionLostError("no response before the deadline")
             return poll.timed_out()
         finally:
             self.schedule.remove(entry)
@@ -309,7 +309,7 @@ class Poller:
         else:
             self.schedule.on_page(found, cursor, self._now())
 
-    async def _send(self, hook: QuickRouterHook, request: Request) -> Answer:
+    async def _send(self, hook: QuickRouterHook, request: Request) -> Response:
         response = await hook.asend(request)
         self.schedule.rate_limit.on_headers(self._now(), response.headers)
         return response

@@ -22,8 +22,8 @@ LONGEST_BLOCK = 60.0  # seconds for which one response may stop all requests of 
 class RateLimit:
     """The requests of one connection in one process.
 
-    A 429 halves the rate, at most once a second, and stops all requests as long as it asks for;
-    then the rate recovers. ``ratelimit-remaining`` requests are spread over the seconds until
+    A 429 halves the rate, at most once a second, and stops all requests for the pause
+    that it names; then the rate recovers. ``ratelimit-remaining`` requests are spread over the seconds until
     ``ratelimit-reset``. Times are seconds of any one clock.
 
     :param per_minute: requests a minute; 0 means no limit, until a 429.
@@ -47,8 +47,8 @@ class RateLimit:
 
     def count(self, now: float) -> None:
         """Count a request that is being sent."""
-        begun = self._next > -math.inf
-        self._next = max(self._next, now - self.slack if begun else now) + self.spacing(now)
+        started = self._next > -math.inf
+        self._next = max(self._next, now - self.slack if started else now) + self.spacing(now)
 
     def spacing(self, now: float) -> float:
         """Return the seconds between two requests."""

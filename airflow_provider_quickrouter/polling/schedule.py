@@ -2,7 +2,7 @@
 
 Each poll has a time at which it is due. Due polls are sent one by one, as fast as the rate limit
 allows, the one that was due first at first; so with more polls than the limit carries all are late
-alike. Where the API has a list of predictions, a page of it stands for up to a hundred polls.
+alike. Where the API has a list of predictions, a page of it replaces up to a hundred polls.
 
 Nothing here sends, sleeps or reads a clock; times are epoch seconds of a clock that is never set.
 """
@@ -27,7 +27,7 @@ SOON = 2.0  # seconds ahead in which polls that become due are counted for a swe
 LOOK_AGAIN = 1.0  # seconds after which it is checked again whether a sweep pays: the longest pause
 PAGE_TIMEOUT = 5.0  # seconds for which polls wait for a page; then they are sent one by one
 
-# Seconds for which pages alone may stand for a poll: a list may be out of date.
+# Seconds for which pages alone may replace the polls of a prediction: a list may be stale.
 OWN_GET_EVERY = 60.0
 
 OWN_GETS = 1 / 4  # share of the rate for these GETs: with very many polls they come later
@@ -70,7 +70,7 @@ class Entry:
         self.request = get(self.poll.prediction_id)
 
     def is_young(self, now: float) -> bool:
-        """Return whether the wait has begun a short while ago."""
+        """Return whether the wait started a short while ago."""
         return now - self.poll.started_at < YOUNG
 
 
@@ -181,7 +181,7 @@ class Schedule:
 
     def _plan(self, entry: Entry, due: float) -> None:
         entry.due = due
-        # One that is planned later keeps its slot: it is moved when that comes.
+        # One that is planned later stays in its slot, and is moved when the slot is due.
         if due < entry.slot:
             entry.slot = due
             heappush(self._heap, (due, next(self._numbers), entry))
@@ -191,7 +191,7 @@ class Schedule:
         before = entry.poll.last
         step = entry.poll.on_prediction(prediction, now)
         if isinstance(step, Again):
-            # There may be thousands of polls: no logs are kept, and one object for each state.
+            # There may be thousands of polls: no logs are stored, and one object for each state.
             same = before and before.raw_status == prediction.raw_status
             entry.poll.last = before if same else replace(prediction, logs="", output=None)
         self.on_step(entry, step, now)
@@ -235,7 +235,7 @@ class Schedule:
     def _on_listed(self, entry: Entry, prediction: Prediction, now: float) -> None:
         if entry.in_flight or entry.alone:
             return
-        # The list may say less than a GET does, so it ends no wait.
+        # The list may hold less than a GET does, so it ends no wait.
         if entry.poll.would_end(prediction, now):
             self._send_alone(entry, now)
         else:

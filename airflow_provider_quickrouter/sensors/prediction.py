@@ -72,7 +72,7 @@ def may_end(task: Any, base: type) -> bool:
 
 
 def may_start(task: Any, base: type) -> bool:
-    """Return whether this task can begin without a worker.
+    """Return whether this task can start without a worker.
 
     That needs Airflow 3.3, no mapping, nothing to do before it, and no listener.
     """
@@ -91,7 +91,7 @@ def may_start(task: Any, base: type) -> bool:
 def start_args(
     task: Any, base: type, method: str, arguments: dict[str, Any]
 ) -> StartTriggerArgs | None:
-    """Say how the scheduler defers this task; None: it goes to a worker, and defers there.
+    """Return how the scheduler defers this task; None: it starts on a worker, and defers there.
 
     :param method: takes the trigger's event, on a worker.
     :param arguments: of the trigger, beside id and limits.
@@ -187,17 +187,17 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         ``on_success_callback``, ``post_execute``, a subclass's ``execute_complete``, tasks mapped
         over this one's output, or listeners (OpenLineage, for instance). From Airflow 3.0 to 3.2
         a worker may end it after all.
-    :param start_from_trigger: let the scheduler defer the task, so that no worker begins it;
+    :param start_from_trigger: let the scheduler defer the task, so that no worker starts it;
         implies ``deferrable`` and ``end_from_trigger``. ``timeout`` counts from then on. It works
         if the id is a literal or the ``output`` of an unmapped task. With a template, when mapped,
         with ``on_execute_callback``, ``pre_execute`` or a subclass's ``execute``, with listeners,
-        and before Airflow 3.3, the task begins on a worker as usual. Pools and limits on running
+        and before Airflow 3.3, the task starts on a worker as usual. Pools and limits on running
         tasks do not apply, since Airflow applies them to workers only; the UI shows no rendered
         templates, and no manifest and link until the wait is over.
     :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
         the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``; a worker ends
         the wait then. An error with a file fails the task, and a retry stores what is missing, with
-        ``soft_fail`` as well: only the last attempt is skipped. None stores nothing: the API
+        ``soft_fail``, too: only the last attempt is skipped. None stores nothing: the API
         deletes the files after an hour.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
@@ -234,7 +234,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         self._pause = SHORTEST_PAUSE
 
     def execute(self, context: Context) -> Any:
-        """Wait in this process, or ask once and leave the rest to the triggerer."""
+        """Wait in this process, or poll once and leave the rest to the triggerer."""
         with self._failing():
             self._check_output_path()
         self.kill_handler.track(self.prediction_id, context["ti"])
@@ -249,13 +249,13 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         return self._defer_to_trigger(poll, method, self._cancel_on, **self._ending())
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Ask once."""
+        """Poll once."""
         self._pause = self.poke_interval  # also if an error ends this poke and silent_fail goes on
         with self._failing():
             poll = self._poll(context)
             step = self._poll_once(context, poll)
             while isinstance(step, Again) and poll.awaits_output:
-                # Not left to the next poke: another process would not know when that began.
+                # Not left to the next poke: another process would not know when that started.
                 time.sleep(step.after)
                 step = self._poll_once(context, poll)
             if isinstance(step, Outcome):
@@ -269,7 +269,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             return self._finish(context, self._polled_again(self._outcome(event)))
 
     def start_complete(self, context: Context, event: Any = None) -> list[Any]:
-        """Go on after the trigger's event, if no worker has begun this task."""
+        """Resume after the trigger's event, if no worker started this task."""
         outcome = self._outcome(event)
         with self._failing():
             if not outcome.prediction and isinstance(outcome.error, APIError):
@@ -283,7 +283,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             return self._finish(context, self._polled_again(late))
 
     def make_start_args(self) -> StartTriggerArgs | None:
-        """Say how the scheduler defers this task; None: it goes to a worker, and defers there."""
+        """Return how the scheduler defers this task; None: it starts on a worker, and defers there."""
         base = QuickRouterPredictionSensor
         arguments = {
             "quickrouter_conn_id": self.quickrouter_conn_id,
@@ -301,7 +301,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         return [TIMEOUT, MARK] if self.cancel_on_kill else []
 
     def _outcome(self, event: Any) -> Outcome:
-        """Read the event; ask again after one that ends a task, with which ``dag.test`` goes on."""
+        """Read the event; poll again after one that ends a task, with which ``dag.test`` continues."""
         if event != TaskInstanceState.SUCCESS:
             return Outcome.from_payload(event)
         seen = self.hook.get_prediction(self.prediction_id)
@@ -327,7 +327,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Answer Airflow's loop, which would always wait for ``poke_interval``."""
+        """Return the next pause to Airflow's loop, which would always wait for ``poke_interval``."""
         if self.reschedule:
             planned = super()._get_next_poke_interval(started_at, run_duration, poke_count)
             return max(planned, self._pause)

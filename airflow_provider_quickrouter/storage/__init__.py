@@ -1,1 +1,1 @@
-"""Files of an output: fetched from where they lie for an hour, kept in one's own storage."""
+"""Download the files of an output, which the API deletes after an hour, to object storage."""

@@ -45,7 +45,7 @@ def check_url(url: str, host: str | None, *, private: bool) -> None:
         parts = urlsplit("")
     good = bool(host) and str(host).isascii() and len(url) <= MAX_URL
     if parts.scheme not in ("http", "https") or not good:
-        raise FileRefused("its address is no http or https URL")
+        raise FileRefused("its address is not an http or https URL")
     if "@" in parts.netloc:
         raise FileRefused("its address names a user, which no file needs")
     if not private:
@@ -66,7 +66,7 @@ def check_host(host: str) -> None:
 
 def not_public(host: str) -> FileRefused:
     """Make the error of a host that is not public."""
-    return FileRefused(f"{host[:100]} is no public address. {_ALLOW}")
+    return FileRefused(f"{host[:100]} is not a public address. {_ALLOW}")
 
 
 def is_public(address: str) -> bool:

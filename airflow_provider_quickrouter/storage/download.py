@@ -3,7 +3,7 @@
 The URL is foreign, so it must name a public address. Nothing of the connection goes along but its
 proxies, its CA bundle and its timeouts: no key, no client certificate, no cookie. Each redirect is
 checked like the first address. The addresses of a name are checked where the connection is made, so
-that a second answer of the DNS changes nothing: aiohttp takes a resolver for that, ``requests``
+that a second response of the DNS changes nothing: aiohttp takes a resolver for that, ``requests``
 does not. Through a proxy, which resolves names itself, only literal addresses are refused.
 """
 
@@ -59,7 +59,7 @@ _HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "ident
 
 
 class NotPublicError(OSError):
-    """A name stands for an address that is not public. An ``OSError``, as aiohttp expects."""
+    """A name resolves to an address that is not public. An ``OSError``, as aiohttp expects."""
 
 
 class PublicResolver(AbstractResolver):
@@ -275,11 +275,11 @@ class Downloader:
         """
         if source.inline:
             return await asyncio.to_thread(self._unpack, source, local)
-        tries, began = 0, None
+        attempts, began = 0, None
         while isinstance(found := await self._try(source, local), Failure):
-            tries, began = tries + 1, began or time.monotonic()
+            attempts, began = attempts + 1, began or time.monotonic()
             waited = time.monotonic() - began
-            pause = pause_before(found, tries, waited, self._owner, time.time())
+            pause = pause_before(found, attempts, waited, self._owner, time.time())
             self._log.info(
                 "File %d (%s): %s; again in %.3g s", source.n, shown(source.url), found.why, pause
             )

@@ -25,13 +25,13 @@ MAX_REDIRECTS = 5
 PATIENCE = 120.0
 
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0  # seconds between two tries of a file; they double from one to the other
-LONGEST_ASKED = 3600.0  # seconds that a `Retry-After` can ask of the task's next try
-QUICK_TRIES = 3  # tries of a file that is missing before it has expired: a server may be behind
+LONGEST_PAUSE = 30.0  # seconds between two attempts of a download; each pause doubles
+LONGEST_RETRY_AFTER = 3600.0  # seconds; the longest `Retry-After` that is passed to Airflow
+MISSING_ATTEMPTS = 3  # of a file that is missing before it has expired: a server may be late
 
-KEPT = "The API keeps files for one hour after the prediction has ended"
+ONE_HOUR = "The API stores files for one hour after the prediction has ended"
 STORE_EARLIER = (
-    f"{KEPT}: store them in the task that saw its success (output_path=), or in one right behind "
+    f"{ONE_HOUR}: store them in the task that saw its success (output_path=), or in one right after "
     "it. A retry cannot bring them back; a new prediction makes new ones."
 )
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -41,14 +41,14 @@ _TRANSIENT = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a try failed.
+    """Why a download failed.
 
-    :ivar asked: seconds that the server asked to wait; None if it did not.
+    :ivar retry_after: the pause that the server named, in seconds, or None.
     :ivar gone: the server does not have the file, or does not give it.
     """
 
     why: str
-    asked: float | None = None
+    retry_after: float | None = None
     gone: bool = False
 
 
@@ -74,20 +74,20 @@ class Owner:
 
 
 def read_status(status: int, headers: Mapping[str, str], now: float) -> Failure | None:
-    """Return what a status means: None for a file, else why the try failed.
+    """Return what a status means: None for a file, else why the download failed.
 
     :param headers: names in lower case.
     :param now: epoch seconds, for ``Retry-After`` given as a date.
-    :raises FileRefused: another try would meet the same response.
+    :raises FileRefused: another attempt would get the same response.
     """
     if status == HTTPStatus.OK:
         return None
     if status in _GONE:
         return Failure(f"HTTP {status}", gone=True)
     if status in _TRANSIENT or status >= 500:
-        asked = retry_after(headers, None, "", now)
-        return Failure(f"HTTP {status}", None if asked is None else min(asked, LONGEST_ASKED))
-    raise FileRefused(f"the server answers HTTP {status}")
+        pause = retry_after(headers, None, "", now)
+        return Failure(f"HTTP {status}", None if pause is None else min(pause, LONGEST_RETRY_AFTER))
+    raise FileRefused(f"the server responds with HTTP {status}")
 
 
 def is_redirect(status: int) -> bool:
@@ -106,23 +106,25 @@ def check_redirect(hops: int, before: str, after: str) -> None:
         raise FileRefused("it is redirected from https to http")
 
 
-def pause_before(failure: Failure, tries: int, waited: float, owner: Owner, now: float) -> float:
-    """Return the seconds to wait until the next try of a file.
+def pause_before(failure: Failure, attempts: int, waited: float, owner: Owner, now: float) -> float:
+    """Return the seconds to wait until the next attempt of a download.
 
-    :param tries: so far, from 1; ``waited``: seconds that pauses took so far.
+    :param attempts: so far, from 1; ``waited``: seconds that pauses took so far.
     :param now: epoch seconds.
     :raises PredictionExpired: the API has deleted the file.
-    :raises FileRefused: it is missing or forbidden, and nothing says that this will change.
+    :raises FileRefused: it is missing or forbidden, and nothing shows that this will change.
     :raises FileUnavailable: the errors last too long.
     """
     if failure.gone and owner.expires_at is None and failure.why == "HTTP 403":
-        raise FileRefused(f"the server answers HTTP 403: its signature may have expired. {KEPT}")
+        raise FileRefused(
+            f"the server responds with HTTP 403: its signature may have expired. {ONE_HOUR}"
+        )
     if failure.gone and (owner.expired(now) or owner.expires_at is None):
         raise expired(owner)
-    pause = backoff(tries, LONGEST_PAUSE, first=FIRST_PAUSE, asked=failure.asked)
-    if waited + pause > PATIENCE or (failure.gone and tries > QUICK_TRIES):
-        message = f"{failure.why}, after {tries} tries; a retry goes on with it"
-        raise FileUnavailable(message, retry_after=failure.asked)
+    pause = backoff(attempts, LONGEST_PAUSE, first=FIRST_PAUSE, minimum=failure.retry_after)
+    if waited + pause > PATIENCE or (failure.gone and attempts > MISSING_ATTEMPTS):
+        message = f"{failure.why}, after {attempts} attempts; a retry resumes it"
+        raise FileUnavailable(message, retry_after=failure.retry_after)
     return pause
 
 

@@ -1,6 +1,6 @@
 """What a file is, by its bytes: kind and extension, width and height, and whether it is complete.
 
-The bytes are foreign: whatever they are, the result is a value or None, or ``FileRefused``. Nothing
+The bytes are untrusted: whatever they are, the result is a value or None, or ``FileRefused``. Nothing
 is decoded. Where a response has no length, its end is the end of the connection, and half a file
 would look complete.
 """
@@ -106,7 +106,7 @@ _MAGIC = {
     # Frames of MPEG audio: twelve bits, then the layer.
     rb"\xff[\xf0\xf1\xf8\xf9]": "aac",
     rb"\xff[\xf2\xf3\xfa\xfb]": "mp3",
-    # Two letters alone would say little: the reserved bytes are 0.
+    # Two letters alone would match too much: the reserved bytes are 0.
     rb"BM.{4}\0{4}": "bmp",
     rb".{257}ustar": "tar",
     # The length of a JSON header, below 128 MiB, and its beginning.
@@ -116,7 +116,7 @@ _PATTERNS = [(re.compile(pattern, re.DOTALL), ext) for pattern, ext in _MAGIC.it
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<script")
 _PAGES = ("text/html", "application/xhtml+xml")
 
-# Extensions of kinds whose files always begin with their magic bytes.
+# Extensions of kinds whose files always start with their magic bytes.
 _ALWAYS = frozenset({"png", "jpg", "gif", "webp", "pdf"})
 
 
@@ -137,7 +137,7 @@ def kind_of(declared: str, head: bytes) -> Kind:
         )
     named = _BY_TYPE.get(media_type)
     if named and named.ext in _ALWAYS:
-        raise FileRefused(f"it is said to be {named.content_type}, but its bytes are not")
+        raise FileRefused(f"its content type is {named.content_type}, but its bytes are not")
     return named or _BY_EXT["bin"]
 
 

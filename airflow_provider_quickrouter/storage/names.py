@@ -35,7 +35,7 @@ def check_folder(argument: str, path: Any) -> str:
     """Return the text of a folder's path, as ``ObjectStoragePath`` takes it.
 
     :param argument: its name, for the error.
-    :raises InvalidInputError: it cannot be a folder; says why, and what to give.
+    :raises InvalidInputError: it cannot be a folder; with reason and remedy.
     """
     text = "" if path is None else str(path)
     if text.strip() in NOTHING:
@@ -44,7 +44,7 @@ def check_folder(argument: str, path: Any) -> str:
     why = ""
     _, separator, rest = text.partition("://")
     if text != text.strip() or not text.isprintable():
-        why = "begins or ends with a blank, or has a line break in it"
+        why = "starts or ends with a blank, or contains a line break"
     elif _HALF_A_SCHEME.match(text):
         why = "has no two slashes behind its scheme"
     elif separator and not (rest.startswith("/") or rest.partition("/")[0].rpartition("@")[2]):
@@ -57,10 +57,10 @@ def check_folder(argument: str, path: Any) -> str:
 def check_name(template: Any) -> str:
     """Return the template of a name if files can be called by it.
 
-    :raises InvalidInputError: says what is wrong and what to write instead.
+    :raises InvalidInputError: with reason and remedy.
     """
     if not isinstance(template, str) or not template:
-        raise InvalidInputError(f"name: {template!r} is no text. {_REMEDY}")
+        raise InvalidInputError(f"name: must be a string, got {template!r}. {_REMEDY}")
     if "\\" in template or any(not char.isprintable() for char in template):
         raise InvalidInputError(
             f"name: {template!r} has a backslash or a control character. {_REMEDY}"
@@ -69,7 +69,7 @@ def check_name(template: Any) -> str:
     parts = template.split("/")
     if len(parts) > MAX_PARTS or any(part.strip() == "" or part[0] == "." for part in parts):
         raise InvalidInputError(
-            f"name: {template!r} has more than {MAX_PARTS} parts, or one that is empty or begins "
+            f"name: {template!r} has more than {MAX_PARTS} parts, or one that is empty or starts "
             f"with a dot. {_REMEDY}"
         )
     return template
@@ -107,13 +107,13 @@ def _fields(template: str) -> list[str]:
     try:
         parsed = [piece[1:] for piece in Formatter().parse(template) if piece[1] is not None]
     except ValueError:
-        raise InvalidInputError(f"name: {template!r} has an odd brace. {_REMEDY}") from None
+        raise InvalidInputError(f"name: {template!r} has an unmatched brace. {_REMEDY}") from None
     for name, spec, conversion in parsed:
         good = name in FIELDS and not conversion and (not spec or name == "n")
         if not good or not _SPEC.fullmatch(spec or ""):
             known = ", ".join(f"{{{known}}}" for known in FIELDS)
             raise InvalidInputError(
-                f"name: {{{name}}} in {template!r} is no field; there are {known}, and {{n:03}} "
+                f"name: unknown field {{{name}}} in {template!r}; the fields are {known}, and {{n:03}} "
                 "for three digits."
             )
     return [str(name) for name, _, _ in parsed]
@@ -129,9 +129,9 @@ def _part(part: str) -> str:
     plain = re.sub(r"^\.+", "_", _ODD.sub("_", part).strip(" ")) or "_"
     if len(plain.encode()) <= MAX_PART:
         return plain
-    # Shortened, with a digest of the whole that keeps different names different.
+    # Shortened, with a digest of the whole, so that different names stay different.
     stem, dot, ext = plain.rpartition(".")
     ending = f".{ext}" if dot and len(ext.encode()) <= 16 else ""
     digest = hashlib.sha256(plain.encode()).hexdigest()[:12]
-    kept = (stem if ending else plain).encode()[: MAX_PART - 32]
-    return f"{kept.decode(errors='ignore')}-{digest}{ending}"
+    start = (stem if ending else plain).encode()[: MAX_PART - 32]
+    return f"{start.decode(errors='ignore')}-{digest}{ending}"

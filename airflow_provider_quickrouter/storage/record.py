@@ -1,6 +1,6 @@
 """Which files of an output are stored: a record beside the files that a retry reads.
 
-The record is foreign: whoever can write to the storage can write to it. It holds no addresses, only
+The record is untrusted: it can be changed by everyone who can write to the storage. It holds no addresses, only
 digests of them, so an output cannot be restored from it.
 
 Everything here blocks, and several threads use it at once.
@@ -24,7 +24,7 @@ from airflow_provider_quickrouter.storage.target import Target, reason_of
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.storage.download import Fetched
 
-FOLDER = ".quickrouter"  # where the records lie, below the path that files are stored under
+FOLDER = ".quickrouter"  # the folder of the records, below the path that files are stored under
 MAX_BYTES = 16 * 2**20  # bytes of a record that are read at most
 
 # Seconds between two writes of the record, so that many small files do not wait for it.
@@ -160,7 +160,7 @@ class Keeper:
             self._write()
 
     def _exists(self, n: int, file: StoredFile) -> bool:
-        """Look only where this output's files are stored, whatever the record says."""
+        """Look only where this output's files are stored, whatever the record holds."""
         name = self._name(n, ext_of(file.content_type), file.sha256)
         ours = self._target.path_of(name) == file.path
         return ours and bool(self._target.holds(name, file.size, file.sha256))

@@ -1,7 +1,7 @@
 """Store the files of an output: download what is missing, several at once, and store it.
 
 Beside the files is a small record, ``.quickrouter/<prediction id>.json``. A file that it names and
-that is still there unchanged is not downloaded again, so a retry costs little, and works as well
+that is still there unchanged is not downloaded again, so a retry costs little, and works, too,
 when the API has deleted the files by then. Two attempts at once do the same work twice.
 """
 
@@ -95,7 +95,7 @@ class Job:
 
     async def _store(self, source: Source) -> None:
         async with self._slots:
-            if self._failed:  # the other downloads are finished, but no new one begins
+            if self._failed:  # downloads that run are finished, but no new one starts
                 return
             try:
                 file = await self._find_or_download(source)

@@ -1,1 +1,1 @@
-"""One paid prediction for one task over all its tries."""
+"""One paid prediction for one task over all its attempts."""

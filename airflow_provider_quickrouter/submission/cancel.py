@@ -1,6 +1,6 @@
-"""Canceling a prediction: only if Airflow says that its task is over, in bounded time.
+"""Canceling a prediction: only if Airflow reports that its task is over, in bounded time.
 
-No answer from Airflow means that the prediction is left running: the next attempt of the task
+No response from Airflow means that the prediction is left running: the next attempt of the task
 resumes it, or its ``Cancel-After`` limit ends it.
 """
 
@@ -56,7 +56,7 @@ CANCELED = "It was canceled."
 NOT_CANCELED = "It could not be canceled"
 
 _ENDS = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
-# States after which another attempt begins. None of them belongs to an attempt that still waits, as
+# States after which another attempt starts. None of them belongs to an attempt that still waits, as
 # "deferred", "scheduled", "queued" and "running" may.
 _CLEARED = frozenset({None, "restarting", "up_for_retry"})
 _NO_ROUTE = (404, 405, 501)
@@ -64,11 +64,11 @@ _STOPPED = (PredictionStatus.CANCELED, PredictionStatus.ABORTED)
 
 LATE = "Prediction %s could not be canceled in time and may run on"
 ALL_LATE = "The predictions could not all be canceled in time"
-LEFT = "Leaving prediction %s running: its task is not over, or Airflow does not say so"
-ALL_LEFT = "Leaving %d predictions running: their task is not over, or Airflow does not say so"
+LEFT = "Leaving prediction %s running: its task is not over, or Airflow does not report it"
+ALL_LEFT = "Leaving %d predictions running: their task is not over, or Airflow does not report it"
 UNKNOWN = "Airflow did not report the state of this task"
 
-TO_LOG = 0.2  # seconds of a killed task's time that are kept for logging what was not done
+TO_LOG = 0.2  # seconds of a killed task's time that are reserved for logging what was not done
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class Owner:
     over: bool = False
 
     def is_over(self) -> bool:
-        """Return whether Airflow says that no attempt waits for the prediction. Blocks.
+        """Return whether Airflow reports that no attempt waits for the prediction. Blocks.
 
-        Any exception means that Airflow does not say.
+        Any exception means that Airflow does not report it.
         """
         return self.over or is_over(_state_of(self.ti), resumable=self.resumable)
 
@@ -115,7 +115,7 @@ class KillHandler:
     def track(self, prediction_id: str | None, ti: Any = None, *, resumable: bool = True) -> None:
         """Remember what to cancel. A task that was killed meanwhile cancels it now.
 
-        :param ti: the task instance whose state Airflow is asked for.
+        :param ti: the task instance whose state is requested from Airflow.
         :param resumable: its next attempt resumes the prediction.
         """
         self._prediction_id, self._owner = prediction_id, Owner(ti, resumable)
@@ -138,7 +138,7 @@ def stop(
     log: Any,
     limits: Limits | None = None,
 ) -> None:
-    """Cancel the predictions of a killed task, but only if Airflow says that the task is over.
+    """Cancel the predictions of a killed task, but only if Airflow reports that the task is over.
 
     Never raises, and returns within ``limits.total``. Works in a thread, since a signal handler
     calls this, and the code that it interrupted may hold any lock.
@@ -292,5 +292,5 @@ def may_run_on(result: str) -> bool:
 
 
 def is_canceled(result: str) -> bool:
-    """Return whether a cancel was sent, and the sentence about it says that nothing runs."""
+    """Return whether a cancel was sent, and the sentence about it states that nothing runs."""
     return bool(result) and not may_run_on(result)

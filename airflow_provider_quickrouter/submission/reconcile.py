@@ -3,7 +3,7 @@
 Replicate lists predictions with their inputs, newest first. An entry of the same model and input
 that was created since the request, and belongs to no other item, is the lost prediction. Which of
 two equal inputs it belongs to makes no difference. If the list reaches back to before the request
-and has no such entry, the request was not accepted. Whatever is less clear stays uncertain: another
+and has no such entry, the request was not accepted. Everything less clear stays uncertain: another
 create request could pay twice. QuickRouter documents no list: every request stays uncertain there.
 
 Wait ``LAG`` seconds after the request; then :meth:`Search.read_list` and :meth:`Search.result`.
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_quickrouter.api.errors import QuickRouterError, backoff
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Answer, Request, page, read_entries
+from airflow_provider_quickrouter.api.protocol import Request, Response, page, read_entries
 
 # Seconds by which the list may lag behind a create request, or the API may take to accept it.
 LAG = 10.0
@@ -41,12 +41,12 @@ class UncertainCreate:
     """A create request without a response.
 
     :ivar index: of its item, to name it in the result.
-    :ivar begun_at: when its intent was stored, before it was sent; epoch seconds of this machine.
+    :ivar started_at: when its intent was stored, before it was sent; epoch seconds of this machine.
     """
 
     index: int
     request: Request
-    begun_at: float
+    started_at: float
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Skew:
     The gateway's clock, or its time zone, may be hours off. Each entry was created before its page
     was received, which gives the lower bound. Each known prediction was created after the intent
     of its item was stored, which gives the upper bound. Neither needs an assumption about the
-    clocks. Where no known prediction was seen, the ``Date`` of the response stands for the upper
-    bound. It does not stand for the lower one: the times of entries may be in another time zone.
+    clocks. Where no known prediction was seen, the ``Date`` of the response is the upper
+    bound. It is not the lower one: the times of entries may be in another time zone.
 
     :ivar date: what :func:`seconds_ahead` returned for the first page; None if it had no ``Date``.
     :ivar below: the skew is at most this, from known predictions.
@@ -107,7 +107,7 @@ class Skew:
 
     @property
     def lowest(self) -> float:
-        """The lower bound; minus infinity if there is no upper one."""
+        """The lower bound; minus infinity without an upper one."""
         if not math.isfinite(self.highest):
             return -math.inf
         # If a clock was set meanwhile, the bounds may contradict each other. The smaller one then
@@ -116,7 +116,7 @@ class Skew:
 
 
 class Likeness(Enum):
-    """Whether an entry of the list is what a create request asked for."""
+    """Return whether an entry of the list matches a create request."""
 
     SAME = auto()
     PERHAPS = auto()
@@ -134,13 +134,13 @@ class Search:
     """One reading of the list for some create requests.
 
     :param known: ids that belong to items already. Ids that are added to it until the result is
-        made count as well: their responses came meanwhile.
-    :param begun: when the intents of the known ids were stored, as far as that is recorded.
+        made count, too: their responses came meanwhile.
+    :param started: when the intents of the known ids were stored, as far as that is recorded.
     """
 
     creates: Sequence[UncertainCreate]
     known: Collection[str] = frozenset()
-    begun: Mapping[str, float] = field(default_factory=dict)
+    started: Mapping[str, float] = field(default_factory=dict)
     skew: Skew = field(default_factory=Skew)
     _candidates: dict[int, list[_Candidate]] = field(default_factory=dict)
     _pages: int = 0
@@ -148,7 +148,7 @@ class Search:
     _known_seen: bool = False
     _complete: bool = False
 
-    def read_list(self, send: Callable[[Request], Answer]) -> None:
+    def read_list(self, send: Callable[[Request], Response]) -> None:
         """Read as many pages as matter. Blocks; a list that cannot be read leaves all unsure.
 
         :param send: sends a request, and returns its response unread.
@@ -185,7 +185,7 @@ class Search:
         """Return what the list shows. Call it once all other create requests have a response."""
         taken, found = set[str](), dict[int, str]()
         for create in self.creates:
-            since = create.begun_at + self.skew.highest - MARGIN
+            since = create.started_at + self.skew.highest - MARGIN
             for candidate in self._open(create, taken):
                 if candidate.is_same and (
                     candidate.created_at is None or candidate.created_at >= since
@@ -209,9 +209,9 @@ class Search:
         created_at = created.timestamp() if created else None
         if created_at is not None:
             self.skew.above = max(self.skew.above, created_at - received_at)
-            if known and prediction_id in self.begun:
-                self.skew.below = min(self.skew.below, created_at - self.begun[prediction_id])
-            if created_at < self._oldest(min(create.begun_at for create in self.creates)):
+            if known and prediction_id in self.started:
+                self.skew.below = min(self.skew.below, created_at - self.started[prediction_id])
+            if created_at < self._oldest(min(create.started_at for create in self.creates)):
                 # The list is read on until a known one proves that ours are on it.
                 return self._known_seen or not self.known
         if not known:
@@ -227,29 +227,29 @@ class Search:
 
     def _open(self, create: UncertainCreate, taken: Collection[str]) -> Iterator[_Candidate]:
         """Return the entries that may be this item's prediction."""
-        oldest = self._oldest(create.begun_at)
+        oldest = self._oldest(create.started_at)
         for candidate in self._candidates.get(create.index, ()):
             older = candidate.created_at is not None and candidate.created_at < oldest
             if not older and candidate.id not in self.known and candidate.id not in taken:
                 yield candidate
 
-    def _oldest(self, begun_at: float) -> float:
+    def _oldest(self, started_at: float) -> float:
         """Return the gateway's time before which an entry was created before the request."""
-        return begun_at + self.skew.lowest - MARGIN
+        return started_at + self.skew.lowest - MARGIN
 
 
 def find_prediction(
-    send: Callable[[Request], Answer], request: Request, begun_at: float
+    send: Callable[[Request], Response], request: Request, started_at: float
 ) -> str | None:
     """Look for the prediction of one create request without a response. Blocks, for about ``LAG``.
 
     Another task may have created an equal one at the same time: with two candidates it stays open
     which one is whose.
 
-    :param begun_at: when its intent was stored, before it was sent; epoch seconds.
+    :param started_at: when its intent was stored, before it was sent; epoch seconds.
     :return: its id; "" if the request was not accepted; None if the list does not show it.
     """
-    create = UncertainCreate(0, request, begun_at)
+    create = UncertainCreate(0, request, started_at)
     due = time.time() + LAG
     while True:
         search = Search([create])
@@ -264,7 +264,7 @@ def find_prediction(
         time.sleep(max(0.0, due - time.time()))
 
 
-def _read_page(send: Callable[[Request], Answer], cursor: str | None) -> Page:
+def _read_page(send: Callable[[Request], Response], cursor: str | None) -> Page:
     attempt = 1
     while True:
         requested_at = time.time()
@@ -277,8 +277,8 @@ def _read_page(send: Callable[[Request], Answer], cursor: str | None) -> Page:
         except QuickRouterError as error:
             if not error.transient or attempt == ATTEMPTS:
                 raise
-            asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
-            time.sleep(backoff(attempt, LONGEST_PAUSE, first=2.0, asked=asked))
+            pause = min(error.retry_after or 0.0, LONGEST_PAUSE)
+            time.sleep(backoff(attempt, LONGEST_PAUSE, first=2.0, minimum=pause))
             attempt += 1
 
 

@@ -1,11 +1,11 @@
 """What is stored of a task's create request, and what a later attempt does with it.
 
 A record is written before the create (the intent) and again with the id right after it. Airflow
-keeps it over retries, clears and lost workers. It holds no prompt: the input is there as a
+preserves it across retries, clears and lost workers. It holds no prompt: the input is there as a
 fingerprint only.
 
 ==============================  ==========================================
-The record says                 The next try
+The record holds                The next attempt
 ==============================  ==========================================
 nothing                         submits
 an intent, but no id            reports the create as uncertain, unless that was reported
@@ -30,11 +30,11 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, check_id, dated, utc_time
 
-_LOST = "an earlier try of this task ended before it knew the answer to its create"
+_LOST = "an earlier attempt of this task ended before it received the response to its create"
 
 
 class Step(Enum):
-    """What a try does first."""
+    """What an attempt does first."""
 
     SUBMIT = auto()
     RESUME = auto()
@@ -46,10 +46,10 @@ class Attempt:
     """One create of one task.
 
     :ivar begun_at: just before it was sent, epoch seconds.
-    :ivar max_tries: the task's limit of tries then; it grows when a person clears the task.
-    :ivar prediction_id: None until the answer was read.
+    :ivar max_tries: the task's limit of attempts then; it grows when a person clears the task.
+    :ivar prediction_id: None until the response was read.
     :ivar done: the task was about to succeed.
-    :ivar reported: a person was asked about the uncertain create request.
+    :ivar reported: the uncertain create request was reported to a person.
     :ivar resumed_at: when the first attempt after a clear resumed the prediction, epoch seconds.
     """
 
@@ -100,11 +100,11 @@ class Attempt:
         return replace(self, max_tries=max_tries, resumed_at=now)
 
     def cleared(self, max_tries: int) -> bool:
-        """Whether a person has cleared the task since, given its limit of tries now."""
+        """Return whether a person has cleared the task since, given its limit of attempts now."""
         return max_tries > self.max_tries
 
     def next_step(self, fingerprint: str, max_tries: int) -> Step:
-        """Say what a later try, of this input and with this limit of tries, does first."""
+        """Return what a later attempt with this input and limit of attempts does first."""
         cleared = self.cleared(max_tries)
         if self.prediction_id is None:
             settled = (self.reported or self.done) and cleared
@@ -132,6 +132,6 @@ def still_good(prediction: Prediction, now: float, *, cleared: bool = False) -> 
     return over.reason is Reason.EMPTY and not cleared
 
 
-def lost_by_an_earlier_try(request: Request, begun_at: float, now: float) -> UncertainCreateError:
-    """Make the error of an intent whose try has ended without an id."""
+def lost_by_earlier_attempt(request: Request, begun_at: float, now: float) -> UncertainCreateError:
+    """Return the error of an intent whose attempt ended without an id."""
     return dated(UncertainCreateError(_LOST), request, begun_at, now)

@@ -17,7 +17,7 @@ class RecordStore:
     Airflow has that store since 3.3. Before, and with ``durable=False``, nothing is stored.
 
     :param context: the task's context.
-    :ivar max_tries: the task's limit of tries now; it grows when a person clears the task.
+    :ivar max_tries: the task's limit of attempts now; it grows when a person clears the task.
     """
 
     def __init__(self, context: Any, log: Any, *, durable: bool) -> None:

@@ -32,7 +32,7 @@ from airflow_provider_quickrouter.submission.record import (
     Attempt,
     Step,
     fingerprint,
-    lost_by_an_earlier_try,
+    lost_by_earlier_attempt,
     still_good,
 )
 from airflow_provider_quickrouter.submission.store import RecordStore
@@ -81,7 +81,7 @@ class Submission:
             is missing although the API has deleted its output.
         :raises UncertainCreateError: a request of this or an earlier attempt may be billed.
         :raises PredictionTimeout: the time of the earlier prediction is over, and it has not
-            succeeded: the task's time is over as well, so nothing else is paid for.
+            succeeded: the task's time is over, so nothing else is paid for.
         :raises QuickRouterError: nothing was accepted; or the earlier one could not be polled.
         """
         old = self.store.load()
@@ -93,7 +93,7 @@ class Submission:
             if resumed:
                 return resumed
         elif old and old.prediction_id and cancel_other and old.fingerprint != fingerprint(request):
-            self.log.info("Prediction %s has another input than this try", old.prediction_id)
+            self.log.info("Prediction %s has another input than this attempt", old.prediction_id)
             cancel_and_log(self.hook, old.prediction_id, self.log)
         return self._create(request)
 
@@ -113,7 +113,7 @@ class Submission:
             return old, Step.RESUME
         if found is None and not self.resubmit:
             self.store.save(replace(old, reported=True, max_tries=self.store.max_tries))
-            raise lost_by_an_earlier_try(request, old.begun_at, time.time())
+            raise lost_by_earlier_attempt(request, old.begun_at, time.time())
         return old, Step.SUBMIT
 
     def _resume(

@@ -23,7 +23,7 @@ def check_create(
 ) -> None:
     """Check what a create is made of; what still is a template is left for later.
 
-    :param files: what becomes of files that lie in a storage, see ``api.attachments``.
+    :param files: how files in object storage are sent, see ``api.attachments``.
     :raises InvalidInputError: names the field and the remedy.
     """
     check_cancel_after(cancel_after)
@@ -83,7 +83,7 @@ def positive(name: str, number: Any) -> float:
     :raises InvalidInputError: it is not; names the argument.
     """
     if isinstance(number, bool) or not isinstance(number, int | float) or not 1 <= number < LONGEST:
-        raise InvalidInputError(f"{name}: {number!r} is no number from 1 on.")
+        raise InvalidInputError(f"{name}: must be a number from 1 on, got {number!r}.")
     return number
 
 

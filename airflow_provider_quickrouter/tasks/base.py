@@ -49,8 +49,8 @@ class PredictionTask:
     """Mixed into operators and sensor.
 
     ``cancel_on_kill``: cancel the prediction when Airflow kills this task because a person
-    marked it, or because its ``execution_timeout`` came. Not when Airflow does not say that the
-    task is over: the next attempt resumes the prediction, or ``Cancel-After`` ends it.
+    marked it, or because its ``execution_timeout`` came. Not when Airflow does not report that
+    the task is over: the next attempt resumes the prediction, or ``Cancel-After`` ends it.
     """
 
     quickrouter_conn_id: str
@@ -124,7 +124,7 @@ class PredictionTask:
     ) -> Any:
         """Resume after a deferral; Airflow calls this.
 
-        Airflow's own limit on a deferral lies a minute after the trigger's deadline. When it ends
+        Airflow's own limit on a deferral is a minute after the trigger's deadline. When it ends
         the deferral, no triggerer ran the trigger in time: that is a timeout, while the error that
         Airflow raises by itself would be retried.
         """
@@ -141,7 +141,7 @@ class PredictionTask:
     ) -> NoReturn:
         """Defer: the trigger goes on with the wait, and ``method`` with its event.
 
-        :param ending: the trigger's arguments that say whether it ends the task itself.
+        :param ending: the trigger's arguments that decide whether it ends the task itself.
         """
         # Imported here, since Airflow's triggers take a time that parsing should not pay.
         from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
@@ -210,7 +210,9 @@ class PredictionTask:
         error = None if earlier else outcome.exception()
         with fail_without_retry(pays and not error):
             if outcome.prediction:
-                with log_and_continue(self.log, "State and link of the prediction were not told"):
+                with log_and_continue(
+                    self.log, "State and link of the prediction were not published"
+                ):
                     self._push_manifest(context, outcome.prediction)
             count_end(outcome, time.time())
             if error:
@@ -261,7 +263,7 @@ class PredictionTask:
     def _report(
         self, context: Context, prediction: Prediction | None, files: list[StoredFile] | None
     ) -> None:
-        """Report the result to XCom, asset events and, when it asks, OpenLineage.
+        """Report the result to XCom, asset events and, if it is installed, OpenLineage.
 
         :param files: None if nothing was to be stored.
         """

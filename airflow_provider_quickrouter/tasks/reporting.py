@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 def log_and_continue(log: Any, what: str) -> Iterator[None]:
     """Log any error, and continue: a task that fails may be retried, and pay again.
 
-    :param what: has not happened then: "The metrics of a prediction were not told".
+    :param what: did not happen then: "The metrics of a prediction were not published".
     """
     try:
         yield
@@ -86,7 +86,7 @@ def count_submitted(reference: str) -> None:
 
     :param reference: the version or model that was requested.
     """
-    with log_and_continue(log, "The metrics of a prediction were not told"):
+    with log_and_continue(log, "The metrics of a prediction were not published"):
         from airflow.providers.common.compat.sdk import Stats
 
         Stats.incr(SUBMITTED, tags=tags_of(reference))
@@ -102,7 +102,7 @@ def count_end(outcome: Outcome, now: float) -> None:
     seen = outcome.prediction
     tags = tags_of(seen.model_name if seen else "")
     succeeded = outcome.reason is Reason.SUCCEEDED
-    with log_and_continue(log, "The metrics of a prediction were not told"):
+    with log_and_continue(log, "The metrics of a prediction were not published"):
         from airflow.providers.common.compat.sdk import Stats
 
         counter = SUCCEEDED if succeeded else f"{FAILED}.{outcome.reason}"
@@ -132,9 +132,9 @@ def durations(prediction: Prediction, now: float) -> Iterator[tuple[str, float]]
         RUN: (prediction.started_at, prediction.completed_at),
         DETECTION: (prediction.completed_at, datetime.fromtimestamp(now, tz=UTC)),
     }
-    for name, (begin, end) in marks.items():
-        if begin and end:
-            yield name, max(0.0, (end - begin).total_seconds())
+    for name, (start, end) in marks.items():
+        if start and end:
+            yield name, max(0.0, (end - start).total_seconds())
 
 
 def stored_downstream(task: Any) -> bool:
@@ -159,7 +159,9 @@ def add_to_asset_events(
 
     for outlet in task.outlets:
         if not isinstance(outlet, AssetAlias):
-            with log_and_continue(task.log, f"The outlet {outlet!r} was not told of its files"):
+            with log_and_continue(
+                task.log, f"The files were not added to the asset event of {outlet!r}"
+            ):
                 context["outlet_events"][outlet].extra.update(asset_extra(prediction, files))
 
 

@@ -1,4 +1,4 @@
-"""The operator that keeps the files of an output, which the API deletes after an hour."""
+"""The operator that stores the files of an output, which the API deletes after an hour."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     stored and is unchanged is left alone; a small record under ``.quickrouter/`` in ``path`` lists
     them. Neither a retry nor a kill touches the prediction, and a kill leaves no half file.
 
-    Addresses that are not public are refused, redirects to them as well, unless the connection's
-    extra has ``allow_private_addresses``. Neither key nor cookie is sent to where files lie.
+    Addresses that are not public are refused, redirects to them, too, unless the connection's
+    extra has ``allow_private_addresses``. Neither key nor cookie is sent with a download.
 
     :param path: folder, as ``ObjectStoragePath`` takes it: ``s3://conn_id@bucket/pictures``,
         ``file:///data/pictures``.
     :param prediction_id: the id that the submitting task returned, of a prediction that has
         succeeded; or else
     :param output: what a waiting task returned. ``data:`` URIs do not fit into XCom: for models
-        that answer with them give ``prediction_id``. ``{prediction_id}`` in ``name`` is a digest
+        that respond with them give ``prediction_id``. ``{prediction_id}`` in ``name`` is a digest
         of the output then.
     :param name: of each file below ``path``: ``{prediction_id}``, ``{n}`` (number in the output,
         from 0; ``{n:03}`` for three digits), ``{ext}``, ``{sha256}``, and folders.

@@ -29,7 +29,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
     The event is ``{"payload_version": 1, "outcomes": {word: number}, "error": null or JSON of
     a QuickRouterError}``. A trigger that is started again reads the record and continues.
 
-    :param output_path: of the results; the record lies next to it.
+    :param output_path: of the results; the record is next to it.
     :param owner: the name of the record.
     :param total: number of items.
     :param deadline: when what still runs is canceled, epoch seconds.
@@ -84,7 +84,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Cancel what still runs, within 27 s, if Airflow says that the task is over."""
+        """Cancel what still runs, within 27 s, if Airflow reports that the task is over."""
         ids = self._ledger.running_ids() if self._ledger else []
         if self.cancel_on_kill and ids:
             hook = await new_hook(self._poller, self.quickrouter_conn_id)

@@ -1,6 +1,6 @@
 """The trigger that waits for a prediction in the triggerer.
 
-It asks, and cancels at a deadline or when a person stops the task. It never creates a prediction,
+It polls, and cancels at a deadline or when a person stops the task. It never creates a prediction,
 and ``cleanup`` never cancels one: it also runs when a triggerer restarts, and the prediction must
 live on then.
 """
@@ -68,7 +68,7 @@ async def event_of(
 
 async def _pushed(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) -> bool:
     """Push XComs as a worker does; return False if a worker has to do it."""
-    # A triggerer that does not know the request would never answer it.
+    # A triggerer that does not know the request would never respond to it.
     triggerer = sys.modules.get("airflow.jobs.triggerer_job_runner")
     listens = not triggerer or hasattr(triggerer, "SetXCom")
     if xcoms and not (trigger.task_instance is not None and listens):
@@ -82,12 +82,12 @@ async def _pushed(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) 
 
 
 async def delete_earlier_xcoms(trigger: QuickRouterPredictionTrigger) -> None:
-    """Delete the XComs of an earlier attempt; Airflow does that only when a worker begins."""
+    """Delete the XComs of an earlier attempt; Airflow does that only when a worker starts."""
     keys = (RETURN_KEY, MANIFEST_KEY, QuickRouterPredictionLink.xcom_key)
     try:
         await sync_to_async(_change_xcoms, thread_sensitive=False)(trigger, "delete", keys)
     except Exception:
-        trigger.log.warning("XComs of an earlier try could not be deleted", exc_info=True)
+        trigger.log.warning("XComs of an earlier attempt could not be deleted", exc_info=True)
 
 
 def _change_xcoms(trigger: QuickRouterPredictionTrigger, change: str, xcoms: Any) -> None:
@@ -108,21 +108,21 @@ def _change_xcoms(trigger: QuickRouterPredictionTrigger, change: str, xcoms: Any
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):
-    """Ask for a prediction until it is over, then fire one event: ``Outcome.to_payload``.
+    """Poll a prediction until it is over, then fire one event: ``Outcome.to_payload``.
 
-    Its arguments lie in Airflow's database, so they are ids and numbers only; all that a newer
+    Its arguments are stored in Airflow's database, so they are ids and numbers only; all that a newer
     or older version may add or lack has a default or is ignored.
 
     :param prediction_id: the prediction to wait for.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
-    :param poll_interval: seconds, the longest pause between two questions.
-    :param started_at: when the wait began, epoch seconds; default now.
+    :param poll_interval: seconds, the longest pause between two polls.
+    :param started_at: start of the wait, epoch seconds; default now.
     :param deadline: when it ends without a result, epoch seconds; None means never.
     :param start_deadline: when it ends if the prediction has not started, epoch seconds.
     :param cancel_on: when to cancel the prediction: at a deadline (``TIMEOUT``), when a person
-        marks the task (``MARK``), when a person clears it (``CLEAR``: no later try goes on with
+        marks the task (``MARK``), when a person clears it (``CLEAR``: no later attempt resumes
         the same prediction). The latter two need Airflow 3.3.
-    :param model: the prediction's model as the API named it, to learn from; "" if unknown.
+    :param model: the prediction's model as the API named it, for its history; "" if unknown.
     :param end_from_trigger: let a success end the task without a worker. Airflow 2.10 and later.
     :param push_xcom: whether a task that ends so leaves XComs.
     :param confirmed: the create was accepted, or a GET has succeeded: a wrong key, too, is then an
@@ -190,7 +190,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         yield await event_of(self, outcome, url)
 
     async def on_kill(self) -> None:
-        """Cancel, within 27 s, if ``cancel_on`` says so and Airflow says that the task is over.
+        """Cancel, within 27 s, if ``cancel_on`` allows it and Airflow reports that the task is over.
 
         Airflow calls it when a person marks or clears the task, but also in a triggerer that had
         stalled, for triggers that another one has taken over: their tasks still wait.
@@ -204,11 +204,11 @@ class QuickRouterPredictionTrigger(BaseTrigger):
         """Cancel a prediction whose time is up, if that is this task's business."""
         if not (outcome.timed_out and TIMEOUT in self.cancel_on):
             return outcome
-        told = not_canceled(ConnectionLostError("no answer in time"))
+        stopped = not_canceled(ConnectionLostError("no response in time"))
         with suppress(TimeoutError, QuickRouterError):
             async with asyncio.timeout(DEADLINE_CANCEL):
-                told = await cancel_in_thread(await poller.connected(), self.prediction_id)
-        return replace(outcome, stopped=told)
+                stopped = await cancel_in_thread(await poller.connected(), self.prediction_id)
+        return replace(outcome, stopped=stopped)
 
     def _poll(self) -> Poll:
         return Poll(

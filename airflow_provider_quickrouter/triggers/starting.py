@@ -1,4 +1,4 @@
-"""The trigger of a wait that no worker has begun: it finds id and deadline itself."""
+"""The trigger of a wait that no worker started: it finds id and deadline itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
     """The same wait for a task that the scheduler has deferred.
 
     No process knew the time when these arguments were written, so limits are durations. The
-    instant from which they count is that of Airflow's own limit on the deferral, which lies in
+    instant from which they count is that of Airflow's own limit on the deferral, which is in
     the database, less ``airflows_timeout``: a restarted triggerer finds the same one.
 
     :param prediction_id: the id. Deferrals that version 0.5 has written may hold a template, which
@@ -84,7 +84,7 @@ class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
             await super().on_kill()
 
     async def _begin(self) -> None:
-        """Learn what was not known when the arguments were written.
+        """Find what was not known when the arguments were written.
 
         :raises InvalidInputError: what XCom holds, or was rendered, is not an id.
         :raises UpstreamError: XCom could not be read; a retry may help.

@@ -77,4 +77,4 @@ def test_an_error_made_permanent_is_not_tried_again() -> None:
 )
 def test_pauses_double_up_to_the_longest(failures: int, pause: float) -> None:
     assert errors.backoff(failures, 10, first=2) == pause
-    assert errors.backoff(failures, 10, first=2, asked=9) == max(9, pause)
+    assert errors.backoff(failures, 10, first=2, minimum=9) == max(9, pause)

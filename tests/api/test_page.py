@@ -7,13 +7,13 @@ import pytest
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.prediction import PredictionStatus
-from airflow_provider_quickrouter.api.protocol import Answer, page, read_page
+from airflow_provider_quickrouter.api.protocol import Response, page, read_page
 
 NOW = 1_000_000.0
 
 
-def answer(body: Any, status: int = 200) -> Answer:
-    return Answer(status, {}, json.dumps(body).encode())
+def answer(body: Any, status: int = 200) -> Response:
+    return Response(status, {}, json.dumps(body).encode())
 
 
 def test_a_page_is_asked_for_at_the_connections_own_address() -> None:
@@ -58,4 +58,4 @@ def test_a_gateway_without_a_list_is_a_typed_error() -> None:
 
 
 def test_a_body_with_a_byte_order_mark_is_read() -> None:
-    assert read_page(Answer(200, {}, b'\xef\xbb\xbf{"results": []}'), NOW) == ([], None)
+    assert read_page(Response(200, {}, b'\xef\xbb\xbf{"results": []}'), NOW) == ([], None)

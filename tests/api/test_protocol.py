@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_quickrouter.api import errors, protocol
 from airflow_provider_quickrouter.api.models import FLUX_KONTEXT_PRO, STABLE_DIFFUSION
-from airflow_provider_quickrouter.api.protocol import Answer, Request
+from airflow_provider_quickrouter.api.protocol import Request, Response
 
 ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
 PROMPT = {"prompt": "an astronaut riding a horse on mars, hd, dramatic lighting"}
@@ -20,12 +20,12 @@ CREATE = protocol.create(PROMPT, version=STABLE_DIFFUSION)
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 
 
-def answer(status: int, body: Any = b"", **headers: str) -> Answer:
+def answer(status: int, body: Any = b"", **headers: str) -> Response:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
 
 
-def error_of(reply: Answer, request: Request = GET) -> errors.APIError:
+def error_of(reply: Response, request: Request = GET) -> errors.APIError:
     with pytest.raises(errors.APIError) as caught:
         protocol.read_prediction(request, reply, NOW)
     return caught.value
@@ -195,7 +195,7 @@ FIELDS = REPLICATE | {"status": 422, "invalid_fields": {"input.prompt": "is requ
     ],
 )
 def test_each_bad_answer_is_one_typed_error_with_a_readable_message(
-    reply: Answer, kind: type[errors.APIError], says: str
+    reply: Response, kind: type[errors.APIError], says: str
 ) -> None:
     error = error_of(reply)
     assert type(error) is kind
@@ -239,7 +239,7 @@ def test_a_text_that_is_only_json_null_is_named_by_its_status() -> None:
     ],
 )
 def test_the_time_to_wait_is_read_from_header_body_or_text(
-    reply: Answer, seconds: float | None
+    reply: Response, seconds: float | None
 ) -> None:
     assert error_of(reply).retry_after == seconds
 
@@ -263,7 +263,7 @@ def test_the_time_to_wait_is_read_from_header_body_or_text(
         answer(201, {"id": ID, "success": False}),
     ],
 )
-def test_a_create_that_may_have_been_accepted_is_uncertain(reply: Answer) -> None:
+def test_a_create_that_may_have_been_accepted_is_uncertain(reply: Response) -> None:
     error = error_of(reply, CREATE)
     assert type(error) is errors.UncertainCreateError
     assert not error.transient
@@ -280,7 +280,7 @@ def test_a_create_that_may_have_been_accepted_is_uncertain(reply: Answer) -> Non
     ],
 )
 def test_a_create_that_was_refused_is_not_uncertain(
-    reply: Answer, kind: type[errors.APIError]
+    reply: Response, kind: type[errors.APIError]
 ) -> None:
     assert type(error_of(reply, CREATE)) is kind
 
@@ -302,7 +302,7 @@ def test_the_probe_is_free_and_only_a_good_answer_passes() -> None:
             protocol.read_object(reply, NOW)
 
 
-def read(request: Request, reply: Answer) -> str:
+def read(request: Request, reply: Response) -> str:
     """What reading an answer gives: the id of a prediction, or the text of a typed error."""
     try:
         return protocol.read_prediction(request, reply, NOW).id
@@ -312,7 +312,7 @@ def read(request: Request, reply: Answer) -> str:
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=60), after=st.text(max_size=12))
 def test_any_answer_is_a_prediction_or_a_typed_error(status: int, body: bytes, after: str) -> None:
-    reply = Answer(status, {"retry-after": after}, body)
+    reply = Response(status, {"retry-after": after}, body)
     assert read(GET, reply)
     assert read(CREATE, reply)
 

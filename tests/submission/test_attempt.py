@@ -14,7 +14,7 @@ from airflow_provider_quickrouter.submission.record import (
     Attempt,
     Step,
     fingerprint,
-    lost_by_an_earlier_try,
+    lost_by_earlier_attempt,
     still_good,
 )
 
@@ -184,12 +184,12 @@ def test_an_uncertain_create_by_name_names_the_model() -> None:
     by_name = create({"prompt": PROMPT}, model=FLUX_KONTEXT_PRO)
     assert (
         f"look for {FLUX_KONTEXT_PRO} created"
-        in lost_by_an_earlier_try(by_name, LONG_AGO, LONG_AGO).message
+        in lost_by_earlier_attempt(by_name, LONG_AGO, LONG_AGO).message
     )
 
 
 def test_an_intent_without_an_id_is_told_as_the_loss_of_an_earlier_try() -> None:
-    error = lost_by_an_earlier_try(request(), LONG_AGO, LONG_AGO + 60)
+    error = lost_by_earlier_attempt(request(), LONG_AGO, LONG_AGO + 60)
     assert str(error).startswith("an earlier try of this task ended before it knew the answer")
     assert "It was not sent twice." in str(error)
     assert not error.transient

@@ -16,7 +16,7 @@ from airflow_provider_quickrouter.api.errors import (
     QuickRouterError,
 )
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.api.protocol import Answer, Request
+from airflow_provider_quickrouter.api.protocol import Request, Response
 from airflow_provider_quickrouter.submission import reconcile as module
 from airflow_provider_quickrouter.submission.reconcile import (
     Likeness,
@@ -306,23 +306,23 @@ def test_inputs_are_compared_but_for_files_that_became_urls(
     assert compare({"id": "x", "input": theirs}, request_of(ours)) is likeness
 
 
-def answer(*entries: dict[str, Any], older: str | None = None, status: int = 200) -> Answer:
+def answer(*entries: dict[str, Any], older: str | None = None, status: int = 200) -> Response:
     following = f"https://elsewhere/predictions?cursor={older}" if older else None
     body = json.dumps({"results": entries, "next": following}).encode()
-    return Answer(status, {"retry-after": "7"} if status == 429 else {}, body)
+    return Response(status, {"retry-after": "7"} if status == 429 else {}, body)
 
 
 class Sender:
     """Returns responses, or raises errors, one after the other."""
 
-    def __init__(self, *steps: Answer | QuickRouterError) -> None:
+    def __init__(self, *steps: Response | QuickRouterError) -> None:
         self.steps = list(steps)
         self.paths = list[str]()
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Response:
         self.paths.append(request.path)
         step = self.steps.pop(0)
-        if isinstance(step, Answer):
+        if isinstance(step, Response):
             return step
         raise step
 
