@@ -34,9 +34,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules(f"{package}.sensors.prediction")],
         "triggers": [
             _modules(
-                f"{package}.triggers.prediction",
-                f"{package}.triggers.starting",
-                f"{package}.triggers.batch",
+                f"{package}.triggers.prediction", f"{package}.triggers.starting", f"{package}.triggers.batch"
             )
         ],
         "transfers": [
@@ -48,16 +46,10 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "task-decorators": [
-            {
-                "name": "quickrouter",
-                "class-name": f"{package}.decorators.quickrouter.quickrouter_task",
-            }
+            {"name": "quickrouter", "class-name": f"{package}.decorators.quickrouter.quickrouter_task"}
         ],
         "plugins": [
-            {
-                "name": "quickrouter",
-                "plugin-class": f"{package}.plugins.gallery.QuickRouterGalleryPlugin",
-            }
+            {"name": "quickrouter", "plugin-class": f"{package}.plugins.gallery.QuickRouterGalleryPlugin"}
         ],
         "extra-links": [f"{package}.links.QuickRouterPredictionLink"],
         "connection-types": [
@@ -84,11 +76,7 @@ def _modules(*names: str) -> dict[str, Any]:
 
 
 def _field(label: str, kind: str, description: str, **schema: Any) -> dict[str, Any]:
-    return {
-        "label": label,
-        "description": description,
-        "schema": {"type": [kind, "null"], **schema},
-    }
+    return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
 
 
 _CONNECTION_FIELDS = {
@@ -101,19 +89,12 @@ _CONNECTION_FIELDS = {
         "For connecting and for reading; 10 and 60 if empty. In JSON also [connect, read].",
     ),
     "proxies": _field(
-        "Proxies",
-        "object",
-        'By scheme: {"https": "http://proxy:3128"}; the environment\'s if empty.',
+        "Proxies", "object", 'By scheme: {"https": "http://proxy:3128"}; the environment\'s if empty.'
     ),
-    "verify": _field(
-        "Verify TLS", "string", "true, false, or the path of a CA bundle; true if empty."
-    ),
+    "verify": _field("Verify TLS", "string", "true, false, or the path of a CA bundle; true if empty."),
     "cert": _field("Client certificate", "string", "Path of a PEM file with certificate and key."),
     "trust_env": _field(
-        "Trust environment",
-        "boolean",
-        "Take proxies and CA bundle from the environment.",
-        default=True,
+        "Trust environment", "boolean", "Take proxies and CA bundle from the environment.", default=True
     ),
     "requests_per_minute": _field(
         "Requests a minute",

@@ -169,18 +169,14 @@ def measured(
     return rows, bool(state == "success" and made == options.inputs and not wrong)
 
 
-def mapped(
-    airflow: LocalAirflow, url: str, options: argparse.Namespace, clock: Clock
-) -> tuple[str, ...]:
+def mapped(airflow: LocalAirflow, url: str, options: argparse.Namespace, clock: Clock) -> tuple[str, ...]:
     """Run mapped tasks; return a row: how long they took, and what the limit alone needs."""
     wall, _ = watch(airflow, "mapped", Watching(airflow, url, 0, [], clock.say), 7200)
     least = 60.0 * options.mapped / options.creates_per_minute
     return (f"{options.mapped} mapped tasks: wall seconds (limit {least:.0f})", number(wall, 1))
 
 
-def watch(
-    airflow: LocalAirflow, dag_id: str, watching: Watching, timeout: float
-) -> tuple[float, str]:
+def watch(airflow: LocalAirflow, dag_id: str, watching: Watching, timeout: float) -> tuple[float, str]:
     """Run a DAG to its end; return seconds, from the start of its main task, and state."""
     run_id = airflow.trigger(dag_id)
     began, state, until = 0.0, "", time.time() + timeout

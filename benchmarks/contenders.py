@@ -36,11 +36,7 @@ def env(url: str) -> Mapping[str, str]:
     """Return both connections to the gateway at ``url``, which every contender gets."""
     headers = {"Authorization": f"Bearer {SANDBOX_KEY}", "Content-Type": "application/json"}
     http = {"conn_type": "http", "host": url, "extra": headers}
-    return {
-        **quickrouter_env(url),
-        "AIRFLOW_CONN_GATEWAY": json.dumps(http),
-        "PYTHONPATH": str(SHARED),
-    }
+    return {**quickrouter_env(url), "AIRFLOW_CONN_GATEWAY": json.dumps(http), "PYTHONPATH": str(SHARED)}
 
 
 def pair(dag_id: str) -> Flow:

@@ -181,9 +181,7 @@ async def create_all(url: str, count: int, at_once: int = 16) -> list[str]:
     return made
 
 
-async def creating(
-    session: aiohttp.ClientSession, url: str, todo: Iterator[int], made: list[str]
-) -> None:
+async def creating(session: aiohttp.ClientSession, url: str, todo: Iterator[int], made: list[str]) -> None:
     """Make one after the other, as long as there is something to do."""
     given = {"prompt": "a crowd", "sandbox": {"never": True}}
     body = {"version": STABLE_DIFFUSION, "input": given}

@@ -105,9 +105,7 @@ async def end(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def lags(
-    between: Callable[[float, float], list[float]], since: float, until: float
-) -> dict[str, float]:
+def lags(between: Callable[[float, float], list[float]], since: float, until: float) -> dict[str, float]:
     """Return how late the loop woke a task that slept 10 ms, in milliseconds."""
     found = between(since, until)
     return {"lag_ms": 1000 * percentile(found, 99), "longest_lag_ms": 1000 * max(found)}

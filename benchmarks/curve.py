@@ -96,12 +96,7 @@ def busiest(instants: Sequence[float], seconds: float = 60.0) -> int:
 def table(rows: Sequence[Row], minutes: float) -> list[str]:
     """Return the lines of the table."""
     each = ("requests", "peak", "delay s", "99 %")
-    head = (
-        "waits",
-        "ends",
-        *(f"list: {name}" for name in each),
-        *(f"none: {name}" for name in each),
-    )
+    head = ("waits", "ends", *(f"list: {name}" for name in each), *(f"none: {name}" for name in each))
     return markdown([head, *(cells(row, minutes) for row in rows)])
 
 

@@ -60,9 +60,7 @@ def draw(rows: Sequence[Row], minutes: float, path: Path) -> None:
     with figure(2, (10.5, 4.4), path) as (left, right):
         frame(left, "requests a minute", REQUESTS)
         left.axhline(DEFAULT_PER_MINUTE, color=THEIRS, linewidth=0.8, linestyle=":")
-        left.annotate(
-            "the default budget", (10, 1.1 * DEFAULT_PER_MINUTE), fontsize=8, color=THEIRS
-        )
+        left.annotate("the default budget", (10, 1.1 * DEFAULT_PER_MINUTE), fontsize=8, color=THEIRS)
         frame(right, "seconds from a prediction's end until it is noticed", SECONDS)
         for axes in (left, right):
             axes.set_xlabel(f"waits, whose predictions end within {minutes:g} minutes (log)")

@@ -71,9 +71,7 @@ def plain_numbers(axis: Any, ticks: Sequence[float] = ()) -> None:
         axis.set_minor_locator(ticker.NullLocator())
 
 
-def merged(
-    points: Mapping[str, tuple[float, float]], near: float = 0.01
-) -> dict[str, tuple[float, float]]:
+def merged(points: Mapping[str, tuple[float, float]], near: float = 0.01) -> dict[str, tuple[float, float]]:
     """Return points by label; those that lie within a share of each other have one label."""
     groups: list[tuple[tuple[float, float], list[str]]] = []
     for name, point in points.items():
@@ -96,9 +94,7 @@ def label(axes: Any, points: Mapping[str, tuple[float, float]], colours: Mapping
         taken.append(_written(axes, name, point, colours.get(name, INK), taken))
 
 
-def _written(
-    axes: Any, name: str, point: tuple[float, float], colour: str, taken: Sequence[Any]
-) -> Any:
+def _written(axes: Any, name: str, point: tuple[float, float], colour: str, taken: Sequence[Any]) -> Any:
     """Write a label at the first free place; return the box that it takes."""
     for x, y, side in PLACES:
         text = _annotated(axes, name, point, (x, y, side), colour)
@@ -154,9 +150,7 @@ def colours_of(points: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
     return {name: OURS if own & set(name.split(SAME)) else THEIRS for name in points}
 
 
-def scatter(
-    panels: Sequence[tuple[Any, Mapping[str, tuple[float, float]]]], ours: Iterable[str]
-) -> None:
+def scatter(panels: Sequence[tuple[Any, Mapping[str, tuple[float, float]]]], ours: Iterable[str]) -> None:
     """Draw a labelled point for each name in each panel; ``ours`` are set apart by colour."""
     own = list(ours)
     for axes, points in panels:

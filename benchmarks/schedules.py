@@ -70,10 +70,7 @@ class Target(NamedTuple):
     requests: float
 
 
-TARGETS = (
-    Target("warm", "learned after 10", 1.1, 2.7),
-    Target("mixture", "learned after 30", 1.1, 6.5),
-)
+TARGETS = (Target("warm", "learned after 10", 1.1, 2.7), Target("mixture", "learned after 30", 1.1, 6.5))
 
 
 class Means(NamedTuple):
@@ -108,9 +105,7 @@ def main() -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     kind = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(
-        "benchmarks.schedules", description=__doc__, formatter_class=kind
-    )
+    made = argparse.ArgumentParser("benchmarks.schedules", description=__doc__, formatter_class=kind)
     made.add_argument("--seed", type=int, default=1, help="the first one")
     made.add_argument("--seeds", type=int, default=5)
     made.add_argument("--trials", type=int, default=300, help="histories for each seed")

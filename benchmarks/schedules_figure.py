@@ -64,9 +64,7 @@ def frame(axes: Any, name: str, points: Mapping[str, tuple[float, float]]) -> No
     axes.set(title=TITLES[name], xlabel="requests a prediction (log)", xscale="log", yscale="log")
     for axis, ticks in ((axes.xaxis, TICKS[name]), (axes.yaxis, SECONDS[name])):
         plain_numbers(axis, ticks)
-    axes.set(
-        xlim=TICKS[name][:: len(TICKS[name]) - 1], ylim=SECONDS[name][:: len(SECONDS[name]) - 1]
-    )
+    axes.set(xlim=TICKS[name][:: len(TICKS[name]) - 1], ylim=SECONDS[name][:: len(SECONDS[name]) - 1])
     axes.grid(color=GRID, linewidth=0.7)
     own = [points[key] for key in points if set(key.split(SAME)) & set(OWN)]
     axes.plot(*zip(*own, strict=True), color=OURS, linewidth=1, alpha=0.4)

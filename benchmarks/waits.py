@@ -71,9 +71,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def measured(
-    options: argparse.Namespace, waits: int, home: Path, clock: Clock
-) -> dict[str, dict[str, Any]]:
+def measured(options: argparse.Namespace, waits: int, home: Path, clock: Clock) -> dict[str, dict[str, Any]]:
     """Run each contender ``--runs`` times, in turns; return the medians by name.
 
     A run that fails is told and left out.
@@ -167,15 +165,10 @@ def fresh(log: Path) -> Path:
     return log
 
 
-def report(
-    options: argparse.Namespace, results: Mapping[int, Mapping[str, Mapping[str, Any]]]
-) -> list[str]:
+def report(options: argparse.Namespace, results: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> list[str]:
     """Return the lines to print."""
     over = "TLS" if options.tls else "plain HTTP"
-    rows = [
-        HEAD,
-        *(row(BY_NAME[n], w, got) for w, all_ in results.items() for n, got in all_.items()),
-    ]
+    rows = [HEAD, *(row(BY_NAME[n], w, got) for w, all_ in results.items() for n, got in all_.items())]
     return [
         circumstances(),
         f"A poll each {options.poll_interval:g} s, window of {options.seconds:g} s, {over}, "

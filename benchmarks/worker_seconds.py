@@ -113,9 +113,7 @@ def main() -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     kind = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(
-        "benchmarks.worker_seconds", description=__doc__, formatter_class=kind
-    )
+    made = argparse.ArgumentParser("benchmarks.worker_seconds", description=__doc__, formatter_class=kind)
     made.add_argument("--waits", type=int, default=20)
     made.add_argument("--seconds", type=float, default=25.0, help="that a prediction takes")
     made.add_argument("--only", nargs="+", choices=list(WAYS), help="default: all")
@@ -124,10 +122,7 @@ def parser() -> argparse.ArgumentParser:
 
 def is_known(way: str) -> bool:
     """Whether the sensor has the keywords of a way."""
-    return (
-        WAYS[way].keys()
-        <= inspect.signature(QuickRouterPredictionSensor.__init__).parameters.keys()
-    )
+    return WAYS[way].keys() <= inspect.signature(QuickRouterPredictionSensor.__init__).parameters.keys()
 
 
 @contextmanager
@@ -136,10 +131,7 @@ def stage(options: argparse.Namespace, clock: Clock) -> Iterator[tuple[LocalAirf
     logs = HOME / "logs"
     logs.mkdir(parents=True)
     times = ["--starting", "0", "--processing", str(options.seconds)]
-    with (
-        postgres(logs / "postgres.log") as database,
-        sandbox(logs / "sandbox.log", options=times) as gateway,
-    ):
+    with postgres(logs / "postgres.log") as database, sandbox(logs / "sandbox.log", options=times) as gateway:
         env = {
             **connection_env(connection(SANDBOX_KEY, gateway.url)),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,

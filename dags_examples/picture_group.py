@@ -10,10 +10,7 @@ from airflow_provider_quickrouter.decorators.pictures import quickrouter_picture
 
 @dag(
     schedule=None,
-    params={
-        "subjects": ["a lighthouse", "a forest", "a harbour"],
-        "folder": "file:///tmp/quickrouter",
-    },
+    params={"subjects": ["a lighthouse", "a forest", "a harbour"], "folder": "file:///tmp/quickrouter"},
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
 )
 def quickrouter_picture_group():
@@ -21,9 +18,7 @@ def quickrouter_picture_group():
     def inputs(params: dict) -> list[dict]:
         return [{"prompt": f"{subject}, linocut"} for subject in params["subjects"]]
 
-    pictures = quickrouter_pictures.partial(version=SDXL, path="{{ params.folder }}").expand(
-        input=inputs()
-    )
+    pictures = quickrouter_pictures.partial(version=SDXL, path="{{ params.folder }}").expand(input=inputs())
 
     @task
     def collect(stored: list[list[str]]) -> list[str]:

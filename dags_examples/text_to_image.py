@@ -21,10 +21,7 @@ def quickrouter_text_to_image():
         input={"prompt": "an astronaut riding a horse on mars, hd, dramatic lighting"},
     )
     wait = QuickRouterPredictionSensor(
-        task_id="wait",
-        prediction_id=submit.output,
-        deferrable=True,
-        output_path="{{ params.folder }}",
+        task_id="wait", prediction_id=submit.output, deferrable=True, output_path="{{ params.folder }}"
     )
 
     @task

@@ -12,9 +12,7 @@ def quickrouter_without_a_worker():
     submit = QuickRouterSubmitPredictionOperator(
         task_id="submit", version=STABLE_DIFFUSION, input={"prompt": "a lighthouse at dusk"}
     )
-    wait = QuickRouterPredictionSensor(
-        task_id="wait", prediction_id=submit.output, start_from_trigger=True
-    )
+    wait = QuickRouterPredictionSensor(task_id="wait", prediction_id=submit.output, start_from_trigger=True)
 
     @task
     def use(output: list[str]) -> str:

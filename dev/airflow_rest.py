@@ -47,9 +47,7 @@ class AirflowRest:
         """
         if "Authorization" not in self._session.headers:
             self.log_in()
-        answer = self._session.request(
-            method, f"{self.base_url}/api/v2{path}", timeout=30, **kwargs
-        )
+        answer = self._session.request(method, f"{self.base_url}/api/v2{path}", timeout=30, **kwargs)
         return self._json(answer, method, path)
 
     def every(self, path: str, key: str) -> list[Json]:

@@ -22,11 +22,7 @@ SCHEDULER = "scheduler"
 DAG_PROCESSOR = "dag-processor"
 TRIGGERER = "triggerer"
 WORKER = "celery-worker"
-JOBS = {
-    SCHEDULER: "SchedulerJob",
-    DAG_PROCESSOR: "DagProcessorJob",
-    TRIGGERER: "TriggererJob",
-}
+JOBS = {SCHEDULER: "SchedulerJob", DAG_PROCESSOR: "DagProcessorJob", TRIGGERER: "TriggererJob"}
 READY = {WORKER: re.compile(r"celery-worker[-\d]*@\S+ ready")}
 """What a component that has no job writes when it works."""
 

@@ -168,9 +168,7 @@ def look(airflow: LocalAirflow, say: Say) -> None:
         session = Session(airflow, visitor, say)
         airflow.wait_for_dag(DAG_ID)
         files = airflow.home / "files"
-        fill_in(
-            airflow.env, "dev.gallery_data", given=as_json([motley_run(files), large_run(files)])
-        )
+        fill_in(airflow.env, "dev.gallery_data", given=as_json([motley_run(files), large_run(files)]))
         say("runs with odd ends and with 1,000 pictures are filled in")
         many = airflow.trigger(MANY, {"subjects": SUBJECTS, "folder": folder})
         session.running(many)

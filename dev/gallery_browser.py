@@ -12,14 +12,7 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
-from playwright.sync_api import (
-    BrowserContext,
-    ConsoleMessage,
-    FrameLocator,
-    Page,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import BrowserContext, ConsoleMessage, FrameLocator, Page, expect, sync_playwright
 
 from dev.gallery_server import password_of
 
@@ -121,9 +114,7 @@ class Visitor:
         self.page.goto(self.url + run_page(dag_id, run_id))
         return self.press_tab()
 
-    def open_task(
-        self, dag_id: str, run_id: str, task_id: str, map_index: int = -1
-    ) -> FrameLocator:
+    def open_task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> FrameLocator:
         """Open the page of a task instance and press its tab."""
         mapped = "" if map_index < 0 else f"/mapped/{map_index}"
         path = f"{run_page(dag_id, run_id)}/tasks/{quote(task_id)}{mapped}"

@@ -120,15 +120,9 @@ def _left_by(run: FilledRun, dag_run_id: int, task: FilledTask) -> list[Any]:
     """Make what a worker leaves: XComs as the execution API stores them, and its inputs."""
     from airflow.models.xcom import XComModel
 
-    at = {
-        "dag_id": run.dag_id,
-        "run_id": run.run_id,
-        "task_id": task.task_id,
-        "map_index": task.map_index,
-    }
+    at = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": task.task_id, "map_index": task.map_index}
     left: list[Any] = [
-        XComModel(**at, dag_run_id=dag_run_id, key=key, value=value)
-        for key, value in task.xcoms.items()
+        XComModel(**at, dag_run_id=dag_run_id, key=key, value=value) for key, value in task.xcoms.items()
     ]
     return left + ([] if task.given is None else [_fields(at, task.given)])
 

@@ -107,9 +107,7 @@ def prediction_tasks(
     if files:
         left["files"] = list(files)
     return [
-        FilledTask(
-            "submit", map_index, "success", {"prediction": first}, said, began, began + 1, label
-        ),
+        FilledTask("submit", map_index, "success", {"prediction": first}, said, began, began + 1, label),
         FilledTask("wait", map_index, state, left, None, began + 2, began + 20, label),
     ]
 
@@ -135,17 +133,11 @@ def motley_run(folder: Path, live: str | None = None) -> FilledRun:
         made = manifest(n)
         shape = dice.choice([(768, 768), (1024, 640), (640, 960)])
         files = [
-            store(
-                render(prompt(n), 1000 + n, k, shape),
-                folder / "motley" / made["id"] / f"{k}.png",
-                shape,
-            )
+            store(render(prompt(n), 1000 + n, k, shape), folder / "motley" / made["id"] / f"{k}.png", shape)
             for k in range(4 if n == 2 else 2 if n == 5 else 1)
         ]
         tasks += prediction_tasks(n, made, files)
-    tasks += prediction_tasks(
-        8, manifest(8, "failed", error="NSFW content detected"), state="failed"
-    )
+    tasks += prediction_tasks(8, manifest(8, "failed", error="NSFW content detected"), state="failed")
     old = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
     gone = manifest(9, output=["https://files.example.org/a/out-0.png"], completed_at=old)
     tasks += prediction_tasks(9, gone)

@@ -16,11 +16,7 @@ from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.protocol import Request, Response
-from airflow_provider_quickrouter.hooks.connection import (
-    DEFAULT_BASE_URL,
-    DEFAULT_PATH_PREFIX,
-    Settings,
-)
+from airflow_provider_quickrouter.hooks.connection import DEFAULT_BASE_URL, DEFAULT_PATH_PREFIX, Settings
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT
 from airflow_provider_quickrouter.hooks.transport import BearerAuth, send
 from dev.gateway import KEY_VARIABLE

@@ -74,10 +74,7 @@ class LocalAirflow:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
 
@@ -102,9 +99,7 @@ class LocalAirflow:
         """End one component, if it still runs, start it again and wait until it is healthy."""
         self.services.restart(component)
 
-    def trigger(
-        self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 60
-    ) -> str:
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 60) -> str:
         """Start a run as soon as the DAG is parsed and return the run's id; unpauses the DAG.
 
         :raises TimeoutError: no such DAG after ``timeout`` seconds; names the import errors.
@@ -188,12 +183,7 @@ class LocalAirflow:
         return wait_until(reached, timeout, lambda: self._states(dag_id, run_id))
 
     def xcom(
-        self,
-        dag_id: str,
-        run_id: str,
-        task_id: str,
-        key: str = "return_value",
-        map_index: int = -1,
+        self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
     ) -> Any:
         """Return the value of one XCom.
 

@@ -19,9 +19,7 @@ RELEASED = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?")
 """What a version that is published looks like."""
 
 
-def problems(
-    version: str, changelog: str, fixtures: Sequence[str], tag: str | None
-) -> Iterator[str]:
+def problems(version: str, changelog: str, fixtures: Sequence[str], tag: str | None) -> Iterator[str]:
     """Yield, a line each, why a version may not be released.
 
     :param fixtures: the versions of which is kept what they leave in Airflow's database.

@@ -47,8 +47,7 @@ def connections(url: str, key: str = KEY) -> dict[str, str]:
     fields = {"conn_type": "quickrouter", "host": url}
     keys = {"quickrouter_default": key, REFUSED: "qr-key-that-nobody-knows"}
     return {
-        f"AIRFLOW_CONN_{name.upper()}": json.dumps({**fields, "password": one})
-        for name, one in keys.items()
+        f"AIRFLOW_CONN_{name.upper()}": json.dumps({**fields, "password": one}) for name, one in keys.items()
     }
 
 

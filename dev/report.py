@@ -32,9 +32,7 @@ class Clock:
         return time.monotonic() - self._began
 
 
-def watch(
-    airflow: LocalAirflow, dag_id: str, run_id: str, say: Callable[[str], None], timeout: float
-) -> str:
+def watch(airflow: LocalAirflow, dag_id: str, run_id: str, say: Callable[[str], None], timeout: float) -> str:
     """Tell each change of a task's state until the run is over, and return the run's state.
 
     :raises TimeoutError: not over after ``timeout`` seconds.

@@ -47,8 +47,7 @@ def make() -> Bill:
     direct = {canonicalize_name(Requirement(text).name) for text in required()}
     edges = {one["bom-ref"]: direct} | {refs[name]: needed for name, needed in needs.items()}
     bill["dependencies"] = [
-        {"ref": ref, "dependsOn": sorted(refs[name] for name in needed)}
-        for ref, needed in edges.items()
+        {"ref": ref, "dependsOn": sorted(refs[name] for name in needed)} for ref, needed in edges.items()
     ]
     return bill
 

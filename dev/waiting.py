@@ -12,10 +12,7 @@ Value = TypeVar("Value")
 
 
 def wait_until(
-    probe: Callable[[], Value | None],
-    timeout: float,
-    complaint: Callable[[], str],
-    interval: float = 0.2,
+    probe: Callable[[], Value | None], timeout: float, complaint: Callable[[], str], interval: float = 0.2
 ) -> Value:
     """Call ``probe`` every ``interval`` seconds until it returns a true value, and return that.
 

@@ -37,7 +37,7 @@ run against the operators and the sensor, over real HTTP and with a clock of the
 
 | Response | Create: exception | Sent again | Retry | Poll: exception | Polled again | Retry | First poll |
 |---|---|---|---|---|---|---|---|
-"""  # noqa: E501  # the row of a table
+"""  # the row of a table
 
 
 def error_of(row: Row, name: str) -> APIError:

@@ -177,6 +177,4 @@ def run(make: Any, task_instance: TaskInstance) -> Any:
             method, event = deferred.method_name, event_of(rebuilt(deferred.trigger))
             kwargs = {**(deferred.kwargs or {}), "event": event}
         except AirflowRescheduleException as reschedule:
-            task_instance.first_reschedule = (
-                task_instance.first_reschedule or reschedule.reschedule_date
-            )
+            task_instance.first_reschedule = task_instance.first_reschedule or reschedule.reschedule_date

@@ -96,14 +96,8 @@ TABLE = [
     refused("401, page", Answer(401, PAGE), "AuthenticationError"),
     refused("402", Answer(402, replicate(402, "Insufficient credit")), "QuotaError"),
     refused("403, no money", Answer(403, gateway("-", "insufficient_user_quota")), "QuotaError"),
-    refused(
-        "403, key's quota",
-        Answer(403, gateway("-", "pre_consume_token_quota_failed")),
-        "QuotaError",
-    ),
-    refused(
-        "403, local quota", Answer(403, gateway("-", "local:insufficient_quota")), "QuotaError"
-    ),
+    refused("403, key's quota", Answer(403, gateway("-", "pre_consume_token_quota_failed")), "QuotaError"),
+    refused("403, local quota", Answer(403, gateway("-", "local:insufficient_quota")), "QuotaError"),
     refused("403, 余额", Answer(403, gateway("用户余额不足")), "QuotaError"),
     refused("403", Answer(403, gateway("This token has no access")), "PermissionDeniedError"),
     fails("403, page", Answer(403, PAGE), "PermissionDeniedError"),
@@ -132,9 +126,7 @@ TABLE = [
     unsure("200, no success", Answer(200, {"success": False, "message": "upstream error"})),
     unsure("200, code 500", Answer(200, {"code": 500, "message": "error", "data": None})),
     refused("200, code 401", Answer(200, {"code": 401, "message": "no"}), "AuthenticationError"),
-    refused(
-        "200, code 403", Answer(200, {"code": "403", "message": "no"}), "PermissionDeniedError"
-    ),
+    refused("200, code 403", Answer(200, {"code": "403", "message": "no"}), "PermissionDeniedError"),
     limit("200, code 429", Answer(200, {"code": 429, "message": "slow"}), None),
     fails(
         "200, no channel",
@@ -186,9 +178,7 @@ def check(error: Any, name: str, retries: bool, asked: float | None) -> None:
 
 @each_row
 @pytest.mark.parametrize("make", [create, create_and_wait])
-def test_the_answer_to_a_create(
-    row: Row, make: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_answer_to_a_create(row: Row, make: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(row.answer) as (url, methods):
         connect(monkeypatch, host=url)
         with DAG("test"):

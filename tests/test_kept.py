@@ -21,9 +21,7 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPred
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from airflow_provider_quickrouter.tasks.lineage import dataset_name
-from airflow_provider_quickrouter.transfers.object_storage import (
-    QuickRouterToObjectStorageOperator,
-)
+from airflow_provider_quickrouter.transfers.object_storage import QuickRouterToObjectStorageOperator
 from tests import tasks
 from tests.conftest import connect
 from tests.tasks import Store, TaskInstance, run
@@ -196,9 +194,7 @@ def test_an_asset_event_without_stored_files_names_the_prediction(
     assert events[PICTURES].extra["files"] == []
 
 
-def test_openlineage_is_told_of_the_files_and_of_the_prediction(
-    gateway: Sandbox, tmp_path: Path
-) -> None:
+def test_openlineage_is_told_of_the_files_and_of_the_prediction(gateway: Sandbox, tmp_path: Path) -> None:
     task = runs(tmp_path)()
     assert task.get_openlineage_facets_on_complete(None) is None
     task.execute(tasks.context_of(task, TaskInstance()))

@@ -19,9 +19,7 @@ class Stored:
         return self.manifest
 
 
-@pytest.mark.parametrize(
-    ("manifest", "url"), [({"url": "https://x/p1"}, "https://x/p1"), (None, "")]
-)
+@pytest.mark.parametrize(("manifest", "url"), [({"url": "https://x/p1"}, "https://x/p1"), (None, "")])
 def test_the_link_is_the_manifests_url_or_nothing(
     monkeypatch: pytest.MonkeyPatch, manifest: dict[str, Any] | None, url: str
 ) -> None:

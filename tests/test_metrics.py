@@ -65,10 +65,7 @@ def test_a_submit_is_counted_once_it_is_accepted(gateway: Sandbox, told: Told) -
 def test_a_run_is_counted_and_timed(gateway: Sandbox, told: Told, deferrable: bool) -> None:
     run(
         lambda: QuickRouterRunPredictionOperator(
-            task_id="run",
-            version=STABLE_DIFFUSION,
-            input={"prompt": "a cat"},
-            deferrable=deferrable,
+            task_id="run", version=STABLE_DIFFUSION, input={"prompt": "a cat"}, deferrable=deferrable
         ),
         TaskInstance(),
     )
@@ -81,10 +78,7 @@ def test_a_run_is_counted_and_timed(gateway: Sandbox, told: Told, deferrable: bo
 def test_a_failure_is_counted_by_its_reason(gateway: Sandbox, told: Told) -> None:
     prediction_id = submit(fail="NSFW content detected")
     with pytest.raises(errors.PredictionModerated):
-        run(
-            lambda: QuickRouterPredictionSensor(task_id="wait", prediction_id=prediction_id),
-            TaskInstance(),
-        )
+        run(lambda: QuickRouterPredictionSensor(task_id="wait", prediction_id=prediction_id), TaskInstance())
     assert told.counted == [("quickrouter.failed.moderated", {**MODEL, "reason": "moderated"})]
 
 

@@ -5,21 +5,14 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
-from airflow_provider_quickrouter.links import (
-    FOLLOWERS,
-    OPERATOR,
-    STORE_OPERATOR,
-    QuickRouterPredictionLink,
-)
+from airflow_provider_quickrouter.links import FOLLOWERS, OPERATOR, STORE_OPERATOR, QuickRouterPredictionLink
 from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterBatchPredictionOperator,
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
-from airflow_provider_quickrouter.transfers.object_storage import (
-    QuickRouterToObjectStorageOperator,
-)
+from airflow_provider_quickrouter.transfers.object_storage import QuickRouterToObjectStorageOperator
 from airflow_provider_quickrouter.triggers.batch import QuickRouterBatchTrigger
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 

@@ -46,9 +46,7 @@ def hashes(dist: Path) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in dist.iterdir()}
 
 
-def test_the_wheel_holds_every_module_the_gallerys_page_the_type_marker_and_the_licence(
-    dist: Path,
-) -> None:
+def test_the_wheel_holds_every_module_the_gallerys_page_the_type_marker_and_the_licence(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"{PACKAGE}-{__version__}.dist-info"
@@ -80,9 +78,7 @@ def test_the_source_archive_holds_what_a_packager_needs(dist: Path) -> None:
     papers = {"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
     assert papers | {"pyproject.toml", "Makefile", "requirements-dev.txt"} <= names
     assert {"dags_examples/text_to_image.py", "tests/conftest.py", "dev/release.py"} <= names
-    assert not any(
-        name.startswith((".venv", ".airflow", ".git/", "output", "build")) for name in names
-    )
+    assert not any(name.startswith((".venv", ".airflow", ".git/", "output", "build")) for name in names)
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".db"))]
 
 
@@ -110,9 +106,7 @@ def test_the_metadata_tell_what_a_registry_asks_for(dist: Path) -> None:
     assert {"Homepage", "Documentation", "Source", "Changelog", "Issues"} <= set(urls)
     classifiers = metadata.get_all("Classifier") or []
     assert "Framework :: Apache Airflow :: Provider" in classifiers
-    assert not [
-        requirement for requirement in metadata.get_all("Requires-Dist") or [] if "@" in requirement
-    ]
+    assert not [requirement for requirement in metadata.get_all("Requires-Dist") or [] if "@" in requirement]
 
 
 def test_no_link_of_the_description_leads_nowhere_outside_of_the_repository(dist: Path) -> None:

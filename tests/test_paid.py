@@ -94,10 +94,7 @@ def test_a_path_that_will_not_do_is_told_before_anything_is_paid(
 def test_a_path_that_will_not_do_is_told_before_the_wait(path: Any, deferrable: bool) -> None:
     prediction_id = QuickRouterHook().create_prediction(GIVEN, version=STABLE_DIFFUSION).id
     with pytest.raises(errors.InvalidInputError, match="output_path"):
-        run(
-            rendered(lambda given: waits(given, prediction_id, deferrable=deferrable), path),
-            TaskInstance(),
-        )
+        run(rendered(lambda given: waits(given, prediction_id, deferrable=deferrable), path), TaskInstance())
 
 
 @pytest.mark.parametrize("path", ["", " ", "s3:/bucket"])
@@ -114,9 +111,7 @@ def test_a_path_may_be_an_object(gateway: Sandbox, tmp_path: Path) -> None:
 
 
 @MODES
-def test_soft_fail_does_not_give_files_up_while_there_are_tries(
-    deferrable: bool, tmp_path: Path
-) -> None:
+def test_soft_fail_does_not_give_files_up_while_there_are_tries(deferrable: bool, tmp_path: Path) -> None:
     prediction_id = QuickRouterHook().create_prediction(GIVEN, version=STABLE_DIFFUSION).id
     (blocked := tmp_path / "folder").write_text("a file where the folder should be")
     make = waits(f"file://{blocked}", prediction_id, soft_fail=True, deferrable=deferrable)
@@ -175,16 +170,12 @@ def test_where_a_retry_would_pay_again_execution_timeout_while_telling_leads_to_
 
 
 @MODES
-def test_a_success_stays_one_though_its_manifest_cannot_be_pushed(
-    gateway: Sandbox, deferrable: bool
-) -> None:
+def test_a_success_stays_one_though_its_manifest_cannot_be_pushed(gateway: Sandbox, deferrable: bool) -> None:
     output = run(runs(None, deferrable=deferrable), DeafToManifests())
     assert output == gateway.predictions[0]["output"]
 
 
-def test_a_lasting_failure_stays_one_though_its_manifest_cannot_be_pushed(
-    gateway: Sandbox,
-) -> None:
+def test_a_lasting_failure_stays_one_though_its_manifest_cannot_be_pushed(gateway: Sandbox) -> None:
     given = {**GIVEN, "sandbox": {"fail": "NSFW content detected"}}
     with pytest.raises(errors.PredictionModerated) as failed:
         run(runs(None, given), DeafToManifests(Store()))

@@ -7,13 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.execution_time.comms import (
-    DeleteXCom,
-    GetXCom,
-    OKResponse,
-    SetXCom,
-    XComResult,
-)
+from airflow.sdk.execution_time.comms import DeleteXCom, GetXCom, OKResponse, SetXCom, XComResult
 
 from tests.tasks import TASK_RUNNER, TaskInstance
 

@@ -312,9 +312,7 @@ def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:
     )
 
 
-def backoff(
-    failures: int, longest: float, *, first: float = 1.0, minimum: float | None = None
-) -> float:
+def backoff(failures: int, longest: float, *, first: float = 1.0, minimum: float | None = None) -> float:
     """Return the seconds to wait after so many failures in a row (from 1).
 
     They double from ``first`` to ``longest``, and are never less than ``minimum``.

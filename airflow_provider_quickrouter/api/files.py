@@ -23,8 +23,7 @@ DEFAULT_MAX_BYTES = 512 * 2**20
 MAX_FILES = 10_000
 
 _DATA = re.compile(
-    r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[\w.+-]{1,50}=[^;,\s]{0,200}){0,8}(;base64)?,",
-    re.IGNORECASE,
+    r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[\w.+-]{1,50}=[^;,\s]{0,200}){0,8}(;base64)?,", re.IGNORECASE
 )
 _HEADER = 4_096
 _SHA256 = re.compile(r"[0-9a-f]{64}")

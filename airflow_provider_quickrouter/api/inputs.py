@@ -12,13 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from airflow_provider_quickrouter.api.attachments import (
-    Read,
-    refuse,
-    replaced,
-    takes_file,
-    with_texts,
-)
+from airflow_provider_quickrouter.api.attachments import Read, refuse, replaced, takes_file, with_texts
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 
@@ -60,8 +54,7 @@ def as_dict(input: Any) -> dict[str, Any]:
         return _plain(input.model_dump(exclude_unset=True))
     if not isinstance(input, Mapping) or not all(isinstance(key, str) for key in input):
         raise InvalidInputError(
-            f"input: must be a dict with text keys or a model of api.models, not "
-            f"{type(input).__name__}."
+            f"input: must be a dict with text keys or a model of api.models, not {type(input).__name__}."
         )
     return _plain(dict(input))
 

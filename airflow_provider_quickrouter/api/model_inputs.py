@@ -10,14 +10,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from airflow_provider_quickrouter.api.attachments import is_location, location_of
 from airflow_provider_quickrouter.api.errors import InvalidInputError
@@ -229,9 +222,7 @@ def obey(reference: str, values: dict[str, Any], ignore: Collection[str]) -> dic
     return _obey(kind, values, ignore) if kind else values
 
 
-def _obey(
-    kind: type[ModelInput], values: dict[str, Any], ignore: Collection[str]
-) -> dict[str, Any]:
+def _obey(kind: type[ModelInput], values: dict[str, Any], ignore: Collection[str]) -> dict[str, Any]:
     for name in set(values) - set(kind.model_fields) - set(ignore):
         if near := difflib.get_close_matches(name, kind.model_fields, n=1, cutoff=0.8):
             raise InvalidInputError(f"input.{name}: is unknown; did you mean {near[0]!r}?")

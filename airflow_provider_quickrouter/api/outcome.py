@@ -28,12 +28,7 @@ from airflow_provider_quickrouter.api.errors import (
     UpstreamError,
     from_payload,
 )
-from airflow_provider_quickrouter.api.prediction import (
-    LEFT_OUT,
-    Prediction,
-    PredictionStatus,
-    truncated,
-)
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction, PredictionStatus, truncated
 
 # Replaces the id in an event that cannot be understood.
 UNKNOWN_ID = "unknown"
@@ -87,10 +82,7 @@ _EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
         PredictionExpired,
         "succeeded, but its output is gone: the API stores data for one hour",
     ),
-    Reason.EMPTY: (
-        PredictionEmpty,
-        "succeeded without any output (a filter may have removed all of it)",
-    ),
+    Reason.EMPTY: (PredictionEmpty, "succeeded without any output (a filter may have removed all of it)"),
     Reason.TIMEOUT: (PredictionTimeout, "did not end in time"),
     Reason.START_TIMEOUT: (PredictionStartTimeout, "did not start in time"),
 }

@@ -7,8 +7,7 @@ STABLE_DIFFUSION = (
 )
 SDXL = "stability-ai/sdxl:7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc"
 SD_IMG2IMG = (
-    "stability-ai/stable-diffusion-img2img:"
-    "15a3689ee13b0d2616e98820eca31d4c3abcd36672df6afce5cb6feb1d66087d"
+    "stability-ai/stable-diffusion-img2img:15a3689ee13b0d2616e98820eca31d4c3abcd36672df6afce5cb6feb1d66087d"
 )
 SD_INPAINTING = (
     "stability-ai/stable-diffusion-inpainting:"

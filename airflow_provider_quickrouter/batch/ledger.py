@@ -89,9 +89,7 @@ class ItemResult:
             "id": outcome.prediction_id,
             "outcome": str(outcome.reason),
             "output": [] if error else outcome.output,
-            "error": truncated(
-                manifest.get("error") or (str(error).splitlines()[0] if error else "")
-            ),
+            "error": truncated(manifest.get("error") or (str(error).splitlines()[0] if error else "")),
             **{name: manifest.get(name) for name in ("completed_at", "expires_at", "metrics")},
         }
         return cls(line, retry)
@@ -101,13 +99,7 @@ class ItemResult:
         cls, index: int, outcome: str, error: str, retry: str = KEEP, id: str | None = None
     ) -> ItemResult:
         """Return the result of an item whose prediction, if there is one, was not seen to end."""
-        line = {
-            "index": index,
-            "id": id,
-            "outcome": outcome,
-            "output": [],
-            "error": truncated(error),
-        }
+        line = {"index": index, "id": id, "outcome": outcome, "output": [], "error": truncated(error)}
         return cls(line | dict.fromkeys(("completed_at", "expires_at", "metrics")), retry)
 
 
@@ -290,9 +282,7 @@ class Ledger:
             case State.ENDED:
                 return None
             case State.SENDING:
-                return without_output(
-                    index, UNCERTAIN, "the response to its create request was lost", WAIT
-                )
+                return without_output(index, UNCERTAIN, "the response to its create request was lost", WAIT)
             case State.RUNNING:
                 error, id = "it was not waited for", self.ids[index]
                 return without_output(index, Reason.API_ERROR, error, WAIT, id)

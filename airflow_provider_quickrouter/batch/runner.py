@@ -85,13 +85,7 @@ class Waits:
     """
 
     def __init__(
-        self,
-        journal: Journal,
-        poller: Poller,
-        deadline: float,
-        log: Any,
-        *,
-        leaves_rest: bool = False,
+        self, journal: Journal, poller: Poller, deadline: float, log: Any, *, leaves_rest: bool = False
     ) -> None:
         self.journal, self.ledger, self.deadline = journal, journal.ledger, deadline
         self.tally = self.ledger.ended()
@@ -247,10 +241,7 @@ class Submitting:
         self._start(group, self.waits.wait_for(index), self._waiting)
 
     def _start(
-        self,
-        group: asyncio.TaskGroup,
-        work: Coroutine[Any, Any, None],
-        tasks: set[asyncio.Task[None]],
+        self, group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]
     ) -> None:
         def end(task: asyncio.Task[None]) -> None:
             tasks.discard(task)
@@ -344,9 +335,7 @@ class Submitting:
             next_at = min(at for _, at in self._uncertain.values())
             await asyncio.sleep(max(0.0, next_at - time.time()))
             due = [create for create, at in self._uncertain.values() if at <= time.time()]
-        started = {
-            id: self._ledger.started[index] for index, id in enumerate(self._ledger.ids) if id
-        }
+        started = {id: self._ledger.started[index] for index, id in enumerate(self._ledger.ids) if id}
         search = reconcile.Search(due, self._ledger.known, started)
         await asyncio.wrap_future(threads.start(partial(search.read_list, self.hook.exchange)))
         return search

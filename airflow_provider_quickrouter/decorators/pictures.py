@@ -12,9 +12,7 @@ from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME
-from airflow_provider_quickrouter.transfers.object_storage import (
-    QuickRouterToObjectStorageOperator,
-)
+from airflow_provider_quickrouter.transfers.object_storage import QuickRouterToObjectStorageOperator
 
 
 @task_group(group_id="pictures", tooltip="Submit a prediction, wait for it, store its pictures")
@@ -55,9 +53,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
         **_arguments("wait", wait, connection, prediction_id=submitted.output, deferrable=True)
     )
     stored = QuickRouterToObjectStorageOperator(
-        **_arguments(
-            "store", store, connection, path=path, name=name, prediction_id=submitted.output
-        )
+        **_arguments("store", store, connection, path=path, name=name, prediction_id=submitted.output)
     )
     waited >> stored
     return stored.output

@@ -46,9 +46,7 @@ class MappedFunction:
     :param arguments: of the mapped task.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], operator: Any, arguments: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], operator: Any, arguments: Mapping[str, Any]) -> None:
         self.function, self._operator, self._arguments = function, operator, dict(arguments)
         update_wrapper(self, function)
 
@@ -127,11 +125,7 @@ class _ByFunction(DecoratedOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            python_callable=python_callable,
-            op_args=op_args,
-            op_kwargs=op_kwargs,
-            input=_Later(),
-            **kwargs,
+            python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, input=_Later(), **kwargs
         )
 
     def execute(self, context: Context) -> Any:
@@ -219,8 +213,7 @@ def _check(arguments: Mapping[str, Any]) -> None:
     with airflow_errors():
         if "multiple_outputs" in arguments:
             raise InvalidInputError(
-                "multiple_outputs: the function's dict is the input, the output is a list; leave "
-                "it out."
+                "multiple_outputs: the function's dict is the input, the output is a list; leave it out."
             )
         if "input" in arguments:
             raise InvalidInputError("input: the function returns it; leave it out.")
@@ -242,8 +235,7 @@ def _one_input(given: Any) -> dict[str, Any]:
     """Return what the function returned as a plain dict; raise an error with the remedy."""
     if isinstance(given, list | tuple) or inspect.isgenerator(given):
         raise InvalidInputError(
-            "input: the function returned several; @task.quickrouter(mapped=True) makes a "
-            "prediction of each."
+            "input: the function returned several; @task.quickrouter(mapped=True) makes a prediction of each."
         )
     if inspect.iscoroutine(given):
         given.close()

@@ -47,11 +47,7 @@ def as_airflow(error: QuickRouterError, *, resubmits: bool = False) -> AirflowEx
         base = AirflowSensorTimeout
     kind = type(error)
     # The message is complete, so the new class takes it as its only argument and changes nothing.
-    members = {
-        "__module__": kind.__module__,
-        "__init__": Exception.__init__,
-        "__str__": Exception.__str__,
-    }
+    members = {"__module__": kind.__module__, "__init__": Exception.__init__, "__str__": Exception.__str__}
     typed: AirflowException = type(kind.__name__, (kind, base), members)(str(error))
     vars(typed).update(vars(error))
     return typed

@@ -51,9 +51,7 @@ _HOST = (
 )
 # What is wrong with a field; ``{!r}`` is the value that it has.
 _MESSAGES = {
-    "api_key": (
-        "password: has blanks or characters that no key has; give the key alone, without 'Bearer'."
-    ),
+    "api_key": ("password: has blanks or characters that no key has; give the key alone, without 'Bearer'."),
     "path_prefix": "extra.path_prefix: must be a path such as /replicate/v1 or /v1, got {!r}.",
     "timeout": "extra.timeout: must be a number of seconds above 0, or [connect, read], got {!r}.",
     "proxies": (

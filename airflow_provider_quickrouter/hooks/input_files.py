@@ -49,8 +49,7 @@ def _read(field: str, location: str) -> str:
         why = f"may not be read; {remedy}"
     except Exception as error:  # storage clients raise any class; its message may hold a secret
         raise FileUnavailable(
-            f"input.{field}: {location} could not be read ({type(error).__name__}). "
-            "Nothing was sent."
+            f"input.{field}: {location} could not be read ({type(error).__name__}). Nothing was sent."
         ) from error
     raise InvalidInputError(f"input.{field}: {location} {why}")
 

@@ -36,13 +36,7 @@ from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.hooks.connection import Settings, lookup_errors
 from airflow_provider_quickrouter.hooks.input_files import read_files
-from airflow_provider_quickrouter.hooks.transport import (
-    AsyncSender,
-    BearerAuth,
-    Session,
-    proxy_and_tls,
-    send,
-)
+from airflow_provider_quickrouter.hooks.transport import AsyncSender, BearerAuth, Session, proxy_and_tls, send
 
 Value = TypeVar("Value")
 Reader = Callable[[protocol.Response, float], Value]
@@ -114,9 +108,7 @@ class QuickRouterHook(HttpHook):
         limits: Any = {"cancel_after": cancel_after, "wait": wait}
         return self.send_create(protocol.create(input, version=version, model=model, **limits))
 
-    def send_create(
-        self, request: protocol.Request, wanted: Callable[[], bool] = lambda: True
-    ) -> Prediction:
+    def send_create(self, request: protocol.Request, wanted: Callable[[], bool] = lambda: True) -> Prediction:
         """Send what ``protocol.create`` made; for the rest see :meth:`create_prediction`.
 
         :param wanted: returns whether it is still to be sent; called before it is sent again.
@@ -337,10 +329,7 @@ def create_with(
 
 
 def resend_after(
-    error: APIError,
-    attempt: int,
-    waited: float,
-    jitter: Callable[[], float] = random.random,
+    error: APIError, attempt: int, waited: float, jitter: Callable[[], float] = random.random
 ) -> float | None:
     """Return the seconds until a create may be sent again; None: not by this worker, or never.
 

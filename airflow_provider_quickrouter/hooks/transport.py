@@ -43,12 +43,7 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.protocol import Request, Response
 from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.hooks import threads
-from airflow_provider_quickrouter.hooks.connection import (
-    Settings,
-    is_http_url,
-    mask_password_of,
-    tls_context,
-)
+from airflow_provider_quickrouter.hooks.connection import Settings, is_http_url, mask_password_of, tls_context
 
 # Bytes of a response, at most. A prediction with pictures as ``data:`` URIs has some of them.
 MAX_BODY = 32 * 2**20
@@ -143,9 +138,7 @@ class AsyncSender:
     :param proxy: and ``tls``: what :func:`proxy_and_tls` returned for the connection's address.
     """
 
-    def __init__(
-        self, settings: Settings, headers: Mapping[str, str], proxy: str | None, tls: Any
-    ) -> None:
+    def __init__(self, settings: Settings, headers: Mapping[str, str], proxy: str | None, tls: Any) -> None:
         self._settings, self._route = settings, Route(settings.base_url, proxy)
         self._options: dict[str, Any] = {"proxy": proxy, "ssl": tls, "allow_redirects": False}
         self._session = aiohttp.ClientSession(
@@ -161,9 +154,7 @@ class AsyncSender:
         """Send one request; the errors are those of :func:`send`."""
         settings = self._settings
         read_timeout, total = settings.timeouts(request)
-        timeout = aiohttp.ClientTimeout(
-            total=total, sock_connect=settings.timeout[0], sock_read=read_timeout
-        )
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=settings.timeout[0], sock_read=read_timeout)
         url, options = settings.url(request), self._options | {"timeout": timeout}
         try:
             async with self._session.request(
@@ -325,8 +316,7 @@ def _tls_failure(error: ssl.SSLError, peer: str) -> QuickRouterError | None:
     if "CERTIFICATE" not in alert and alert != "UNKNOWN_CA":
         return None
     return InvalidConnectionError(
-        f"extra.cert: {peer} demands another client certificate ({alert}); give one that it "
-        "accepts.",
+        f"extra.cert: {peer} demands another client certificate ({alert}); give one that it accepts.",
         transient=True,  # the server itself may be in error, so a wait goes on
     )
 

@@ -10,12 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowTaskTimeout,
-    BaseOperator,
-    conf,
-)
+from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.protocol import Request, create
@@ -131,9 +126,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
                 asyncio.run(self._work(record, ledger, deadline))
                 if self.kill_handler.killed:
                     self.on_kill()  # for what was accepted since
-                    raise AirflowException(
-                        "This task was killed; the next attempt resumes its batch."
-                    )
+                    raise AirflowException("This task was killed; the next attempt resumes its batch.")
                 if ledger.count(State.RUNNING):
                     self._defer(context, ledger, deadline)
             return self._finish(context, record, ledger)
@@ -194,9 +187,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     def _request(self, deadline: float, index: int) -> Request:
         """Return the create request of an item, with the server's own limit after the batch's."""
         limit = max(5.0, deadline - time.time()) + SERVER_MARGIN
-        return create(
-            self.inputs[index], version=self.version, model=self.model, cancel_after=limit
-        )
+        return create(self.inputs[index], version=self.version, model=self.model, cancel_after=limit)
 
     async def _work(self, record: Record, ledger: Ledger, deadline: float) -> None:
         # Imported here, since no parsing of DAGs should pay for what only a run needs.
@@ -246,7 +237,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         stopped = from_payload(ledger.stopped) if ledger.stopped else None
         record.store_results(ledger.results(stopped))
         tally = ledger.tally(stopped)
-        summary = tally.summary(self.output_path, time.time() - ledger.began_at)
+        summary = tally.summary(self.output_path, time.time() - ledger.started_at)
         self.log.info("Results are stored: %s", summary)
         if self.do_xcom_push:
             # Airflow pushes no return value of a task that fails.
@@ -259,4 +250,4 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def _deadline(self, ledger: Ledger) -> float:
         limits = Limits(self.timeout, self.execution_timeout)
-        return limits.deadline(ledger.began_at, time.time())
+        return limits.deadline(ledger.started_at, time.time())

@@ -26,18 +26,8 @@ from airflow_provider_quickrouter.api.protocol import create
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Limits, Poll
-from airflow_provider_quickrouter.submission.cancel import (
-    CLEAR,
-    MARK,
-    TIMEOUT,
-    is_canceled,
-    may_run_on,
-)
-from airflow_provider_quickrouter.tasks.arguments import (
-    check_choice,
-    check_create,
-    seconds,
-)
+from airflow_provider_quickrouter.submission.cancel import CLEAR, MARK, TIMEOUT, is_canceled, may_run_on
+from airflow_provider_quickrouter.tasks.arguments import check_choice, check_create, seconds
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 from airflow_provider_quickrouter.tasks.reporting import log_and_continue, pushed_id
 
@@ -148,19 +138,14 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         from airflow_provider_quickrouter.hooks.input_files import read_files
 
         given = read_files(self.input, version=self.version, model=self.model)
-        request = create(
-            given, version=self.version, model=self.model, cancel_after=self._server_limit()
-        )
+        request = create(given, version=self.version, model=self.model, cancel_after=self._server_limit())
 
         def is_stored(prediction: Prediction) -> bool:
             outcome = Outcome.of(prediction, time.time())
             return outcome is not None and bool(self._stored_by_earlier_attempt(outcome))
 
         prediction, since = submission.obtain(
-            request,
-            cancel_other=self.cancel_on_kill,
-            limit=self._own_limit(),
-            is_stored=is_stored,
+            request, cancel_other=self.cancel_on_kill, limit=self._own_limit(), is_stored=is_stored
         )
         missing = f"The manifest of prediction {prediction.id} was not stored"
         with log_and_continue(self.log, missing):
@@ -218,10 +203,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         deletes the files after an hour.
     """
 
-    template_fields: Sequence[str] = (
-        *QuickRouterSubmitPredictionOperator.template_fields,
-        "output_path",
-    )
+    template_fields: Sequence[str] = (*QuickRouterSubmitPredictionOperator.template_fields, "output_path")
     ui_color = "#e9d5ff"
 
     def __init__(
@@ -240,9 +222,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         super().__init__(cancel_after=fixed, **kwargs)
         with airflow_errors():
             self.timeout = seconds("timeout", timeout)
-            self.start_timeout = (
-                None if start_timeout is None else seconds("start_timeout", start_timeout)
-            )
+            self.start_timeout = None if start_timeout is None else seconds("start_timeout", start_timeout)
             self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
             self._set_output_path(output_path)
@@ -264,11 +244,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             with airflow_errors(resubmits=True):
                 submission.check_paid(late)
                 # Airflow's ``execution_timeout`` is a deadline like the task's own.
-                outcome = (
-                    self._poll.timed_out()
-                    if self._poll
-                    else _timeout(str(submission.prediction_id))
-                )
+                outcome = self._poll.timed_out() if self._poll else _timeout(str(submission.prediction_id))
                 return self._finish(context, submission.store, outcome)
 
     def _wait(self, context: Context, submission: Submission) -> Outcome:

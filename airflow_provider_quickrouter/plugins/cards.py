@@ -272,9 +272,7 @@ def _linked(output: Any) -> Iterator[dict[str, Any]]:
     except FileRefused:
         return
     yield from (
-        {"url": source.url, "kind": _kind_of_address(source.url)}
-        for source in found
-        if not source.inline
+        {"url": source.url, "kind": _kind_of_address(source.url)} for source in found if not source.inline
     )
 
 

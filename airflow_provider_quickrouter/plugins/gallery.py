@@ -54,16 +54,11 @@ class QuickRouterGalleryPlugin(AirflowPlugin):
 
     name = "quickrouter"
     fastapi_apps: list[Any] = (
-        [{"app": LazyApp(), "url_prefix": f"/{PREFIX}", "name": "QuickRouter gallery"}]
-        if _HAS_TABS
-        else []
+        [{"app": LazyApp(), "url_prefix": f"/{PREFIX}", "name": "QuickRouter gallery"}] if _HAS_TABS else []
     )
     # Two routes, since Airflow drops the second view of a route.
     external_views: list[Any] = (
-        [
-            _tab("dag_run", "quickrouter-run", _RUN),
-            _tab("task_instance", "quickrouter-task", _TASK),
-        ]
+        [_tab("dag_run", "quickrouter-run", _RUN), _tab("task_instance", "quickrouter-task", _TASK)]
         if _HAS_TABS
         else []
     )

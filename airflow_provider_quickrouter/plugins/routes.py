@@ -75,12 +75,10 @@ async def file(
     place = (dag_id, run_id, task_id, map_index, n)
     known = request.headers.get("if-none-match")
     try:
-        return await anyio.to_thread.run_sync(
-            _response, place, size, download, known, limiter=readers
-        )
+        return await anyio.to_thread.run_sync(_response, place, size, download, known, limiter=readers)
     except stored.NoSuchFile:
         raise HTTPException(404, NO_FILE) from None
-    except stored.StorageTrouble:
+    except stored.StorageUnavailable:
         raise HTTPException(502, UNREADABLE) from None
 
 

@@ -9,16 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow_provider_quickrouter.api.errors import (
-    InvalidInputError,
-    QuickRouterError,
-    backoff,
-)
+from airflow_provider_quickrouter.api.errors import InvalidInputError, QuickRouterError, backoff
 
 
-def retry_pause(
-    error: QuickRouterError, try_number: int, first: float, longest: float
-) -> float | None:
+def retry_pause(error: QuickRouterError, try_number: int, first: float, longest: float) -> float | None:
     """Return the seconds until the next attempt, or None: another attempt would not help.
 
     The pause that the server names (429) is used as it is; else ``first`` seconds, doubled with
@@ -74,11 +68,7 @@ class QuickRouterRetryPolicy(RetryPolicy):
         self.longest = longest
 
     def evaluate(
-        self,
-        exception: BaseException,
-        try_number: int,
-        max_tries: int,
-        context: Context | None = None,
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide about one failure; Airflow calls this on the worker."""
         if not isinstance(exception, QuickRouterError):
@@ -87,9 +77,7 @@ class QuickRouterRetryPolicy(RetryPolicy):
         pause = retry_pause(exception, try_number, self.first, self.longest)
         if pause is None:
             return RetryDecision.fail(reason=f"{name}: another attempt would not help")
-        return RetryDecision.retry(
-            delay=timedelta(seconds=pause), reason=f"{name}: again in {pause:.0f} s"
-        )
+        return RetryDecision.retry(delay=timedelta(seconds=pause), reason=f"{name}: again in {pause:.0f} s")
 
     def serialize(self) -> dict[str, Any]:
         """Return the arguments as JSON."""

@@ -253,9 +253,7 @@ class Poll:
         late = self.start_deadline is not None and now >= self.start_deadline
         return late and prediction.status is PredictionStatus.STARTING
 
-    def _again(
-        self, pause: float, now: float, line: str | None, warning: bool = False
-    ) -> Again | Outcome:
+    def _again(self, pause: float, now: float, line: str | None, warning: bool = False) -> Again | Outcome:
         """Pause, but not past the deadline; at the deadline settle."""
         if self.deadline is not None and now >= self.deadline:
             return self.timed_out()

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 _MISSING = [name for name in ("PIL", "starlette", "uvicorn") if find_spec(name) is None]
 if _MISSING:
     raise ModuleNotFoundError(
-        f"The sandbox needs {', '.join(_MISSING)}: "
-        "pip install 'airflow-provider-quickrouter[sandbox]'",
+        f"The sandbox needs {', '.join(_MISSING)}: pip install 'airflow-provider-quickrouter[sandbox]'",
         name=_MISSING[0],
     )

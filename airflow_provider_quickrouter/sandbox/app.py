@@ -61,9 +61,7 @@ class App:
         gateway = self.gateway
         call, now = await read_call(scope, receive), time.time()
         path = f"{call.path}?{call.query}" if call.query else call.path
-        entry = Entry(
-            now, call.method, path, call.shown_headers, call.body, None, call.prediction_id
-        )
+        entry = Entry(now, call.method, path, call.shown_headers, call.body, None, call.prediction_id)
         gateway.journal.entries.append(entry)  # before all else: a dropped request is in it, too
         gateway.count(call.kind, now)
         if call.kind == CANCEL:

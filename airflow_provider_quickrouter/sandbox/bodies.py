@@ -136,9 +136,7 @@ def bar(done: int, steps: int, seconds: float) -> str:
     full, eighth = divmod(int(part * BAR_WIDTH * 8), 8)
     partial = " ▏▎▍▌▋▊▉"[eighth] if full < BAR_WIDTH else ""
     blocks = f"{'█' * full}{partial}".ljust(BAR_WIDTH)
-    past, left = (
-        f"{int(s) // 60:02d}:{int(s) % 60:02d}" for s in (done / rate, (steps - done) / rate)
-    )
+    past, left = (f"{int(s) // 60:02d}:{int(s) % 60:02d}" for s in (done / rate, (steps - done) / rate))
     return f"{part:4.0%}|{blocks}| {done}/{steps} [{past}<{left}, {rate:5.2f}it/s]"
 
 

@@ -28,12 +28,7 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from airflow_provider_quickrouter.sandbox.faults import (
-    NONE,
-    ODD_RESPONSES,
-    RATE_LIMITS,
-    Faults,
-)
+from airflow_provider_quickrouter.sandbox.faults import NONE, ODD_RESPONSES, RATE_LIMITS, Faults
 
 SERVER_ERRORS = (500, 502, 503, 504)
 PASSING_REASONS = (

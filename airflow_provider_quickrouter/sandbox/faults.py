@@ -90,9 +90,7 @@ def _one_of(words: tuple[str, ...]) -> Kind:
 
 
 SECONDS = Kind("a number of seconds, 0 or more", lambda value: is_number(value) and value >= 0)
-STATUS = Kind(
-    "an HTTP status, 200 to 599", lambda value: is_number(value) and value in range(200, 600)
-)
+STATUS = Kind("an HTTP status, 200 to 599", lambda value: is_number(value) and value in range(200, 600))
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("a text", lambda value: isinstance(value, str) and value != "")
 WORDS = Kind('a text, or an object such as {"processing": "IN_PROGRESS"}', _is_words)

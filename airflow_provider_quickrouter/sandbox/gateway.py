@@ -22,12 +22,7 @@ from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, OWN, Faul
 from airflow_provider_quickrouter.sandbox.journal import Journal, Limits
 from airflow_provider_quickrouter.sandbox.predictions import Record, Shelf, phase_at
 from airflow_provider_quickrouter.sandbox.schedule import FaultSchedule, Gets
-from airflow_provider_quickrouter.sandbox.store import (
-    Event,
-    Store,
-    record_as_json,
-    record_of_json,
-)
+from airflow_provider_quickrouter.sandbox.store import Event, Store, record_as_json, record_of_json
 
 ID_LETTERS = string.ascii_lowercase + string.digits
 ID_LENGTH = 26
@@ -192,9 +187,7 @@ class Gateway:
     def _note_cancel(self, prediction_id: str, at: float) -> Record:
         record = self.predictions[prediction_id]
         over = phase_at(record, at).completed_at is not None
-        changed = replace(
-            record, cancels=record.cancels + 1, canceled_at=record.canceled_at if over else at
-        )
+        changed = replace(record, cancels=record.cancels + 1, canceled_at=record.canceled_at if over else at)
         self.predictions.replace(changed)
         return changed
 

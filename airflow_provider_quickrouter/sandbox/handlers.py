@@ -69,11 +69,7 @@ def _text(name: str) -> Rule:
     return Rule(name, "a text", lambda v: isinstance(v, str) and v != "", required=True)
 
 
-FOR_ALL = (
-    _whole("width", 8, MAX_SIDE),
-    _whole("height", 8, MAX_SIDE),
-    _whole("num_outputs", 1, 8),
-)
+FOR_ALL = (_whole("width", 8, MAX_SIDE), _whole("height", 8, MAX_SIDE), _whole("num_outputs", 1, 8))
 # The rules that show each kind of refusal; other models take anything.
 BY_MODEL: dict[str, tuple[Rule, ...]] = {
     "stability-ai/stable-diffusion": (
@@ -187,9 +183,7 @@ async def _list_page(gateway: Gateway, call: Call, faults: Faults) -> Response:
     return response
 
 
-def _response(
-    record: Record, now: float, call: Call, faults: Faults, status: int = 200
-) -> Response:
+def _response(record: Record, now: float, call: Call, faults: Faults, status: int = 200) -> Response:
     body = body_of(record, now, call.base_url, faults.clock_skew or 0.0)
     return protocol.LenientJSONResponse(body, status)
 

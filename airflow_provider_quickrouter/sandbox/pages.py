@@ -19,13 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.types import Receive, Scope
 
 from airflow_provider_quickrouter.sandbox import protocol
-from airflow_provider_quickrouter.sandbox.bodies import (
-    body_of,
-    ledger_entry,
-    pictures_of,
-    prompt_of,
-    size_of,
-)
+from airflow_provider_quickrouter.sandbox.bodies import body_of, ledger_entry, pictures_of, prompt_of, size_of
 from airflow_provider_quickrouter.sandbox.faults import FaultError
 from airflow_provider_quickrouter.sandbox.gateway import Gateway
 from airflow_provider_quickrouter.sandbox.pictures import render
@@ -114,9 +108,7 @@ async def show_index(gateway: Gateway, scope: Scope, receive: Receive) -> Respon
         f'<div class="grid">{cards}</div>'
     )
     if not records:
-        content += (
-            "<p>Nothing was asked for yet: trigger a DAG, or POST to /replicate/v1/predictions.</p>"
-        )
+        content += "<p>Nothing was asked for yet: trigger a DAG, or POST to /replicate/v1/predictions.</p>"
     return _page("QuickRouter sandbox", content, phases)
 
 
@@ -230,9 +222,7 @@ async def control(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     return Response(status_code=204)
 
 
-def _in_pieces(
-    before: str, items: Sequence[Any], as_json: Callable[[Any], Any], after: str
-) -> Response:
+def _in_pieces(before: str, items: Sequence[Any], as_json: Callable[[Any], Any], after: str) -> Response:
     async def pieces() -> AsyncIterator[str]:
         yield f"{before}["
         for start in range(0, len(items), PIECE):

@@ -13,13 +13,7 @@ from html import escape
 from http.client import responses
 from typing import Any
 
-from starlette.responses import (
-    HTMLResponse,
-    JSONResponse,
-    PlainTextResponse,
-    RedirectResponse,
-    Response,
-)
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope
 
 GATEWAY_PREFIX = "/replicate/v1/"
@@ -101,9 +95,7 @@ async def read_call(scope: Scope, receive: Receive) -> Call:
 # A client sends the same headers with each status request: they are read once, and the journal's
 # entries share them.
 @lru_cache(maxsize=256)
-def _read_headers(
-    raw: tuple[tuple[bytes, bytes], ...],
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def _read_headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return a request's headers, and the same without the key."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
     hidden = {"authorization": "Bearer ***"} if "authorization" in headers else {}
@@ -186,9 +178,7 @@ def html_page(status: int) -> Response:
     """Return an HTML page, as a proxy in front of the gateway does."""
     phrase = responses.get(status, "Unknown")
     page = f"<html><head><title>{status} {escape(phrase)}</title></head>"
-    return HTMLResponse(
-        f"{page}<body><center><h1>{status} {phrase}</h1></center></body></html>\n", status
-    )
+    return HTMLResponse(f"{page}<body><center><h1>{status} {phrase}</h1></center></body></html>\n", status)
 
 
 def limited(dialect: Dialect, seconds: int) -> Response:
@@ -202,9 +192,7 @@ def limited(dialect: Dialect, seconds: int) -> Response:
 def rate_limited(form: str, seconds: float, now: float) -> Response:
     """Return 429 in one of :data:`faults.RATE_LIMITS`; the wait is ``seconds``."""
     if form == "bare":
-        return gateway_error(
-            429, "Current group upstream load is saturated, please try again later"
-        )
+        return gateway_error(429, "Current group upstream load is saturated, please try again later")
     detail = "Request was throttled."
     if form == "text":
         detail += f" Your rate limit resets in ~{seconds:g}s."

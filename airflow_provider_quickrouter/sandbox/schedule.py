@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from airflow_provider_quickrouter.sandbox.faults import (
-    NONE,
-    SECONDS,
-    FaultError,
-    Faults,
-    parse_faults,
-)
+from airflow_provider_quickrouter.sandbox.faults import NONE, SECONDS, FaultError, Faults, parse_faults
 from airflow_provider_quickrouter.sandbox.predictions import Record
 
 FIELDS = ("faults", "times", "method", "seconds")

@@ -65,9 +65,7 @@ class Sandbox:
         calls_per_minute: float | None = None,
     ) -> None:
         limits = (creates_per_minute, calls_per_minute)
-        self._gateway = Gateway(
-            Settings(api_key, starting, processing, faults, chaos, state, *limits)
-        )
+        self._gateway = Gateway(Settings(api_key, starting, processing, faults, chaos, state, *limits))
         self._address = (host, port)
         self.port = port
 
@@ -181,10 +179,7 @@ class Sandbox:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._server.should_exit = True
         self._thread.join()

@@ -33,12 +33,7 @@ from airflow_provider_quickrouter.polling.poll import (
     Poll,
     airflows_limit,
 )
-from airflow_provider_quickrouter.submission.cancel import (
-    MARK,
-    TIMEOUT,
-    cancel_and_log,
-    is_canceled,
-)
+from airflow_provider_quickrouter.submission.cancel import MARK, TIMEOUT, cancel_and_log, is_canceled
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
 if TYPE_CHECKING:
@@ -88,9 +83,7 @@ def may_start(task: Any, base: type) -> bool:
     return not any(wanted)
 
 
-def start_args(
-    task: Any, base: type, method: str, arguments: dict[str, Any]
-) -> StartTriggerArgs | None:
+def start_args(task: Any, base: type, method: str, arguments: dict[str, Any]) -> StartTriggerArgs | None:
     """Return how the scheduler defers this task; None: it starts on a worker, and defers there.
 
     :param method: takes the trigger's event, on a worker.
@@ -377,7 +370,5 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
                 yield
         except QuickRouterError as error:
             if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(
-                    f"Skipped instead of failed: {error}"
-                ) from error.__cause__
+                raise AirflowSkipException(f"Skipped instead of failed: {error}") from error.__cause__
             raise

@@ -24,8 +24,7 @@ _TEREDO = ip_network("2001::/32")
 # Blocks outside the internet, which not every Python knows as such. The first is where a
 # machine in Azure reaches its host, which knows secrets of it.
 _SPECIAL = [
-    ip_network(block)
-    for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
+    ip_network(block) for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
 ]
 
 _LOCAL_NAMES = ("localhost", "localhost.localdomain")

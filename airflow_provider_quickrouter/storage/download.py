@@ -112,9 +112,7 @@ class Client:
                     limit=self._connections, resolver=None if anywhere else PublicResolver()
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(
-                    total=self._total, sock_connect=connect, sock_read=read
-                ),
+                timeout=aiohttp.ClientTimeout(total=self._total, sock_connect=connect, sock_read=read),
                 read_bufsize=_BUFFER,
             )
         return self
@@ -280,9 +278,7 @@ class Downloader:
             attempts, began = attempts + 1, began or time.monotonic()
             waited = time.monotonic() - began
             pause = pause_before(found, attempts, waited, self._owner, time.time())
-            self._log.info(
-                "File %d (%s): %s; again in %.3g s", source.n, shown(source.url), found.why, pause
-            )
+            self._log.info("File %d (%s): %s; again in %.3g s", source.n, shown(source.url), found.why, pause)
             await asyncio.sleep(pause)
         return found
 

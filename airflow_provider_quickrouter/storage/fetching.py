@@ -116,9 +116,7 @@ def pause_before(failure: Failure, attempts: int, waited: float, owner: Owner, n
     :raises FileUnavailable: the errors last too long.
     """
     if failure.gone and owner.expires_at is None and failure.why == "HTTP 403":
-        raise FileRefused(
-            f"the server responds with HTTP 403: its signature may have expired. {ONE_HOUR}"
-        )
+        raise FileRefused(f"the server responds with HTTP 403: its signature may have expired. {ONE_HOUR}")
     if failure.gone and (owner.expired(now) or owner.expires_at is None):
         raise expired(owner)
     pause = backoff(attempts, LONGEST_PAUSE, first=FIRST_PAUSE, minimum=failure.retry_after)

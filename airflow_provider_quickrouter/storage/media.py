@@ -72,9 +72,7 @@ bin          application/octet-stream
 """
 
 _BY_TYPE = {
-    name: Kind(names[0], ext)
-    for ext, *names in map(str.split, _TYPES.strip().splitlines())
-    for name in names
+    name: Kind(names[0], ext) for ext, *names in map(str.split, _TYPES.strip().splitlines()) for name in names
 }
 _BY_EXT = {kind.ext: kind for kind in _BY_TYPE.values()}
 
@@ -132,8 +130,7 @@ def kind_of(declared: str, head: bytes) -> Kind:
     media_type = declared[:256].partition(";")[0].strip().casefold()
     if media_type in _PAGES or _first_tag(head).startswith(_HTML):
         raise FileRefused(
-            "it is an HTML page instead of a file, as error pages and logins are; look at it in a "
-            "browser"
+            "it is an HTML page instead of a file, as error pages and logins are; look at it in a browser"
         )
     named = _BY_TYPE.get(media_type)
     if named and named.ext in _ALWAYS:

@@ -62,9 +62,7 @@ def check_name(template: Any) -> str:
     if not isinstance(template, str) or not template:
         raise InvalidInputError(f"name: must be a string, got {template!r}. {_REMEDY}")
     if "\\" in template or any(not char.isprintable() for char in template):
-        raise InvalidInputError(
-            f"name: {template!r} has a backslash or a control character. {_REMEDY}"
-        )
+        raise InvalidInputError(f"name: {template!r} has a backslash or a control character. {_REMEDY}")
     _fields(template)
     parts = template.split("/")
     if len(parts) > MAX_PARTS or any(part.strip() == "" or part[0] == "." for part in parts):
@@ -93,11 +91,7 @@ def file_name(template: str, *, prediction_id: str, n: int, ext: str, sha256: st
     :param template: as :func:`check_name` takes it.
     :raises InvalidInputError: the template cannot be used.
     """
-    values = {
-        "prediction_id": safe_name(prediction_id),
-        "ext": safe_name(ext),
-        "sha256": safe_name(sha256),
-    }
+    values = {"prediction_id": safe_name(prediction_id), "ext": safe_name(ext), "sha256": safe_name(sha256)}
     whole = check_name(template).format(**values, n=n)
     return "/".join(_part(part) for part in whole.split("/"))
 

@@ -1,7 +1,7 @@
 """Which files of an output are stored: a record beside the files that a retry reads.
 
-The record is untrusted: it can be changed by everyone who can write to the storage. It holds no addresses, only
-digests of them, so an output cannot be restored from it.
+The record is untrusted: it can be changed by everyone who can write to the storage. It holds
+digests of addresses, so an output cannot be restored from it.
 
 Everything here blocks, and several threads use it at once.
 """
@@ -166,9 +166,7 @@ class Keeper:
         return ours and bool(self._target.holds(name, file.size, file.sha256))
 
     def _name(self, n: int, ext: str, sha256: str) -> str:
-        return file_name(
-            self._template, prediction_id=self._prediction_id, n=n, ext=ext, sha256=sha256
-        )
+        return file_name(self._template, prediction_id=self._prediction_id, n=n, ext=ext, sha256=sha256)
 
     def _write(self) -> None:
         """Write the record. Without it a retry fetches the files again, so no error is raised."""

@@ -215,9 +215,7 @@ class Storing:
                 return await Job(sources, keeper, loader, folder, self._log).run()
 
         # A killed task does not wait for ever for what still writes there.
-        with tempfile.TemporaryDirectory(
-            prefix="quickrouter-", ignore_cleanup_errors=True
-        ) as folder:
+        with tempfile.TemporaryDirectory(prefix="quickrouter-", ignore_cleanup_errors=True) as folder:
             return self._run(lambda: work(Path(folder)))
 
     def stored_before(self, prediction_id: str) -> list[StoredFile]:
@@ -249,9 +247,7 @@ class Storing:
 
     def _keeper(self, owner: Owner, total: int, *, needs_record: bool = False) -> Keeper:
         target, prediction_id = Target(self._path), owner.prediction_id
-        return Keeper(
-            target, prediction_id, self._name, total, self._log, needs_record=needs_record
-        )
+        return Keeper(target, prediction_id, self._name, total, self._log, needs_record=needs_record)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, list[StoredFile]]]) -> list[StoredFile]:
         """Run work on an event loop in a thread of its own.

@@ -36,11 +36,7 @@ def open_path(location: str) -> Any:
     :raises InvalidInputError: why it cannot be opened, to be put after the location.
     """
     # Imported here: it is slow, and DAG files import the operators.
-    from airflow.providers.common.compat.sdk import (
-        AirflowNotFoundException,
-        BaseHook,
-        ObjectStoragePath,
-    )
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
 
     if conn_id := connection_in(location):
         try:
@@ -57,8 +53,7 @@ def open_path(location: str) -> Any:
     except (ImportError, ValueError) as error:
         scheme = location.partition("://")[0]
         raise InvalidInputError(
-            f"needs a filesystem for {scheme!r}; install the provider that brings it "
-            f"({reason_of(error)})."
+            f"needs a filesystem for {scheme!r}; install the provider that brings it ({reason_of(error)})."
         ) from error
     return path
 

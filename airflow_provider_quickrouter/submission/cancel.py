@@ -100,9 +100,7 @@ class KillHandler:
     :param enabled: the task's ``cancel_on_kill``.
     """
 
-    def __init__(
-        self, make_hook: Callable[[], QuickRouterHook], log: Any, *, enabled: bool
-    ) -> None:
+    def __init__(self, make_hook: Callable[[], QuickRouterHook], log: Any, *, enabled: bool) -> None:
         self._make_hook, self._log, self._enabled = make_hook, log, enabled
         self._prediction_id: str | None = None
         self._owner = Owner(None)
@@ -206,9 +204,7 @@ def cancel_and_log(hook: QuickRouterHook, prediction_id: str, log: Any) -> str:
     return result
 
 
-def _cancel_all(
-    hook: QuickRouterHook, prediction_ids: Sequence[str], until: float, log: Any
-) -> None:
+def _cancel_all(hook: QuickRouterHook, prediction_ids: Sequence[str], until: float, log: Any) -> None:
     """Cancel as many as there is time for, a few at once."""
     ids, done = deque(prediction_ids), list[str]()
 

@@ -187,9 +187,7 @@ class Search:
         for create in self.creates:
             since = create.started_at + self.skew.highest - MARGIN
             for candidate in self._open(create, taken):
-                if candidate.is_same and (
-                    candidate.created_at is None or candidate.created_at >= since
-                ):
+                if candidate.is_same and (candidate.created_at is None or candidate.created_at >= since):
                     found[create.index] = candidate.id
                     taken.add(candidate.id)
                     break
@@ -238,9 +236,7 @@ class Search:
         return started_at + self.skew.lowest - MARGIN
 
 
-def find_prediction(
-    send: Callable[[Request], Response], request: Request, started_at: float
-) -> str | None:
+def find_prediction(send: Callable[[Request], Response], request: Request, started_at: float) -> str | None:
     """Look for the prediction of one create request without a response. Blocks, for about ``LAG``.
 
     Another task may have created an equal one at the same time: with two candidates it stays open

@@ -54,9 +54,7 @@ class RecordStore:
 
     def close(self, attempt: Attempt | None) -> None:
         """Replace a record without an id by another one, or delete it."""
-        with log_and_continue(
-            self._log, "Of what is paid for, the end of its create was not stored"
-        ):
+        with log_and_continue(self._log, "Of what is paid for, the end of its create was not stored"):
             if attempt:
                 self.save(attempt)
             elif self._state is not None:

@@ -22,11 +22,7 @@ from airflow_provider_quickrouter.api.prediction import Prediction, PredictionSt
 from airflow_provider_quickrouter.api.protocol import Request, cut_off, dated
 from airflow_provider_quickrouter.hooks.airflow_errors import tries_left
 from airflow_provider_quickrouter.polling.poll import Poll
-from airflow_provider_quickrouter.submission.cancel import (
-    KillHandler,
-    cancel_and_log,
-    has_nothing_to_cancel,
-)
+from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log, has_nothing_to_cancel
 from airflow_provider_quickrouter.submission.reconcile import find_prediction
 from airflow_provider_quickrouter.submission.record import (
     Attempt,
@@ -145,18 +141,13 @@ class Submission:
         state = found.status_word if found else "unknown to the API"
         if not cleared and time.time() >= old.counts_from + limit:
             outcome = Outcome(
-                reason=Reason.TIMEOUT,
-                prediction_id=prediction_id,
-                prediction=found,
-                last_state=state,
+                reason=Reason.TIMEOUT, prediction_id=prediction_id, prediction=found, last_state=state
             )
             raise outcome.exception() or RuntimeError("a timeout is not a success")
         self.log.info("Prediction %s is %s: creating a new one", prediction_id, state)
         return None
 
-    def _cancel_missing(
-        self, request: Request, old: Attempt, prediction_id: str
-    ) -> Prediction | None:
+    def _cancel_missing(self, request: Request, old: Attempt, prediction_id: str) -> Prediction | None:
         """Cancel a prediction that the API does not find any more, before another is created.
 
         :raises UncertainCreateError: the cancel failed for another reason than that there is
@@ -182,9 +173,7 @@ class Submission:
         if self.kill_handler.killed:
             raise AirflowException("This task was killed before it submitted; nothing was sent.")
         attempt = Attempt(
-            fingerprint=fingerprint(request),
-            begun_at=time.time(),
-            max_tries=self.store.max_tries,
+            fingerprint=fingerprint(request), begun_at=time.time(), max_tries=self.store.max_tries
         )
         self.store.save(attempt)
         self._sent = request, attempt

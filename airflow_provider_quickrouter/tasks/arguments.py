@@ -10,17 +10,11 @@ from typing import Any
 from airflow_provider_quickrouter.api.attachments import Read, is_template, leave, refuse
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
-from airflow_provider_quickrouter.api.protocol import (
-    check_cancel_after,
-    check_reference,
-    create,
-)
+from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_reference, create
 from airflow_provider_quickrouter.polling.poll import LONGEST
 
 
-def check_create(
-    input: Any, version: Any, model: Any, cancel_after: Any, files: Read = leave
-) -> None:
+def check_create(input: Any, version: Any, model: Any, cancel_after: Any, files: Read = leave) -> None:
     """Check what a create is made of; what still is a template is left for later.
 
     :param files: how files in object storage are sent, see ``api.attachments``.
@@ -55,9 +49,7 @@ def checked_list(inputs: Any, version: Any, model: Any) -> list[Any]:
     """
     check_reference(version=version, model=model)
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
-        raise InvalidInputError(
-            f"inputs: must be a list of dicts or models, not {type(inputs).__name__}."
-        )
+        raise InvalidInputError(f"inputs: must be a list of dicts or models, not {type(inputs).__name__}.")
     rendered = list(inputs)
     for index, given in enumerate(rendered):
         with naming(index):

@@ -119,9 +119,7 @@ class PredictionTask:
             content = as_dict(content) if isinstance(content, BaseModel) else with_texts(content)
         return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
 
-    def resume_execution(
-        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
-    ) -> Any:
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral; Airflow calls this.
 
         Airflow's own limit on a deferral is a minute after the trigger's deadline. When it ends
@@ -210,9 +208,7 @@ class PredictionTask:
         error = None if earlier else outcome.exception()
         with fail_without_retry(pays and not error):
             if outcome.prediction:
-                with log_and_continue(
-                    self.log, "State and link of the prediction were not published"
-                ):
+                with log_and_continue(self.log, "State and link of the prediction were not published"):
                     self._push_manifest(context, outcome.prediction)
             count_end(outcome, time.time())
             if error:

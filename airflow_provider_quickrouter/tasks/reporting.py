@@ -15,11 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.links import (
-    MANIFEST_KEY,
-    STORE_OPERATOR,
-    QuickRouterPredictionLink,
-)
+from airflow_provider_quickrouter.links import MANIFEST_KEY, STORE_OPERATOR, QuickRouterPredictionLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -143,9 +139,7 @@ def stored_downstream(task: Any) -> bool:
     return any(other.task_type == STORE_OPERATOR for other in downstream)
 
 
-def add_to_asset_events(
-    context: Context, prediction: Prediction | None, files: Sequence[StoredFile]
-) -> None:
+def add_to_asset_events(context: Context, prediction: Prediction | None, files: Sequence[StoredFile]) -> None:
     """Add ``prediction_id``, ``model``, ``seed`` and ``files`` to the event of each outlet.
 
     ``files`` is the XCom of that key: path, size, checksum, content type, width and height of each
@@ -159,9 +153,7 @@ def add_to_asset_events(
 
     for outlet in task.outlets:
         if not isinstance(outlet, AssetAlias):
-            with log_and_continue(
-                task.log, f"The files were not added to the asset event of {outlet!r}"
-            ):
+            with log_and_continue(task.log, f"The files were not added to the asset event of {outlet!r}"):
                 context["outlet_events"][outlet].extra.update(asset_extra(prediction, files))
 
 

@@ -12,12 +12,7 @@ from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, parsed
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.storage.names import (
-    DEFAULT_NAME,
-    NOTHING,
-    check_folder,
-    check_name,
-)
+from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, NOTHING, check_folder, check_name
 from airflow_provider_quickrouter.tasks.arguments import positive
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
@@ -97,16 +92,12 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
 
         with airflow_errors():
             _check(self.path, self.prediction_id, self.given_output)
-            storing = Storing(
-                self.hook, self.log, path=self.path, name=self.name, max_bytes=self.max_bytes
-            )
+            storing = Storing(self.hook, self.log, path=self.path, name=self.name, max_bytes=self.max_bytes)
             prediction, files = self._store(context, self._stoppable(storing))
         self._report(context, prediction, files)
         return [file.path for file in files]
 
-    def _store(
-        self, context: Context, storing: Storing
-    ) -> tuple[Prediction | None, list[StoredFile]]:
+    def _store(self, context: Context, storing: Storing) -> tuple[Prediction | None, list[StoredFile]]:
         if self.prediction_id is None:
             return None, storing.store(_plain(self.given_output))
         # Imported here for the same reason.

@@ -79,9 +79,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
             outcomes = await self._wait_for_all()
         except QuickRouterError as failure:
             error = failure.to_payload()
-        yield TriggerEvent(
-            {"payload_version": PAYLOAD_VERSION, "outcomes": outcomes, "error": error}
-        )
+        yield TriggerEvent({"payload_version": PAYLOAD_VERSION, "outcomes": outcomes, "error": error})
 
     async def on_kill(self) -> None:
         """Cancel what still runs, within 27 s, if Airflow reports that the task is over."""

@@ -24,12 +24,7 @@ from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_succes
 from airflow_provider_quickrouter.links import MANIFEST_KEY, RETURN_KEY, QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.history import Timeline
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Poll
-from airflow_provider_quickrouter.polling.poller import (
-    HISTORIES,
-    Poller,
-    new_hook,
-    shared_poller,
-)
+from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller, new_hook, shared_poller
 from airflow_provider_quickrouter.submission.cancel import (
     CLEAR,
     DEADLINE_CANCEL,
@@ -46,9 +41,7 @@ from airflow_provider_quickrouter.tasks.reporting import count_end, manifest_xco
 EVENT_LEAVES_XCOMS = airflow_version.startswith("2.")
 
 
-async def event_of(
-    trigger: QuickRouterPredictionTrigger, outcome: Outcome, url: str
-) -> TriggerEvent:
+async def event_of(trigger: QuickRouterPredictionTrigger, outcome: Outcome, url: str) -> TriggerEvent:
     """Make a trigger's only event. A success may end the task, everything else needs a worker.
 
     :param url: where a person looks at the prediction.
@@ -98,12 +91,7 @@ def _change_xcoms(trigger: QuickRouterPredictionTrigger, change: str, xcoms: Any
     for key in xcoms:
         value = {"value": xcoms[key]} if change == "set" else {}
         getattr(XCom, change)(
-            key=key,
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            map_index=ti.map_index,
-            **value,
+            key=key, dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index, **value
         )
 
 

@@ -22,10 +22,7 @@ RETRIES: dict[str, Any] = {"retries": 4, "retry_delay": timedelta(seconds=1)}
 def inputs(count: int) -> list[dict[str, Any]]:
     """Make so many inputs."""
     fails = {"sandbox": {"fail": "CUDA out of memory"}}
-    return [
-        {"prompt": f"a lighthouse, number {n}", **(fails if n % 100 == 50 else {})}
-        for n in range(count)
-    ]
+    return [{"prompt": f"a lighthouse, number {n}", **(fails if n % 100 == 50 else {})} for n in range(count)]
 
 
 with DAG("batch", schedule=None):

@@ -25,9 +25,7 @@ from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 PATH = "/replicate/v1/predictions"
 TIMEOUT = {"timeout": 30}
 ASK_AGAIN = ["404", "429", "500", "502", "503", "504"]
-BODIES = [
-    json.dumps({"version": STABLE_DIFFUSION, "input": {"prompt": prompt}}) for prompt in PROMPTS
-]
+BODIES = [json.dumps({"version": STABLE_DIFFUSION, "input": {"prompt": prompt}}) for prompt in PROMPTS]
 
 
 def id_of(response):

@@ -26,10 +26,7 @@ def benchmark_pair():
             task_id="submit", version=STABLE_DIFFUSION, input={"prompt": prompt}
         )
         QuickRouterPredictionSensor(
-            task_id="wait",
-            prediction_id=submit.output,
-            deferrable=True,
-            poke_interval=POLL_SECONDS,
+            task_id="wait", prediction_id=submit.output, deferrable=True, poke_interval=POLL_SECONDS
         )
 
     pair.expand(prompt=PROMPTS)

@@ -180,10 +180,7 @@ CONTENDERS = (
         shared_arguments,
     ),
     Contender(
-        "heap",
-        "one shared aiohttp session, a loop over a heap",
-        f"{TRIGGERS}.HeapTrigger",
-        shared_arguments,
+        "heap", "one shared aiohttp session, a loop over a heap", f"{TRIGGERS}.HeapTrigger", shared_arguments
     ),
     Contender(
         "quickrouter",

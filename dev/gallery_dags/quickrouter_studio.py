@@ -18,9 +18,7 @@ def studio() -> None:
     submit = QuickRouterSubmitPredictionOperator.partial(task_id="submit", version=SDXL).expand(
         input=inputs()
     )
-    QuickRouterPredictionSensor.partial(task_id="wait", deferrable=True).expand(
-        prediction_id=submit.output
-    )
+    QuickRouterPredictionSensor.partial(task_id="wait", deferrable=True).expand(prediction_id=submit.output)
 
 
 @dag(schedule=None, dag_id="quickrouter_secret_studio", tags=["gallery"])

@@ -62,9 +62,7 @@ def build_wheel(folder: Path) -> Path:
     :raises RuntimeError: it cannot be built.
     """
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
-    done = subprocess.run(
-        [*command, "--outdir", str(folder), str(ROOT)], capture_output=True, text=True
-    )
+    done = subprocess.run([*command, "--outdir", str(folder), str(ROOT)], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the wheel cannot be built:\n{done.stdout}{done.stderr}")
     (wheel,) = folder.glob("*.whl")
@@ -151,9 +149,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m dev.matrix", description=__doc__)
     parser.add_argument("cells", nargs="*", help="lowest, 2.11, ... (default: all)")
-    parser.add_argument(
-        "--pythons", type=str.split, default=[sys.executable], help="commands, in one word"
-    )
+    parser.add_argument("--pythons", type=str.split, default=[sys.executable], help="commands, in one word")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rows at once")
     parser.add_argument("--markdown", action="store_true", help="the table as Markdown")
     parser.add_argument("--keep", action="store_true", help="leave the environments there")

@@ -49,9 +49,7 @@ class Commands:
             raise CommandFailed(said or f"{command[0]} ended with {process.returncode}")
         return said
 
-    def _start(
-        self, command: Sequence[str], env: Mapping[str, str], folder: Path
-    ) -> subprocess.Popen[str]:
+    def _start(self, command: Sequence[str], env: Mapping[str, str], folder: Path) -> subprocess.Popen[str]:
         with self._lock:
             if self._over:
                 raise CommandFailed("interrupted")

@@ -182,13 +182,7 @@ def test_what_a_template_made_text_of_is_read_again(text: Any, value: Any) -> No
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (2048, "2.0 KiB"),
-        (3 * 2**20, "3.0 MiB"),
-        (2**31, "2.0 GiB"),
-    ],
+    [(0, "0 bytes"), (1023, "1023 bytes"), (2048, "2.0 KiB"), (3 * 2**20, "3.0 MiB"), (2**31, "2.0 GiB")],
 )
 def test_a_size_is_told_to_people(size: int, words: str) -> None:
     assert readable(size) == words
@@ -257,8 +251,7 @@ def test_a_record_is_read_or_refused(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"version": 2}, {"files": dict.fromkeys(map(str, range(10_001)))}, {"total": None}],
+    "wrong", [{"version": 2}, {"files": dict.fromkeys(map(str, range(10_001)))}, {"total": None}]
 )
 def test_a_record_of_another_kind_is_refused(wrong: dict[str, Any]) -> None:
     whole = {"version": 1, "total": 0, "files": {}} | wrong

@@ -19,9 +19,7 @@ def test_ten_models_are_known_and_their_references_are_well_formed() -> None:
     assert len(INPUTS) == 10
     for reference in INPUTS:
         versioned = ":" in reference
-        check_reference(
-            version=reference if versioned else None, model=None if versioned else reference
-        )
+        check_reference(version=reference if versioned else None, model=None if versioned else reference)
 
 
 def test_only_what_the_author_set_is_sent() -> None:
@@ -68,12 +66,7 @@ def test_all_faults_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "reference",
-    [
-        STABLE_DIFFUSION,
-        STABLE_DIFFUSION.partition(":")[0],
-        STABLE_DIFFUSION.partition(":")[2],
-    ],
+    "reference", [STABLE_DIFFUSION, STABLE_DIFFUSION.partition(":")[0], STABLE_DIFFUSION.partition(":")[2]]
 )
 def test_a_known_model_is_known_by_each_part_of_its_reference(reference: str) -> None:
     with pytest.raises(InvalidInputError, match="width"):
@@ -82,11 +75,7 @@ def test_a_known_model_is_known_by_each_part_of_its_reference(reference: str) ->
 
 def test_numbers_that_a_template_rendered_as_text_become_numbers() -> None:
     rendered = {"width": "768", "guidance_scale": "7.5", **PROMPT}
-    assert check_input(rendered, STABLE_DIFFUSION) == {
-        "width": 768,
-        "guidance_scale": 7.5,
-        **PROMPT,
-    }
+    assert check_input(rendered, STABLE_DIFFUSION) == {"width": 768, "guidance_scale": 7.5, **PROMPT}
 
 
 def test_fields_that_the_page_does_not_list_pass_through() -> None:

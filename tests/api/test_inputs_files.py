@@ -81,15 +81,7 @@ def test_names_that_take_a_file(name: str) -> None:
     "name",
     [
         *("prompt", "image_size", "num_images_per_prompt", "imagery", "profile", "num_frames"),
-        *(
-            "frame_rate",
-            "video_length",
-            "output_format",
-            "filename",
-            "prompt_image_text",
-            "lora_weights",
-            "",
-        ),
+        *("frame_rate", "video_length", "output_format", "filename", "prompt_image_text", "lora_weights", ""),
     ],
 )
 def test_names_that_take_none(name: str) -> None:
@@ -201,8 +193,7 @@ def test_the_first_bytes_say_what_is_sent(data: bytes, content_type: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"root:x:0:0:root:/root:/bin/bash\n", b"%PDF-1.7", b"PK\x03\x04", b"\x7fELF", b"<html>"],
+    "data", [b"root:x:0:0:root:/root:/bin/bash\n", b"%PDF-1.7", b"PK\x03\x04", b"\x7fELF", b"<html>"]
 )
 def test_nothing_but_pictures_video_and_audio_is_sent(data: bytes) -> None:
     with pytest.raises(InvalidInputError, match="neither picture, video nor audio") as refused:
@@ -254,7 +245,5 @@ class Later:
         (None, False),
     ],
 )
-def test_what_airflow_will_put_something_else_into_is_a_template(
-    value: Any, expected: bool
-) -> None:
+def test_what_airflow_will_put_something_else_into_is_a_template(value: Any, expected: bool) -> None:
     assert is_template(value) is expected

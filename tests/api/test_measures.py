@@ -24,11 +24,7 @@ def prediction(**body: Any) -> Prediction:
 
 def test_queue_run_and_detection_are_told_in_seconds() -> None:
     told = dict(durations(prediction(**TIMES), NOW))
-    assert told == {
-        "quickrouter.queue": 2.5,
-        "quickrouter.run": 7.5,
-        "quickrouter.detection": 1.0,
-    }
+    assert told == {"quickrouter.queue": 2.5, "quickrouter.run": 7.5, "quickrouter.detection": 1.0}
 
 
 def test_a_gateway_that_tells_no_times_gives_no_timers() -> None:
@@ -43,9 +39,7 @@ def test_times_that_contradict_each_other_count_as_zero() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_each_way_to_fail_has_a_counter_of_its_own(
-    reason: Reason, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_way_to_fail_has_a_counter_of_its_own(reason: Reason, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
     monkeypatch.setattr(Stats, "incr", lambda name, **_: counted.append(name))
     count_end(Outcome(reason=reason, prediction_id="p1"), NOW)

@@ -67,11 +67,7 @@ def test_each_bad_end_has_its_own_exception_that_says_why(
 def test_a_timeout_names_the_last_state_and_the_last_trouble() -> None:
     seen = Prediction.from_json({"id": "p1", "status": "Hibernating"})
     trouble = errors.UpstreamError("bad gateway", status=502)
-    text = str(
-        Outcome(
-            reason=Reason.TIMEOUT, prediction_id="p1", prediction=seen, error=trouble
-        ).exception()
-    )
+    text = str(Outcome(reason=Reason.TIMEOUT, prediction_id="p1", prediction=seen, error=trouble).exception())
     assert "Prediction p1 did not end in time." in text
     assert "Model: not named." in text
     assert "Last state seen: Hibernating" in text
@@ -121,9 +117,7 @@ def test_an_event_holds_neither_log_nor_input() -> None:
         None,
     ],
 )
-def test_an_event_that_cannot_be_understood_is_never_success(
-    changes: dict[str, Any] | None,
-) -> None:
+def test_an_event_that_cannot_be_understood_is_never_success(changes: dict[str, Any] | None) -> None:
     good = over(status="succeeded", output="https://x").to_payload("https://link")
     assert Outcome.from_payload(good).reason is Reason.SUCCEEDED
     outcome = Outcome.from_payload(changes and good | changes)
@@ -197,9 +191,7 @@ def test_a_failure_seen_again_brings_its_log() -> None:
 
 def test_an_event_of_an_older_version_has_no_word_of_state_or_cancel() -> None:
     payload = replace(TIMED_OUT, stopped="It was canceled.").to_payload("https://link")
-    older = {
-        name: value for name, value in payload.items() if name not in ("last_state", "stopped")
-    }
+    older = {name: value for name, value in payload.items() if name not in ("last_state", "stopped")}
     outcome = Outcome.from_payload(older)
     assert (outcome.reason, outcome.last_state, outcome.stopped) == (Reason.TIMEOUT, "", "")
 
@@ -230,7 +222,6 @@ def test_where_the_end_is_not_told_the_files_are_said_to_live_an_hour(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log_success(
-        logging.getLogger("test"),
-        over(status="succeeded", output="https://x/0.png", completed_at=None),
+        logging.getLogger("test"), over(status="succeeded", output="https://x/0.png", completed_at=None)
     )
     assert "deletes the files an hour after its end" in caplog.text

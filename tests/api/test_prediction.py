@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_quickrouter.api.prediction import (
-    MAX_JSON,
-    MAX_TEXT,
-    Prediction,
-    PredictionStatus,
-)
+from airflow_provider_quickrouter.api.prediction import MAX_JSON, MAX_TEXT, Prediction, PredictionStatus
 
 ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
 LINK = "https://api.quickrouter.ai/replicate/v1/predictions/" + ID
@@ -131,9 +126,7 @@ def test_times_have_from_0_to_9_fractional_digits(digits: int) -> None:
 
 
 def test_a_time_without_a_zone_is_utc_and_nonsense_is_none() -> None:
-    assert prediction(created_at="2026-03-01T12:00:00").created_at == datetime(
-        2026, 3, 1, 12, tzinfo=UTC
-    )
+    assert prediction(created_at="2026-03-01T12:00:00").created_at == datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert prediction(created_at="yesterday").created_at is None
 
 

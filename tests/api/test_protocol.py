@@ -53,12 +53,9 @@ def test_reading_and_cancelling_create_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "header"),
-    [(90, "90s"), (5.9, "5s"), (timedelta(hours=1), "3600s"), (None, None)],
+    ("limit", "header"), [(90, "90s"), (5.9, "5s"), (timedelta(hours=1), "3600s"), (None, None)]
 )
-def test_cancel_after_is_sent_in_seconds(
-    limit: float | timedelta | None, header: str | None
-) -> None:
+def test_cancel_after_is_sent_in_seconds(limit: float | timedelta | None, header: str | None) -> None:
     request = protocol.create(PROMPT, model="a/b", cancel_after=limit)
     assert request.headers.get("Cancel-After") == header
 
@@ -135,19 +132,11 @@ FIELDS = REPLICATE | {"status": 422, "invalid_fields": {"input.prompt": "is requ
         (answer(400, {"error": {"message": "bad", "code": 7}}), errors.InvalidRequestError, "bad"),
         (answer(413, b""), errors.InvalidRequestError, "an empty body"),
         (answer(422, FIELDS), errors.InvalidRequestError, "input.prompt: is required"),
-        (
-            answer(422, {"detail": "no", "invalid_fields": ["a"]}),
-            errors.InvalidRequestError,
-            "no: a",
-        ),
+        (answer(422, {"detail": "no", "invalid_fields": ["a"]}), errors.InvalidRequestError, "no: a"),
         (answer(401, {"detail": "Unauthenticated"}), errors.AuthenticationError, "API key"),
         (answer(402, REPLICATE), errors.QuotaError, "Top up"),
         (answer(403, QUOTA), errors.QuotaError, "user quota is not enough"),
-        (
-            answer(403, {"error": {"message": "额度不足", "code": ""}}),
-            errors.QuotaError,
-            "额度",
-        ),
+        (answer(403, {"error": {"message": "额度不足", "code": ""}}), errors.QuotaError, "额度"),
         (
             answer(403, {"code": "pre_consume_token_quota_failed", "message": "x", "data": None}),
             errors.QuotaError,
@@ -238,9 +227,7 @@ def test_a_text_that_is_only_json_null_is_named_by_its_status() -> None:
         (answer(503, b"", retry_after="5"), 5),
     ],
 )
-def test_the_time_to_wait_is_read_from_header_body_or_text(
-    reply: Response, seconds: float | None
-) -> None:
+def test_the_time_to_wait_is_read_from_header_body_or_text(reply: Response, seconds: float | None) -> None:
     assert error_of(reply).retry_after == seconds
 
 
@@ -279,9 +266,7 @@ def test_a_create_that_may_have_been_accepted_is_uncertain(reply: Response) -> N
         (answer(503, NO_CHANNEL), errors.NoChannelError),
     ],
 )
-def test_a_create_that_was_refused_is_not_uncertain(
-    reply: Response, kind: type[errors.APIError]
-) -> None:
+def test_a_create_that_was_refused_is_not_uncertain(reply: Response, kind: type[errors.APIError]) -> None:
     assert type(error_of(reply, CREATE)) is kind
 
 
@@ -322,9 +307,7 @@ values = st.none() | st.text(max_size=8) | st.integers() | st.lists(st.text(max_
 
 
 @given(body=st.dictionaries(words, values), status=st.sampled_from([200, 403, 429, 503]))
-def test_any_json_object_is_a_prediction_or_a_typed_error(
-    body: dict[str, Any], status: int
-) -> None:
+def test_any_json_object_is_a_prediction_or_a_typed_error(body: dict[str, Any], status: int) -> None:
     assert read(CREATE, answer(status, body))
 
 

@@ -59,9 +59,7 @@ def test_a_success_is_told_with_its_output_and_when_its_files_go() -> None:
 
 
 def test_data_uris_are_noted_and_not_copied() -> None:
-    end = ItemResult.of(
-        0, outcome(status="succeeded", output="data:image/png;base64," + "A" * 9000)
-    )
+    end = ItemResult.of(0, outcome(status="succeeded", output="data:image/png;base64," + "A" * 9000))
     assert end.line["output"] == ["[left out of XCom: data: URI of 9022 characters]"]
 
 
@@ -75,9 +73,7 @@ def test_data_uris_are_noted_and_not_copied() -> None:
         ({"status": "succeeded", "output": []}, "empty", "without any output", KEEP),
     ],
 )
-def test_a_bad_end_says_why_and_what_a_retry_does(
-    body: Any, word: str, error: str, retry: str
-) -> None:
+def test_a_bad_end_says_why_and_what_a_retry_does(body: Any, word: str, error: str, retry: str) -> None:
     end = ItemResult.of(0, outcome(**body))
     assert (end.outcome, end.retry, end.line["output"]) == (word, retry, [])
     assert error in end.line["error"]
@@ -88,9 +84,7 @@ def test_a_bad_end_says_why_and_what_a_retry_does(
     ("error", "retry"),
     [(UpstreamError("down"), WAIT), (AuthenticationError("no"), WAIT), (NotFoundError("?"), KEEP)],
 )
-def test_what_cannot_be_asked_for_is_asked_on_by_a_retry_if_the_api_knows_it(
-    error: Any, retry: str
-) -> None:
+def test_what_cannot_be_asked_for_is_asked_on_by_a_retry_if_the_api_knows_it(error: Any, retry: str) -> None:
     end = ItemResult.of(0, Outcome.of_error("p1", error))
     assert (end.outcome, end.retry, end.line["id"]) == ("api_error", retry, "p1")
     assert end.line["completed_at"] is None
@@ -98,9 +92,7 @@ def test_what_cannot_be_asked_for_is_asked_on_by_a_retry_if_the_api_knows_it(
 
 def tally(good: int = 0, permanent: int = 0, transient: int = 0) -> Tally:
     counted = Tally(good + permanent + transient)
-    for number, (word, retry) in {
-        good: ("succeeded", KEEP),
-    }.items():
+    for number, (word, retry) in {good: ("succeeded", KEEP)}.items():
         for _ in range(number):
             counted.add(word, retry)
     for _ in range(permanent):
@@ -190,6 +182,4 @@ def test_progress_has_counts_a_rate_and_the_time_left() -> None:
 
 
 def test_no_time_left_is_reported_before_anything_has_ended() -> None:
-    assert progress_line(Tally(9), 4, 0, 11.0) == (
-        "0 of 9 done, 0 of them not well, 4 under way, 0 a minute"
-    )
+    assert progress_line(Tally(9), 4, 0, 11.0) == ("0 of 9 done, 0 of them not well, 4 under way, 0 a minute")

@@ -22,11 +22,7 @@ def accepted(index: int) -> dict[str, Any]:
 
 
 def ended(index: int, outcome: str = "succeeded", retry: str = KEEP) -> dict[str, Any]:
-    return {
-        "i": index,
-        "end": {"index": index, "id": f"p{index}", "outcome": outcome},
-        "retry": retry,
-    }
+    return {"i": index, "end": {"index": index, "id": f"p{index}", "outcome": outcome}, "retry": retry}
 
 
 def ledger(*entries: dict[str, Any], total: int = 3) -> Ledger:
@@ -64,7 +60,7 @@ def test_what_is_said_of_lines_that_are_no_more_is_passed_over() -> None:
 
 def test_a_line_that_has_ended_is_found_again_at_its_place() -> None:
     read = ledger(BEGIN, intent(1), accepted(1), ended(1))
-    assert (read.places[1], read.ids[1], read.begun[1]) == (3, "p1", 5.0)
+    assert (read.places[1], read.ids[1], read.started[1]) == (3, "p1", 5.0)
 
 
 def test_all_ids_stay_known() -> None:
@@ -80,8 +76,8 @@ def test_ids_of_what_runs_are_returned_in_order() -> None:
 
 def test_the_first_try_tells_when_the_batch_began_until_a_clear() -> None:
     again = BEGIN | {"try": 2, "at": 200.0}
-    assert ledger(BEGIN, again).began_at == 100.0
-    assert ledger(BEGIN, again | {"cleared": True}).began_at == 200.0
+    assert ledger(BEGIN, again).started_at == 100.0
+    assert ledger(BEGIN, again | {"cleared": True}).started_at == 200.0
 
 
 def test_a_clear_is_told_by_the_limit_of_tries() -> None:
@@ -126,8 +122,7 @@ def test_what_has_another_input_now_is_made_anew(last: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stopped", "retry"),
-    [(None, SUBMIT), (RateLimitError("many"), SUBMIT), (QuotaError("no money"), KEEP)],
+    ("stopped", "retry"), [(None, SUBMIT), (RateLimitError("many"), SUBMIT), (QuotaError("no money"), KEEP)]
 )
 def test_what_has_not_ended_is_told_as_it_is(stopped: Any, retry: str) -> None:
     read = ledger(*FIRST, intent(1), total=3)

@@ -24,10 +24,7 @@ def test_the_whole_rate_may_be_used() -> None:
 
 
 def test_lateness_is_made_up_for_within_the_slack() -> None:
-    assert sent_at(RateLimit(600, used=1.0, slack=0.5), [0, 0.25, 0, 0, 0]) == [
-        *(0, 0.35, 0.35, 0.35),
-        0.4,
-    ]
+    assert sent_at(RateLimit(600, used=1.0, slack=0.5), [0, 0.25, 0, 0, 0]) == [*(0, 0.35, 0.35, 0.35), 0.4]
 
 
 def test_without_slack_lateness_is_lost() -> None:

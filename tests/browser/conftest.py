@@ -12,14 +12,7 @@ from pytest_httpserver import HTTPServer
 from airflow_provider_quickrouter.sandbox.pictures import render
 from dev.gallery_browser import Visitor, browser, chromium
 from dev.gallery_data import FilledRun, FilledTask
-from dev.gallery_runs import (
-    DAG_ID,
-    large_run,
-    manifest,
-    motley_run,
-    prediction_tasks,
-    running_run,
-)
+from dev.gallery_runs import DAG_ID, large_run, manifest, motley_run, prediction_tasks, running_run
 from dev.gallery_server import GalleryServer
 from tests.browser.hostile import hostile_run
 from tests.plugins.denying import SECRET_DAG
@@ -55,9 +48,7 @@ def picture_server() -> Iterator[HTTPServer]:
 
 
 @pytest.fixture(scope="package")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, picture_server: HTTPServer
-) -> Iterator[GalleryServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, picture_server: HTTPServer) -> Iterator[GalleryServer]:
     home = tmp_path_factory.mktemp("gallery")
     with GalleryServer(home, USERS, env=MANAGER) as server:
         files = home / "files"

@@ -67,9 +67,7 @@ def test_a_prediction_whose_task_failed_says_so(visitor: Visitor) -> None:
 def test_of_many_pictures_each_is_counted_and_has_its_own_file(visitor: Visitor) -> None:
     frame = visitor.open_run(DAG_ID, "motley")
     expect(frame.locator(".tally")).to_have_text(["4 pictures", "2 pictures"])
-    expect(frame.locator(".card", has_text="study 3").locator(".meta")).to_contain_text(
-        "submit [study 3]"
-    )
+    expect(frame.locator(".card", has_text="study 3").locator(".meta")).to_contain_text("submit [study 3]")
     frame.get_by_role("button", name="Open picture 3 of 4").click()
     box = frame.get_by_role("dialog", name="Picture")
     expect(box.locator(".files li")).to_have_count(4)
@@ -85,9 +83,7 @@ def test_the_tab_of_a_mapped_task_shows_its_own_pictures(visitor: Visitor) -> No
     assert len(visitor.wait_for_pictures(least=4)) == 4
     expect(frame.get_by_text(prompt(2))).to_be_visible()
     frame.get_by_role("button", name="submit [study 3]").click()
-    expect(visitor.page).to_have_url(
-        f"{visitor.url}/dags/{DAG_ID}/runs/motley/tasks/submit/mapped/2"
-    )
+    expect(visitor.page).to_have_url(f"{visitor.url}/dags/{DAG_ID}/runs/motley/tasks/submit/mapped/2")
 
 
 def test_it_follows_the_theme_of_airflow(visitor: Visitor) -> None:
@@ -175,9 +171,7 @@ def test_nothing_that_was_written_becomes_markup(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("dag_id", [DAG_ID, "no_pictures_at_all"])
-def test_a_run_without_pictures_says_which_operators_make_some(
-    visitor: Visitor, dag_id: str
-) -> None:
+def test_a_run_without_pictures_says_which_operators_make_some(visitor: Visitor, dag_id: str) -> None:
     frame = visitor.open_run(dag_id, "empty" if dag_id == DAG_ID else "plain")
     expect(frame.get_by_role("heading")).to_have_text("This run has made no pictures")
     expect(frame.get_by_text("QuickRouterRunPredictionOperator")).to_be_visible()

@@ -12,9 +12,7 @@ BAD = frozenset({"failed", "canceled", "aborted"})
 UNCERTAIN = "UncertainCreateError"
 PASSING = frozenset({"PredictionInterrupted", "PredictionAborted"})
 LASTING = frozenset({"PredictionFailed", "PredictionModerated"})
-TRANSIENT = frozenset(
-    {"RateLimitError", "UpstreamError", "NotConnectedError", "ConnectionLostError"}
-)
+TRANSIENT = frozenset({"RateLimitError", "UpstreamError", "NotConnectedError", "ConnectionLostError"})
 KEY_REFUSED = frozenset({"AuthenticationError", "PermissionDeniedError"})
 ODD = KEY_REFUSED | {"NotFoundError", "InvalidRequestError", "RedirectError"}
 """What responses become that say nothing about a prediction."""

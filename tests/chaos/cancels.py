@@ -43,10 +43,7 @@ def firsts(cancels: Iterable[Cancel]) -> list[Cancel]:
 
 
 def cause_of(
-    cancel: Cancel,
-    prediction: Accepted | None,
-    accepted: Sequence[Accepted],
-    jobs: Mapping[str, Job],
+    cancel: Cancel, prediction: Accepted | None, accepted: Sequence[Accepted], jobs: Mapping[str, Job]
 ) -> Cause:
     """Return why a prediction was canceled; None is one that the gateway does not know."""
     job = jobs.get(prediction.prompt) if prediction else None
@@ -89,6 +86,4 @@ def sentence(cancel: Cancel, known: Mapping[str, Accepted]) -> str:
     if prediction is None:
         return f"{cancel.id}, which the gateway does not know"
     age = cancel.at - prediction.created_at
-    return (
-        f"{cancel.id} of {prediction.prompt!r} ({prediction.status}), {age:.0f} s after its create"
-    )
+    return f"{cancel.id} of {prediction.prompt!r} ({prediction.status}), {age:.0f} s after its create"

@@ -25,9 +25,7 @@ def options(name: str, tasks: int, description: str | None) -> argparse.Namespac
 
 
 def settle(
-    name: str,
-    chosen: argparse.Namespace,
-    make: Callable[[Path, Callable[[str], None]], Chaos],
+    name: str, chosen: argparse.Namespace, make: Callable[[Path, Callable[[str], None]], Chaos]
 ) -> int:
     """Run what ``make`` returns for a home and a clock; return 0 for a clean ledger, else 1."""
     clock, home = Clock(), ROOT / ".airflow" / f"{name}-{chosen.seed}"

@@ -78,9 +78,7 @@ def jobs(airflow: LocalAirflow, runs: Mapping[Flow, str], each: int) -> list[Job
     found: list[Job] = []
     for flow, run_id in runs.items():
         ends = {
-            (flow.dag_id, task["task_id"], task["map_index"]): end(
-                airflow, flow, run_id, task, told
-            )
+            (flow.dag_id, task["task_id"], task["map_index"]): end(airflow, flow, run_id, task, told)
             for task in airflow.task_instances(flow.dag_id, run_id)
         }
         found += [job(flow, index, ends) for index in range(each)]

@@ -95,9 +95,7 @@ class Killer:
         return [
             strike
             for strike in self.strikes
-            if strike.after <= done
-            and strike.kind not in idle
-            and may_strike(strike.kind, self._down)
+            if strike.after <= done and strike.kind not in idle and may_strike(strike.kind, self._down)
         ]
 
     def rest(self) -> bool:

@@ -212,9 +212,7 @@ def end_of_success(task: TaskEnd, alike: Sequence[Accepted]) -> tuple[End, str]:
     return End.WRONG, f"succeeded, but holds {task.held} of {[told(p) for p in alike]}"
 
 
-def end_of_prediction(
-    task: TaskEnd, alike: Sequence[Accepted], *, may_submit: bool
-) -> tuple[End, str]:
+def end_of_prediction(task: TaskEnd, alike: Sequence[Accepted], *, may_submit: bool) -> tuple[End, str]:
     """Judge a failure that names a prediction's: it must be true, and must not have been mended.
 
     Nobody in this suite cancels, so a cancelled prediction is no reason to fail.

@@ -12,11 +12,7 @@ from tests.chaos.suite import Flow
 
 def instances(airflow: LocalAirflow, runs: Mapping[Flow, str]) -> list[Json]:
     """Return the task instances of all runs."""
-    return [
-        task
-        for flow, run_id in runs.items()
-        for task in airflow.task_instances(flow.dag_id, run_id)
-    ]
+    return [task for flow, run_id in runs.items() for task in airflow.task_instances(flow.dag_id, run_id)]
 
 
 def done(tasks: list[Json]) -> float:
@@ -28,8 +24,7 @@ def done(tasks: list[Json]) -> float:
 def over(airflow: LocalAirflow, runs: Mapping[Flow, str]) -> bool:
     """Whether all runs have ended."""
     return all(
-        airflow.rest.run(flow.dag_id, run_id)["state"] in FINISHED_RUN
-        for flow, run_id in runs.items()
+        airflow.rest.run(flow.dag_id, run_id)["state"] in FINISHED_RUN for flow, run_id in runs.items()
     )
 
 

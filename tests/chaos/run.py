@@ -27,18 +27,7 @@ from tests.chaos.killer import Killer, Server
 from tests.chaos.ledger import Ledger, balance
 from tests.chaos.progress import done, instances, listed, over, states
 from tests.chaos.steps import Steps
-from tests.chaos.strikes import (
-    GATEWAY,
-    POSTGRES,
-    SMALL,
-    STOP,
-    Blow,
-    Strike,
-    away,
-    numbers,
-    plan,
-    skew_of,
-)
+from tests.chaos.strikes import GATEWAY, POSTGRES, SMALL, STOP, Blow, Strike, away, numbers, plan, skew_of
 from tests.chaos.suite import Flow, Suite
 
 Value = TypeVar("Value")
@@ -54,7 +43,7 @@ SETTINGS = {
 }
 LONG_SETTINGS = {
     # A task outlives an outage of the API server, as with the default of 300 s.
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "75",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "75"
 }
 """For a run with outages."""
 
@@ -100,8 +89,7 @@ class Result:
             f"GETs by status since the gateway's last start: {statuses or 'none'}",
             f"the gateway's clock differs by: {self.skew:.0f} s",
             f"strikes: {listed(self.struck) or 'none'}",
-            f"ended and started again after an outage of PostgreSQL: "
-            f"{listed(self.restarts) or 'none'}",
+            f"ended and started again after an outage of PostgreSQL: {listed(self.restarts) or 'none'}",
             *self.ledger.lines(),
         ]
 
@@ -229,12 +217,7 @@ class Chaos:
         return []
 
     def _watch(
-        self,
-        stage: Stage,
-        runs: Mapping[Flow, str],
-        killer: Killer,
-        health: Health,
-        steps: Steps,
+        self, stage: Stage, runs: Mapping[Flow, str], killer: Killer, health: Health, steps: Steps
     ) -> None:
         """Let the killer work until all runs are over; report the states now and then."""
         deadline, poll, tell = time.monotonic() + self.limit, 0.0, 0.0

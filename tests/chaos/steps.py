@@ -14,9 +14,7 @@ class Steps:
     ``say`` is told one line for each.
     """
 
-    def __init__(
-        self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds: dict[str, float] = {}
         self._say = say
         self._clock = clock

@@ -96,6 +96,4 @@ def numbers(tasks: int) -> dict[str, int]:
 def plan(seed: int, numbers: Mapping[str, int]) -> list[Strike]:
     """Return the strikes of a run, first one first; ``numbers`` are by kind."""
     dice = Random(seed)
-    return sorted(
-        Strike(dice.uniform(0.0, 0.9), kind) for kind, n in numbers.items() for _ in range(n)
-    )
+    return sorted(Strike(dice.uniform(0.0, 0.9), kind) for kind, n in numbers.items() for _ in range(n))

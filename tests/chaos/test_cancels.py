@@ -78,18 +78,14 @@ def test_a_cancel_of_what_the_gateway_does_not_know_is_unwanted() -> None:
 def test_several_requests_for_a_prediction_are_one_cancel_at_the_first_of_them() -> None:
     found = canceled([CANCEL, Cancel("stopped", 130)], [STOPPED], [Job(PROMPT, TaskEnd("failed"))])
 
-    assert [text for _, text in found] == [
-        "stopped of 'chaos run 1' (canceled), 4 s after its create"
-    ]
+    assert [text for _, text in found] == ["stopped of 'chaos run 1' (canceled), 4 s after its create"]
 
 
 def test_an_unwanted_cancel_makes_a_ledger_unclean_and_another_one_is_only_counted() -> None:
     jobs = [Job(PROMPT, TaskEnd("success", "later", ended_at=150))]
     over = Cancel("later", 200)
 
-    clean, unclean = (
-        balance([LATER], jobs, cancels) for cancels in ([over], [Cancel("later", 112)])
-    )
+    clean, unclean = (balance([LATER], jobs, cancels) for cancels in ([over], [Cancel("later", 112)]))
 
     assert clean.clean
     assert "canceled for another cause: 1 with its task over" in clean.lines()

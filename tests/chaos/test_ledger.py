@@ -218,9 +218,7 @@ def test_a_sensor_of_a_later_attempt_may_fail_for_the_key_since_it_never_had_a_g
     assert resumed.clean
 
 
-def test_a_sensor_of_the_first_attempt_may_not_fail_for_the_key_since_its_first_get_was_good() -> (
-    None
-):
+def test_a_sensor_of_the_first_attempt_may_not_fail_for_the_key_since_its_first_get_was_good() -> None:
     wait = replace(failed(REFUSED), held="good")
 
     assert settle(GOOD, wait=wait).ends == {PROMPT: End.WRONG}

@@ -39,9 +39,7 @@ def serving(handle: Handle, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     loop.set_exception_handler(lambda *_: None)  # a handshake that fails is what is tested
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    started = asyncio.run_coroutine_threadsafe(
-        asyncio.start_server(guarded, HOST, 0, ssl=tls), loop
-    )
+    started = asyncio.run_coroutine_threadsafe(asyncio.start_server(guarded, HOST, 0, ssl=tls), loop)
     server = started.result(5)
     try:
         yield int(server.sockets[0].getsockname()[1])
@@ -139,9 +137,7 @@ class Proxy:
         encoded = base64.b64encode(self.credentials.encode("latin-1")).decode()
         return None if given and given[0].endswith(f"Basic {encoded}") else 407
 
-    async def _tunnel(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str
-    ) -> None:
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str) -> None:
         port = self.routes.get(target.rpartition(":")[0])
         status = "200 OK" if port else "502 Bad Gateway"
         writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())

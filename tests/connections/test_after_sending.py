@@ -166,10 +166,7 @@ def refusing() -> Iterator[int]:
     ids=["within the answer", "on a kept connection"],
 )
 def test_an_alert_after_an_answer_has_come_leaves_a_create_uncertain(
-    authority: trustme.CA,
-    bundle: str,
-    monkeypatch: pytest.MonkeyPatch,
-    behaviours: tuple[Behave, ...],
+    authority: trustme.CA, bundle: str, monkeypatch: pytest.MonkeyPatch, behaviours: tuple[Behave, ...]
 ) -> None:
     context = demanding(authority, HOST)
     context.post_handshake_auth = True  # nothing is demanded at the beginning

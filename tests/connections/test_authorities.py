@@ -26,12 +26,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_the_bundle_of_the_environment_is_taken_unless_it_is_not_trusted(
-    tls_port: int,
-    gateway: Sandbox,
-    bundle: str,
-    monkeypatch: pytest.MonkeyPatch,
-    create: Send,
-    variable: str,
+    tls_port: int, gateway: Sandbox, bundle: str, monkeypatch: pytest.MonkeyPatch, create: Send, variable: str
 ) -> None:
     monkeypatch.setenv(variable, bundle)
     connect(monkeypatch, host=f"https://{HOST}:{tls_port}")
@@ -44,15 +39,9 @@ def test_the_bundle_of_the_environment_is_taken_unless_it_is_not_trusted(
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_the_variables_of_openssl_are_not_taken(
-    tls_port: int,
-    bundle: str,
-    monkeypatch: pytest.MonkeyPatch,
-    create: Send,
-    variable: str,
+    tls_port: int, bundle: str, monkeypatch: pytest.MonkeyPatch, create: Send, variable: str
 ) -> None:
-    monkeypatch.setenv(
-        variable, bundle if variable == "SSL_CERT_FILE" else str(Path(bundle).parent)
-    )
+    monkeypatch.setenv(variable, bundle if variable == "SSL_CERT_FILE" else str(Path(bundle).parent))
     connect(monkeypatch, host=f"https://{HOST}:{tls_port}")
     with pytest.raises(errors.InvalidConnectionError, match="is not trusted"):
         create()
@@ -116,9 +105,7 @@ def test_a_certificate_for_another_name_is_told_with_the_remedy(
     connect(monkeypatch, host=f"https://localhost:{tls_port}", extra={"verify": bundle})
     with pytest.raises(errors.InvalidConnectionError) as caught:
         create()
-    assert f"host: the certificate of https://localhost:{tls_port} is for another name" in str(
-        caught.value
-    )
+    assert f"host: the certificate of https://localhost:{tls_port} is for another name" in str(caught.value)
     assert gateway.requests == []
 
 

@@ -81,10 +81,7 @@ def odd_gateway() -> Iterator[Sandbox]:
 
 @pytest.mark.parametrize("form", [as_json, as_uri], ids=["JSON", "URI"])
 def test_an_odd_key_of_the_environment_arrives_as_it_is(
-    odd_gateway: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    create: Send,
-    form: Callable[[str, str], str],
+    odd_gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, create: Send, form: Callable[[str, str], str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", form(odd_gateway.url, ODD))
     assert create().id
@@ -162,9 +159,7 @@ def test_a_backend_with_trouble_is_an_error_that_names_the_connection_and_passes
 
 
 @both_gets
-def test_a_connection_that_nobody_has_is_told_alike(
-    monkeypatch: pytest.MonkeyPatch, get: Send
-) -> None:
+def test_a_connection_that_nobody_has_is_told_alike(monkeypatch: pytest.MonkeyPatch, get: Send) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", raising=False)
     with pytest.raises(errors.UpstreamError, match=r"no connection 'quickrouter_default'\. Add it"):
         get()
@@ -188,9 +183,7 @@ def test_the_test_of_a_connection_that_cannot_be_read_says_so(store: CompanyStor
 
 def submit() -> QuickRouterSubmitPredictionOperator:
     with DAG("test"):
-        return QuickRouterSubmitPredictionOperator(
-            task_id="run", input={"prompt": "x"}, model=MODEL
-        )
+        return QuickRouterSubmitPredictionOperator(task_id="run", input={"prompt": "x"}, model=MODEL)
 
 
 def test_a_submit_that_met_a_backend_with_trouble_leaves_no_doubt_to_its_retry(
@@ -208,9 +201,7 @@ def test_a_submit_that_met_a_backend_with_trouble_leaves_no_doubt_to_its_retry(
     assert gateway.creates == 1
 
 
-def test_a_slow_backend_does_not_hold_up_the_event_loop(
-    gateway: Sandbox, store: CompanyStore
-) -> None:
+def test_a_slow_backend_does_not_hold_up_the_event_loop(gateway: Sandbox, store: CompanyStore) -> None:
     store.pause = 1.0
 
     async def load() -> int:
@@ -289,9 +280,7 @@ def test_a_key_that_is_replaced_between_submit_and_wait_is_read_anew(
         assert event_of(trigger(prediction_id))["reason"] == "succeeded"
 
 
-def test_a_key_that_is_replaced_during_a_wait_is_read_anew(
-    store: CompanyStore, tmp_path: Path
-) -> None:
+def test_a_key_that_is_replaced_during_a_wait_is_read_anew(store: CompanyStore, tmp_path: Path) -> None:
     state = tmp_path / "state"
     with ThreadPoolExecutor() as pool:
         with Sandbox(api_key="qr-the-first-key", state=state, processing=0.5) as before:

@@ -53,10 +53,7 @@ def store(key: str, sandbox: Sandbox) -> Iterator[CompanyStore]:
 
 @pytest.fixture(scope="module")
 def airflow(
-    key: str,
-    sandbox: Sandbox,
-    store: CompanyStore,
-    tmp_path_factory: pytest.TempPathFactory,
+    key: str, sandbox: Sandbox, store: CompanyStore, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalAirflow]:
     """An Airflow with a backend of its workers and another one of its servers."""
     folder = tmp_path_factory.mktemp("secrets")

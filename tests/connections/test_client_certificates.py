@@ -177,9 +177,7 @@ def alerting_server(context: ssl.SSLContext) -> Iterator[tuple[int, list[bytes]]
             with context.wrap_socket(connection.dup(), server_side=True) as secure:
                 accepted.append(secure.recv(65536))
                 body = json.dumps({"id": ID, "status": "starting"})
-                secure.sendall(
-                    f"HTTP/1.1 201 .\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-                )
+                secure.sendall(f"HTTP/1.1 201 .\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
         except ssl.SSLError:  # what is still to be read would reset the connection
             with suppress(OSError):
                 while connection.recv(65536):

@@ -35,12 +35,7 @@ PATH = "/replicate/v1/models/black-forest-labs/flux-kontext-pro/predictions"
 
 @both_schemes
 def test_a_create_goes_through_the_proxy_of_the_connection(
-    ports: Ports,
-    gateway: Sandbox,
-    bundle: str,
-    monkeypatch: pytest.MonkeyPatch,
-    create: Send,
-    scheme: str,
+    ports: Ports, gateway: Sandbox, bundle: str, monkeypatch: pytest.MonkeyPatch, create: Send, scheme: str
 ) -> None:
     proxy = Proxy({NAME: ports[scheme]})
     with proxy.running() as url:
@@ -54,12 +49,7 @@ def test_a_create_goes_through_the_proxy_of_the_connection(
 
 @both_schemes
 def test_a_proxy_is_told_user_and_password_and_the_gateway_is_not(
-    ports: Ports,
-    gateway: Sandbox,
-    bundle: str,
-    monkeypatch: pytest.MonkeyPatch,
-    create: Send,
-    scheme: str,
+    ports: Ports, gateway: Sandbox, bundle: str, monkeypatch: pytest.MonkeyPatch, create: Send, scheme: str
 ) -> None:
     proxy = Proxy({NAME: ports[scheme]}, credentials=f"someone:{PASSWORD}")
     with proxy.running() as url:
@@ -99,11 +89,7 @@ def test_a_proxy_that_wants_another_password_is_told_from_the_gateway(
 
 @pytest.mark.parametrize(
     ("trouble", "why"),
-    [
-        ({"refusal": 403}, "HTTP 403"),
-        ({"refusal": 502}, "HTTP 502"),
-        ({"routes": {}}, "HTTP 502"),
-    ],
+    [({"refusal": 403}, "HTTP 403"), ({"refusal": 502}, "HTTP 502"), ({"routes": {}}, "HTTP 502")],
     ids=["403", "502", "no route"],
 )
 def test_a_create_for_which_a_proxy_opens_no_tunnel_was_not_sent(
@@ -127,16 +113,10 @@ def test_a_create_for_which_a_proxy_opens_no_tunnel_was_not_sent(
 
 
 @pytest.mark.parametrize(
-    "trouble",
-    [{"hangs": True}, {"drops": True}, {"breaks": True}],
-    ids=["hangs", "drops", "breaks"],
+    "trouble", [{"hangs": True}, {"drops": True}, {"breaks": True}], ids=["hangs", "drops", "breaks"]
 )
 def test_a_create_is_uncertain_after_a_proxy_that_neither_opens_nor_refuses_a_tunnel(
-    ports: Ports,
-    bundle: str,
-    monkeypatch: pytest.MonkeyPatch,
-    create: Send,
-    trouble: dict[str, Any],
+    ports: Ports, bundle: str, monkeypatch: pytest.MonkeyPatch, create: Send, trouble: dict[str, Any]
 ) -> None:
     proxy = Proxy(**{"routes": {NAME: ports["https"]}, **trouble})
     with proxy.running() as url:
@@ -159,9 +139,7 @@ def test_a_question_for_which_a_proxy_opens_no_tunnel_is_told_alike(
 
 
 @pytest.mark.parametrize(
-    "trouble",
-    [{"refusal": 502}, {"hangs": True}, {"drops": True}],
-    ids=["502", "hangs", "drops"],
+    "trouble", [{"refusal": 502}, {"hangs": True}, {"drops": True}], ids=["502", "hangs", "drops"]
 )
 def test_a_create_that_a_proxy_has_read_is_uncertain(
     monkeypatch: pytest.MonkeyPatch, create: Send, trouble: dict[str, Any]

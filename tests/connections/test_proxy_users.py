@@ -34,8 +34,7 @@ def test_a_proxy_of_the_environment_is_told_without_its_password(
 
 
 @pytest.mark.parametrize(
-    "proxy",
-    ["http://u:12/cret@{}", "http://u:12?cret@{}", "http://u:p[cret]x@{}", "http://u:p[cret@{}"],
+    "proxy", ["http://u:12/cret@{}", "http://u:12?cret@{}", "http://u:p[cret]x@{}", "http://u:p[cret@{}"]
 )
 def test_a_password_that_is_not_encoded_is_told_to_nobody(
     monkeypatch: pytest.MonkeyPatch, create: Send, proxy: str

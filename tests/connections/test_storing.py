@@ -32,9 +32,7 @@ def files(httpserver: HTTPServer, authority: trustme.CA) -> Any:
         yield {"http": httpserver.port, "https": port}
 
 
-def store(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, address: str, extra: dict[str, Any]
-) -> bytes:
+def store(monkeypatch: pytest.MonkeyPatch, folder: Path, address: str, extra: dict[str, Any]) -> bytes:
     """Store a file and return what is stored."""
     connect(monkeypatch, host="http://127.0.0.1:9", extra=extra)
     owner = Owner("p1", datetime.now(UTC) + timedelta(hours=1))

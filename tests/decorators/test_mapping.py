@@ -44,8 +44,7 @@ def test_the_function_lists_the_inputs_and_each_becomes_a_prediction(gateway: Sa
 
 
 @pytest.mark.parametrize(
-    ("wait", "kind"),
-    [(True, QuickRouterRunPredictionOperator), (False, QuickRouterSubmitPredictionOperator)],
+    ("wait", "kind"), [(True, QuickRouterRunPredictionOperator), (False, QuickRouterSubmitPredictionOperator)]
 )
 def test_the_arguments_are_those_of_the_mapped_task(wait: bool, kind: type) -> None:
     dag = dag_of(animals, "a cat", wait=wait, pool="paid", retries=4, task_id="zoo")

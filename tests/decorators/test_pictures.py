@@ -110,8 +110,6 @@ def test_it_can_be_used_twice_in_a_dag() -> None:
         ({"submit": ["retries"]}, "submit: give a dict of the task's arguments"),
     ],
 )
-def test_a_wrong_argument_is_named_when_the_dag_is_parsed(
-    arguments: dict[str, Any], says: str
-) -> None:
+def test_a_wrong_argument_is_named_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(errors.InvalidInputError, match=says):
         dag_of(**arguments)

@@ -150,13 +150,7 @@ def test_a_retry_takes_up_the_prediction_if_the_function_returns_the_same(gatewa
 def test_the_operators_arguments_and_those_of_every_task_pass_through() -> None:
     asset = Asset("pictures")
     operator = made(
-        cat,
-        timeout=60,
-        on_moderation="skip",
-        retries=3,
-        pool="paid",
-        outlets=[asset],
-        deferrable=True,
+        cat, timeout=60, on_moderation="skip", retries=3, pool="paid", outlets=[asset], deferrable=True
     )
     assert (operator.timeout, operator.on_moderation, operator.deferrable) == (60, "skip", True)
     assert (operator.retries, operator.pool, operator.outlets) == (3, "paid", [asset])
@@ -237,8 +231,6 @@ def test_what_the_function_must_not_return_is_refused_before_anything_is_paid(
         ({"multiple_outputs": True}, "multiple_outputs: the function's dict is the input"),
     ],
 )
-def test_a_wrong_argument_is_named_when_the_dag_is_parsed(
-    arguments: dict[str, Any], says: str
-) -> None:
+def test_a_wrong_argument_is_named_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(errors.InvalidInputError, match=says):
         made(cat, **arguments)

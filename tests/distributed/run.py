@@ -56,13 +56,7 @@ class Distributed(Chaos):
             steps.done("the servers are up")
             env = {**celery_env(broker.url, database), **self.env(gateway.url, database)}
             with LocalAirflow(
-                self.home,
-                self.suite.dags,
-                env,
-                say=self.say,
-                schedulers=2,
-                triggerers=2,
-                workers=WORKERS,
+                self.home, self.suite.dags, env, say=self.say, schedulers=2, triggerers=2, workers=WORKERS
             ) as made:
                 steps.done("Airflow is up")
                 yield Stage(made, gateway, {GATEWAY: gateway, REDIS: broker})

@@ -57,9 +57,7 @@ def test_json_can_be_parsed_and_a_connection_can_be_read(block: Block) -> None:
         commands.connection(block.text)
 
 
-@pytest.mark.parametrize(
-    "code", sorted(code for code in inline_code() if code.startswith('{"conn_type"'))
-)
+@pytest.mark.parametrize("code", sorted(code for code in inline_code() if code.startswith('{"conn_type"')))
 def test_a_connection_within_a_sentence_can_be_read(code: str) -> None:
     commands.connection(code)
 

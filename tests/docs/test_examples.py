@@ -86,9 +86,7 @@ def test_every_dag_of_the_docs_succeeds(tmp_path: Path) -> None:
     for number, text in enumerate(dict.fromkeys(block.text for block in DAG_FILES)):
         (folder / f"docs_{number}.py").write_text(text)
     with Sandbox(processing=0.2) as gateway:
-        variables = environment(
-            home, gateway, AIRFLOW__CORE__DAGS_FOLDER=str(folder), PYTHONPATH=str(ROOT)
-        )
+        variables = environment(home, gateway, AIRFLOW__CORE__DAGS_FOLDER=str(folder), PYTHONPATH=str(ROOT))
         run(["airflow", "db", "migrate"], tmp_path, variables)
         command = [sys.executable, "-m", "tests.docs.run_dags", str(folder), str(tmp_path / "kept")]
         told = run(command, tmp_path, variables)

@@ -164,10 +164,7 @@ def test_figures_outside_of_the_measurements_are_those_of_the_measurements() -> 
 
 
 LIMITS = {
-    "howto/inputs.md": (
-        f"{input_files.DATA_URI_LIMIT:,} characters",
-        f"{input_files.LARGEST_FILE:,} bytes",
-    ),
+    "howto/inputs.md": (f"{input_files.DATA_URI_LIMIT:,} characters", f"{input_files.LARGEST_FILE:,} bytes"),
     "howto/gallery.md": (f"{stored.MAX_SIZE // 2**20} MiB at most",),
     "howto/store.md": (
         f"default {DEFAULT_MAX_BYTES // 2**20} MiB",

@@ -12,9 +12,7 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPred
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from tests.faults.responses import MODEL
 
-worker_and_deferred = pytest.mark.parametrize(
-    "deferrable", [False, True], ids=["worker", "deferred"]
-)
+worker_and_deferred = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 
 
 def in_dag(make: Callable[[], Any]) -> Any:

@@ -98,9 +98,7 @@ class Gateway:
     on_poll: Script = DEFAULT
     on_cancel: Script = DEFAULT
     on_list: Script = DEFAULT
-    result: dict[str, Any] = field(
-        default_factory=lambda: {"status": "succeeded", "output": OUTPUT}
-    )
+    result: dict[str, Any] = field(default_factory=lambda: {"status": "succeeded", "output": OUTPUT})
     routes: dict[str, Script] = field(default_factory=dict)
     requests: list[ReceivedRequest] = field(default_factory=list)
     predictions: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -116,10 +114,7 @@ class Gateway:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _shut_down(self._listener)
         self._accepting.join(10)

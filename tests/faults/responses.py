@@ -66,10 +66,7 @@ def json_response(body: Any, status: int = 200, *headers: Header) -> Response:
 
 def html_page(status: int, title: str, *headers: Header) -> Response:
     """Return an HTML page, as a proxy, a firewall or a load balancer sends it."""
-    body = (
-        f"<!DOCTYPE html><html><head><title>{title}</title></head>"
-        f"<body><h1>{title}</h1></body></html>"
-    )
+    body = f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
     return Response(status, body.encode(), (HTML, *headers))
 
 
@@ -157,22 +154,13 @@ def prediction(prediction_id: str, status: str = "succeeded", **fields: Any) -> 
 
 ODD_RESPONSES = {
     "401 JSON, same key": json_response(
-        {
-            "error": {
-                "message": "无效的令牌 (request id: 2026)",
-                "type": "new_api_error",
-                "code": "",
-            }
-        },
-        401,
+        {"error": {"message": "无效的令牌 (request id: 2026)", "type": "new_api_error", "code": ""}}, 401
     ),
     "403 page": html_page(403, "Just a moment...", ("cf-mitigated", "challenge")),
     "403 JSON": json_response({"error": {"message": "Forbidden"}}, 403),
     "403 text": plain_text(403, "RBAC: access denied"),
     "404 page": html_page(404, "404 Not Found"),
-    "404 JSON": json_response(
-        {"detail": "The requested resource could not be found.", "status": 404}, 404
-    ),
+    "404 JSON": json_response({"detail": "The requested resource could not be found.", "status": 404}, 404),
     "404 text": plain_text(404, "default backend - 404"),
     "400 task_not_exist": json_response(
         {"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400

@@ -12,11 +12,7 @@ from tests.faults.responses import MODEL
 
 NOW = 1_772_366_400.0  # 2026-03-01T12:00:00Z
 
-REQUESTS = (
-    get(FIRST_ID),
-    cancel(FIRST_ID),
-    create({"prompt": "x"}, version=MODEL),
-)
+REQUESTS = (get(FIRST_ID), cancel(FIRST_ID), create({"prompt": "x"}, version=MODEL))
 
 PREDICTION_FIELDS = (
     "output",
@@ -53,22 +49,9 @@ WORDS = ("starting", "processing", "succeeded", "failed", "canceled", "aborted",
 TIMES = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-03-01T12:00:00.123456789Z")
 
 # Each part is one JSON string, so "\ud83d" and "\ude00" in a row become one valid character.
-PARTS = (
-    "\0",
-    "\ud83d",
-    "\ude00",
-    "\x1b[31m",
-    "\u2028",
-    "\ufffe",
-    "seed: 7",
-    "NSFW",
-    "é",
-    "x" * 300,
-)
+PARTS = ("\0", "\ud83d", "\ude00", "\x1b[31m", "\u2028", "\ufffe", "seed: 7", "NSFW", "é", "x" * 300)
 
-strings = st.lists(st.sampled_from(PARTS) | st.text(st.characters(), max_size=8), max_size=4).map(
-    "".join
-)
+strings = st.lists(st.sampled_from(PARTS) | st.text(st.characters(), max_size=8), max_size=4).map("".join)
 long_strings = st.sampled_from([5_000, 20_000, 70_000]).map(lambda size: "\0\ud800" + "x" * size)
 json_strings = st.one_of(strings, strings, strings, long_strings).map(json.dumps)
 
@@ -127,14 +110,7 @@ times = st.sampled_from(TIMES).map(json.dumps)
 
 predictions = st.builds(
     lambda status, time, fields: _bytes(
-        _object_of(
-            [
-                ('"id"', json.dumps(FIRST_ID)),
-                ('"status"', status),
-                ('"completed_at"', time),
-                *fields,
-            ]
-        )
+        _object_of([('"id"', json.dumps(FIRST_ID)), ('"status"', status), ('"completed_at"', time), *fields])
     ),
     st.one_of(words, words, words, json_texts),
     times | json_texts,

@@ -17,10 +17,7 @@ SUPERVISOR = "airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS"
 
 
 def airflow_reports(
-    monkeypatch: pytest.MonkeyPatch,
-    state: str | None,
-    after: float = 0.0,
-    mapped: Sequence[Any] = (),
+    monkeypatch: pytest.MonkeyPatch, state: str | None, after: float = 0.0, mapped: Sequence[Any] = ()
 ) -> None:
     """Let Airflow's server report that the task is in this state.
 

@@ -65,9 +65,7 @@ def test_a_create_request_that_no_channel_serves_is_reported_as_such(
     assert isinstance(error_of_create(gateway, response), errors.NoChannelError)
 
 
-def test_a_create_request_for_a_model_without_a_price_is_not_uncertain(
-    gateway: Gateway, fast: Clock
-) -> None:
+def test_a_create_request_for_a_model_without_a_price_is_not_uncertain(gateway: Gateway, fast: Clock) -> None:
     error = {
         "message": "模型 x 倍率或价格未配置，请联系管理员设置",  # noqa: RUF001
         "type": "new_api_error",
@@ -83,9 +81,7 @@ def test_a_create_request_that_never_reached_the_gateway_is_retried(
 ) -> None:
     gateway.on_create = html_page(status, f"gateway.example | {status}")
     task = in_dag(
-        lambda: QuickRouterSubmitPredictionOperator(
-            task_id="run", version=MODEL, input={"prompt": "x"}
-        )
+        lambda: QuickRouterSubmitPredictionOperator(task_id="run", version=MODEL, input={"prompt": "x"})
     )
     error = failure_of(task)
     assert not isinstance(error, errors.UncertainCreateError)
@@ -107,9 +103,7 @@ def test_a_create_request_that_may_have_reached_the_gateway_is_uncertain(
         {"code": "quota_not_enough", "message": "user quota is not enough", "data": None},
         {
             "error": {
-                "message": (
-                    "token quota is not enough, token remain quota: $0.25, need quota: $5.5"
-                ),
+                "message": ("token quota is not enough, token remain quota: $0.25, need quota: $5.5"),
                 "type": "new_api_error",
                 "code": "",
             }

@@ -46,16 +46,13 @@ def test_a_transient_failure_is_retried(message: str, gateway: Gateway, fast: Cl
         "Request Moderated",
         "Error generating image: Content Moderated",
         "Your request was rejected as a result of our safety system.",
-        "All generated images contained NSFW content. Try running it again with a different "
-        "prompt.",
+        "All generated images contained NSFW content. Try running it again with a different prompt.",
         "Prompt contains prohibited words",
         "内容违规",
         "提示词包含敏感词",
     ],
 )
-def test_a_refusal_of_a_filter_is_reported_as_moderated(
-    message: str, gateway: Gateway, fast: Clock
-) -> None:
+def test_a_refusal_of_a_filter_is_reported_as_moderated(message: str, gateway: Gateway, fast: Clock) -> None:
     error = error_of_end(gateway, status="failed", error=message)
     assert isinstance(error, errors.PredictionModerated)
     assert not is_retried(error)
@@ -79,11 +76,7 @@ def test_other_words_for_success_end_the_wait(
 )
 @worker_and_deferred
 def test_other_words_for_a_bad_end_end_the_wait(
-    word: str,
-    kind: type[errors.PredictionError],
-    deferrable: bool,
-    gateway: Gateway,
-    fast: Clock,
+    word: str, kind: type[errors.PredictionError], deferrable: bool, gateway: Gateway, fast: Clock
 ) -> None:
     error = error_of_end(gateway, deferrable, status=word)
     assert isinstance(error, kind)
@@ -98,8 +91,7 @@ def test_a_success_whose_output_comes_with_the_next_response_is_a_success(
 ) -> None:
     outputs = [None, OUTPUT]
     gateway.on_poll = [
-        json_response(gateway.describe(FIRST_ID, status="succeeded", output=output))
-        for output in outputs
+        json_response(gateway.describe(FIRST_ID, status="succeeded", output=output)) for output in outputs
     ]
     assert run_task(run_operator(deferrable=deferrable)) == OUTPUT
     assert len(gateway.creates) == 1

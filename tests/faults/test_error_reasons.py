@@ -16,10 +16,7 @@ from tests.faults.responses import json_response
     ("body", "reason"),
     [
         ({"code": 23, "description": "队列已满，请稍后尝试"}, "队列已满"),  # noqa: RUF001
-        (
-            {"id": "x", "name": "bad_request", "errors": ["width: must be a multiple of 64"]},
-            "multiple of 64",
-        ),
+        ({"id": "x", "name": "bad_request", "errors": ["width: must be a multiple of 64"]}, "multiple of 64"),
         ({"code": 1001, "msg": "系统繁忙"}, "系统繁忙"),
         ({"error": ["prompt: required"]}, "prompt: required"),
         ({"status": "FAILURE", "fail_reason": "banned prompt detected"}, "banned prompt"),

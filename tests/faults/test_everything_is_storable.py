@@ -76,9 +76,7 @@ def made_of_error(error: QuickRouterError | None) -> Iterator[Any]:
 
 @bounded
 @given(strategies.requests, strategies.responses)
-def test_everything_that_is_made_of_a_response_is_storable(
-    request: Request, response: Response
-) -> None:
+def test_everything_that_is_made_of_a_response_is_storable(request: Request, response: Response) -> None:
     for value in made_of(request, response):
         check_storable(value)
 
@@ -110,9 +108,7 @@ needs_postgres = pytest.mark.skipif(programs() is None, reason="needs Debian's p
 
 def store(database: Connection, json_text: str, message: str = "") -> Any:
     """Store a value; return the stored JSON."""
-    insert = text(
-        "INSERT INTO stored VALUES (CAST(:json AS jsonb), :text) RETURNING CAST(json AS text)"
-    )
+    insert = text("INSERT INTO stored VALUES (CAST(:json AS jsonb), :text) RETURNING CAST(json AS text)")
     stored = database.execute(insert, {"json": json_text, "text": message}).scalar_one()
     return json.loads(stored)
 

@@ -28,15 +28,7 @@ def lose_first_attempt(gateway: Gateway) -> TaskInstance:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "404 page",
-        "404 JSON",
-        "404 text",
-        "400 task_not_exist",
-        "403 page",
-        "401 JSON, same key",
-        "302",
-    ],
+    ["404 page", "404 JSON", "404 text", "400 task_not_exist", "403 page", "401 JSON, same key", "302"],
 )
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 def test_a_retry_whose_first_poll_returns_an_odd_response_pays_and_cancels_nothing(

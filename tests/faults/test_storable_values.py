@@ -150,9 +150,7 @@ def odd_response(chance: random.Random, prediction_id: str) -> Response:
     if chance.random() < 0.6:
         fields = {name: odd_json(chance) for name in FIELDS if chance.random() < 0.5}
         status = chance.choice(["succeeded", "failed", "canceled"])
-        return json_response(
-            prediction(prediction_id, status) | {"output": ["x"]} | fields, 200, header
-        )
+        return json_response(prediction(prediction_id, status) | {"output": ["x"]} | fields, 200, header)
     return odd_error(chance, header)
 
 

@@ -20,12 +20,7 @@ from tests.faults.gateway import Gateway
 from tests.faults.running import TaskInstance, run_task
 
 UNLISTED_MODEL = "someone/some-model"
-PROMPTS = [
-    "a {{ ds }} cat",
-    "100 {% of it %}",
-    "{{ conn.quickrouter_default.password }}",
-    "a {# b #} c",
-]
+PROMPTS = ["a {{ ds }} cat", "100 {% of it %}", "{{ conn.quickrouter_default.password }}", "a {# b #} c"]
 """Prompts of people, as a database or a form returns them. The third would send the API key."""
 
 
@@ -41,22 +36,16 @@ def sent_inputs(gateway: Gateway) -> list[Any]:
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize(
-    "operator",
-    [QuickRouterSubmitPredictionOperator, QuickRouterRunPredictionOperator],
-    ids=["submit", "run"],
+    "operator", [QuickRouterSubmitPredictionOperator, QuickRouterRunPredictionOperator], ids=["submit", "run"]
 )
-def test_a_mapped_input_is_sent_as_it_is(
-    operator: Any, prompt: str, gateway: Gateway, fast: Clock
-) -> None:
+def test_a_mapped_input_is_sent_as_it_is(operator: Any, prompt: str, gateway: Gateway, fast: Clock) -> None:
     mapped = in_dag(lambda: operator.partial(task_id="run", version=SDXL).expand(input=listed()))
     run_task(mapped, TaskInstance(map_index=1, listed=[{"prompt": "x"}, {"prompt": prompt}]))
     assert sent_inputs(gateway) == [{"prompt": prompt}]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_list_of_a_function_with_mapped_true_is_sent_as_it_is(
-    prompt: str, gateway: Gateway
-) -> None:
+def test_the_list_of_a_function_with_mapped_true_is_sent_as_it_is(prompt: str, gateway: Gateway) -> None:
     with DAG("test", schedule=None) as dag:
 
         @task.quickrouter(version=SDXL, mapped=True, task_id="run", wait=False)
@@ -81,9 +70,7 @@ def test_the_mapped_inputs_of_a_batch_are_sent_as_they_are(
     assert sent_inputs(gateway) == [{"prompt": prompt}]
 
 
-def test_templates_in_literal_values_are_rendered(
-    gateway: Gateway, fast: Clock, tmp_path: Path
-) -> None:
+def test_templates_in_literal_values_are_rendered(gateway: Gateway, fast: Clock, tmp_path: Path) -> None:
     create: dict[str, Any] = {"task_id": "run", "version": UNLISTED_MODEL}
     given = {"prompt": "on {{ ds }}", "nested": [{"a": "{{ run_id }}"}]}
     run_task(in_dag(lambda: QuickRouterSubmitPredictionOperator(**create, input=given)))
@@ -95,9 +82,7 @@ def test_templates_in_literal_values_are_rendered(
     run_task(mapped, TaskInstance(map_index=0))
     batch = in_dag(
         lambda: QuickRouterBatchPredictionOperator(
-            **create,
-            inputs=[{"prompt": "in {{ ds }}"}],
-            output_path=f"file://{tmp_path}/{{{{ ds }}}}.jsonl",
+            **create, inputs=[{"prompt": "in {{ ds }}"}], output_path=f"file://{tmp_path}/{{{{ ds }}}}.jsonl"
         )
     )
     run_task(batch)

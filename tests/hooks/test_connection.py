@@ -48,17 +48,13 @@ def test_a_web_page_instead_of_the_api_fails_the_test(gateway: Sandbox) -> None:
 
 def test_a_connection_without_a_key_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, password="")
-    assert QuickRouterHook().test_connection() == (
-        False,
-        "password: is empty; put the API key there.",
-    )
+    assert QuickRouterHook().test_connection() == (False, "password: is empty; put the API key there.")
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        '{{"conn_type": "quickrouter", "password": "{key}", "host": "{url}", '
-        '"extra": {{"timeout": 30}}}}',
+        '{{"conn_type": "quickrouter", "password": "{key}", "host": "{url}", "extra": {{"timeout": 30}}}}',
         "quickrouter://:{key}@{quoted}/?timeout=30",
     ],
     ids=["JSON", "URI"],

@@ -49,9 +49,7 @@ def test_a_429_without_a_time_is_sent_again_after_a_growing_pause(
     assert gateway.creates == 1
 
 
-def test_a_429_that_lasts_is_left_to_the_schedulers_retry(
-    gateway: Sandbox, pauses: list[float]
-) -> None:
+def test_a_429_that_lasts_is_left_to_the_schedulers_retry(gateway: Sandbox, pauses: list[float]) -> None:
     gateway.set_faults(Faults(rate_limit="header", retry_after=300))
     with pytest.raises(errors.RateLimitError) as caught:
         create()
@@ -114,10 +112,7 @@ def test_a_create_that_execution_timeout_breaks_off_is_uncertain(
     gateway: Sandbox, pauses: list[float]
 ) -> None:
     gateway.set_faults(Faults(hang=3), times=1)
-    with (
-        pytest.raises(errors.UncertainCreateError, match="execution_timeout"),
-        timeout(seconds=1),
-    ):
+    with pytest.raises(errors.UncertainCreateError, match="execution_timeout"), timeout(seconds=1):
         create()
     assert (gateway.creates, pauses) == (1, [])
 
@@ -193,9 +188,7 @@ def test_a_connection_that_is_not_there_is_not_uncertain(monkeypatch: pytest.Mon
         create()
 
 
-def test_whatever_fails_after_sending_is_uncertain(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whatever_fails_after_sending_is_uncertain(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AttributeError("a bug")
 

@@ -91,9 +91,7 @@ def test_both_senders_send_the_same_request(gateway: Sandbox, get: Get) -> None:
     request = gateway.requests[-1]
     assert (request.method, request.path) == ("GET", f"/replicate/v1/predictions/{prediction.id}")
     assert request.headers["authorization"] == "Bearer ***"
-    assert request.headers["user-agent"].startswith(
-        f"airflow-provider-quickrouter/{__version__} Airflow/"
-    )
+    assert request.headers["user-agent"].startswith(f"airflow-provider-quickrouter/{__version__} Airflow/")
 
 
 def test_both_senders_can_cancel(gateway: Sandbox) -> None:
@@ -190,9 +188,7 @@ def test_a_redirect_to_another_host_is_not_followed(
 
 
 @both_senders
-def test_urls_in_an_answer_are_never_followed(
-    gateway: Sandbox, httpserver: HTTPServer, get: Get
-) -> None:
+def test_urls_in_an_answer_are_never_followed(gateway: Sandbox, httpserver: HTTPServer, get: Get) -> None:
     gateway.set_faults(Faults(evil_urls=httpserver.url_for("")))
     prediction = create()
     get(prediction.id)
@@ -229,9 +225,7 @@ def test_a_key_that_a_model_echoes_is_not_in_the_prediction(
 def test_a_key_at_the_place_where_a_text_is_cut_is_not_in_the_error(
     httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, get: Get
 ) -> None:
-    httpserver.expect_request(f"/replicate/v1/predictions/{ID}").respond_with_data(
-        "x" * 190 + KEY, 500
-    )
+    httpserver.expect_request(f"/replicate/v1/predictions/{ID}").respond_with_data("x" * 190 + KEY, 500)
     connect(monkeypatch, host=httpserver.url_for(""))
     with pytest.raises(errors.UpstreamError) as caught:
         get(ID)

@@ -36,10 +36,7 @@ def test_a_key_alone_is_a_whole_connection() -> None:
     [
         ({"host": "https://api.quickrouter.us/"}, "https://api.quickrouter.us"),
         ({"host": "api.quickrouter.us"}, "https://api.quickrouter.us"),
-        (
-            {"host": "gateway.internal", "schema": "http", "port": 8080},
-            "http://gateway.internal:8080",
-        ),
+        ({"host": "gateway.internal", "schema": "http", "port": 8080}, "http://gateway.internal:8080"),
         ({"host": "http://127.0.0.1:9000", "port": 8080}, "http://127.0.0.1:9000"),
         ({"host": "https://proxy.example/openai/"}, "https://proxy.example/openai"),
         ({"host": "http://[::1]:9000"}, "http://[::1]:9000"),
@@ -61,9 +58,7 @@ def test_the_path_prefix_is_a_setting(prefix: str | None, path: str) -> None:
     ("value", "timeout"),
     [(30, (30, 30)), ("30", (30, 30)), ([3, 90], (3, 90)), ("[3, 90]", (3, 90)), ("", (10, 60))],
 )
-def test_a_timeout_is_one_number_or_connect_and_read(
-    value: object, timeout: tuple[float, float]
-) -> None:
+def test_a_timeout_is_one_number_or_connect_and_read(value: object, timeout: tuple[float, float]) -> None:
     assert settings({"timeout": value}).timeout == timeout
 
 

@@ -74,10 +74,7 @@ def test_lists_expanded_functions_and_files_of_a_storage_become_predictions(
     outputs = [airflow.xcom("decorated", run_id, "animals", map_index=n) for n in range(2)]
     assert [len(output) for output in outputs] == [1, 1]
     ships = [airflow.xcom("decorated", run_id, "ship", map_index=n) for n in range(2)]
-    assert [inputs[made]["prompt"] for made in ships] == [
-        "a yacht named Ada",
-        "a yacht named Grace",
-    ]
+    assert [inputs[made]["prompt"] for made in ships] == ["a yacht named Ada", "a yacht named Grace"]
     repaint = inputs[airflow.xcom("decorated", run_id, "repaint", "prediction")["id"]]
     assert repaint["prompt"] == "2 animals"
     assert repaint["image"].startswith("data:image/png;base64,")

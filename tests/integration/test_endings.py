@@ -52,9 +52,7 @@ def pid_of(airflow: LocalAirflow, dag_id: str, run_id: str) -> int:
     return pid
 
 
-def ends_well_with_one_create(
-    airflow: LocalAirflow, gateway: Sandbox, dag_id: str, run_id: str
-) -> None:
+def ends_well_with_one_create(airflow: LocalAirflow, gateway: Sandbox, dag_id: str, run_id: str) -> None:
     assert airflow.wait_for_run(dag_id, run_id) == "success"
     assert gateway.creates == 1
     assert cancels(gateway) == 0
@@ -206,9 +204,7 @@ def test_at_its_deadline_a_prediction_is_canceled_once_and_its_last_state_is_tol
     assert create.headers["cancel-after"] == "305s"
 
 
-def test_a_sensor_leaves_another_tasks_prediction_running(
-    airflow: LocalAirflow, gateway: Sandbox
-) -> None:
+def test_a_sensor_leaves_another_tasks_prediction_running(airflow: LocalAirflow, gateway: Sandbox) -> None:
     run_id = started(airflow, gateway, "waited_by_sensor")
     mark(airflow, "waited_by_sensor", run_id, "failed")
 

@@ -23,11 +23,7 @@ EVENTS = "events.jsonl"
 def is_intact(file: dict[str, Any]) -> bool:
     data = Path(urlsplit(file["path"]).path).read_bytes()
     whole = (len(data), sha256(data).hexdigest()) == (file["size"], file["sha256"])
-    return whole and (file["width"], file["height"], file["content_type"]) == (
-        768,
-        768,
-        "image/png",
-    )
+    return whole and (file["width"], file["height"], file["content_type"]) == (768, 768, "image/png")
 
 
 def outputs_told(file: Path, run_id: str, task_id: str) -> tuple[set[str], list[Any]]:

@@ -17,14 +17,7 @@ from dev.airflow_services import TRIGGERER
 from dev.local_airflow import FINISHED_RUN
 from dev.waiting import wait_until
 from tests.integration.on_postgres import OnPostgres, airflow_on_postgres, needs_postgres
-from tests.integration.scripted import (
-    JSON,
-    OUTPUT,
-    Response,
-    ScriptedGateway,
-    json_response,
-    prediction,
-)
+from tests.integration.scripted import JSON, OUTPUT, Response, ScriptedGateway, json_response, prediction
 
 pytestmark = [needs_postgres, pytest.mark.slow("starts an Airflow of its own on PostgreSQL")]
 
@@ -60,9 +53,7 @@ class Poison:
 
 def success(**fields: Any) -> Poison:
     always = {name: fields[name] for name in fields.keys() & {"model", "version"}}
-    return Poison(
-        "success", lambda id_: json_response(prediction(id_, "succeeded", **fields)), always
-    )
+    return Poison("success", lambda id_: json_response(prediction(id_, "succeeded", **fields)), always)
 
 
 def failure(**fields: Any) -> Poison:
@@ -174,10 +165,7 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Aftermath:
     """One run of all kinds of poison at once, which ends early if the triggerer ends."""
     env = {"POISON_NAMES": json.dumps([HEALTHY, *POISON]), "POISON_TIMEOUT": str(TIMEOUT)}
     home = tmp_path_factory.mktemp("poison")
-    with (
-        PoisonGateway() as gateway,
-        airflow_on_postgres(home, "poison.py", gateway.url, env) as on_postgres,
-    ):
+    with PoisonGateway() as gateway, airflow_on_postgres(home, "poison.py", gateway.url, env) as on_postgres:
         return run_with(on_postgres, gateway)
 
 
@@ -218,9 +206,7 @@ def run_with(on_postgres: OnPostgres, gateway: PoisonGateway) -> Aftermath:
     )
 
 
-def test_the_triggerer_and_its_runner_live_through_every_poisoned_response(
-    aftermath: Aftermath,
-) -> None:
+def test_the_triggerer_and_its_runner_live_through_every_poisoned_response(aftermath: Aftermath) -> None:
     assert aftermath.lived, aftermath.log
     assert aftermath.unsent == set()
 

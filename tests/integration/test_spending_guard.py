@@ -14,8 +14,7 @@ SLOTS, PROMPTS = 2, 5
 def at_once(predictions: list[dict[str, Any]]) -> int:
     """How many predictions ran at the same time, at most."""
     spans = [
-        tuple(datetime.fromisoformat(p[name]) for name in ("created_at", "completed_at"))
-        for p in predictions
+        tuple(datetime.fromisoformat(p[name]) for name in ("created_at", "completed_at")) for p in predictions
     ]
     return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
 

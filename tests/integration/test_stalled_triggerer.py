@@ -34,9 +34,7 @@ def test_triggers_that_another_triggerer_took_over_cancel_no_prediction(tmp_path
     env = {"STALLED_WAITS": str(WAITS)}
     with (
         ScriptedGateway() as gateway,
-        airflow_on_postgres(
-            tmp_path / "home", "stalls.py", gateway.url, env, triggerers=2
-        ) as on_postgres,
+        airflow_on_postgres(tmp_path / "home", "stalls.py", gateway.url, env, triggerers=2) as on_postgres,
     ):
         airflow = on_postgres.airflow
         airflow.kill(SECOND_TRIGGERER, signal.SIGKILL)  # so that the first one has all triggers
@@ -85,18 +83,14 @@ def killed(on_postgres: OnPostgres, run_id: str, job_id: int | None) -> int:
     return sum("invoking on_kill" in log.read_text(errors="replace") for log in logs)
 
 
-def test_a_deadline_that_passes_while_the_only_triggerer_stands_still_is_a_timeout(
-    tmp_path: Path,
-) -> None:
+def test_a_deadline_that_passes_while_the_only_triggerer_stands_still_is_a_timeout(tmp_path: Path) -> None:
     with (
         ScriptedGateway() as gateway,
         airflow_on_postgres(tmp_path / "home", "stalls.py", gateway.url, {}) as on_postgres,
     ):
         airflow = on_postgres.airflow
         run_id = airflow.trigger("deadlines")
-        wait_until(
-            lambda: len(set(gateway.polled)) == len(DEADLINES), 60, lambda: "not all are polled"
-        )
+        wait_until(lambda: len(set(gateway.polled)) == len(DEADLINES), 60, lambda: "not all are polled")
 
         def tasks() -> dict[str, tuple[str, int]]:
             found = airflow.task_instances("deadlines", run_id)

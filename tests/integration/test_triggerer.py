@@ -104,9 +104,7 @@ def test_mapped_waits_begin_on_workers_and_succeed(airflow: LocalAirflow, gatewa
     assert len(waits) == 3
 
 
-def test_each_way_to_name_the_prediction_leads_to_it(
-    airflow: LocalAirflow, gateway: Sandbox
-) -> None:
+def test_each_way_to_name_the_prediction_leads_to_it(airflow: LocalAirflow, gateway: Sandbox) -> None:
     other = airflow.trigger("ways_to_an_id", {"prediction_id": "not/an/id"})
     assert airflow.wait_for_run("ways_to_an_id", other) == "failed"
     known = airflow.xcom("ways_to_an_id", other, "submit_one")
@@ -154,14 +152,10 @@ def test_marking_a_wait_that_no_worker_has_begun_cancels_its_prediction(
     dag_id = "never_ends_in_triggerer"
     run_id = airflow.trigger(dag_id)
     airflow.wait_for_task(dag_id, run_id, "run", state="deferred")
-    wait_until(
-        lambda: any(entry.method == "GET" for entry in gateway.requests), 60, lambda: "not asked"
-    )
+    wait_until(lambda: any(entry.method == "GET" for entry in gateway.requests), 60, lambda: "not asked")
     path = f"{run_path(dag_id, run_id)}/taskInstances/run"
     airflow.rest.call("PATCH", path, json={"new_state": "failed"})
-    wait_until(
-        lambda: gateway.predictions[0]["status"] == "canceled", 20, lambda: "it is not canceled"
-    )
+    wait_until(lambda: gateway.predictions[0]["status"] == "canceled", 20, lambda: "it is not canceled")
     assert workers(airflow, dag_id, run_id)["run"] == 0
 
 

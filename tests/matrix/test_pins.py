@@ -35,9 +35,7 @@ def test_each_cell_has_pins_and_no_pins_are_left_of_another() -> None:
 
 
 @EACH
-def test_the_pins_are_versions_for_the_pythons_of_this_airflow_without_addresses(
-    cell: Cell,
-) -> None:
+def test_the_pins_are_versions_for_the_pythons_of_this_airflow_without_addresses(cell: Cell) -> None:
     lines = cell.pins.read_text().splitlines()
     assert len(lines) > 100
     assert [line for line in lines if not LINE.fullmatch(line)] == []

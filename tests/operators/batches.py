@@ -41,9 +41,7 @@ def rebuilt(trigger: Any) -> QuickRouterBatchTrigger:
     return QuickRouterBatchTrigger(**json.loads(json.dumps(kwargs)))
 
 
-def batch(
-    inputs: Any, path: Any, task_instance: TaskInstance | None = None, **arguments: Any
-) -> Any:
+def batch(inputs: Any, path: Any, task_instance: TaskInstance | None = None, **arguments: Any) -> Any:
     """Run one try to its end, through the deferral if there is one."""
     ti = task_instance or TaskInstance()
     task = operator(inputs, path, **arguments)

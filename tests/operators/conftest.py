@@ -40,9 +40,7 @@ def execute_with(name: str) -> Execute:
     """Make what the fixture ``execute`` gives, for one of ``KINDS``."""
     kind, defaults = KINDS[name]
 
-    def execute(
-        task_instance: TaskInstance, faults: dict[str, Any] | None = None, **arguments: Any
-    ) -> str:
+    def execute(task_instance: TaskInstance, faults: dict[str, Any] | None = None, **arguments: Any) -> str:
         given = {"prompt": arguments.pop("prompt", PROMPT), "sandbox": faults or {"never": True}}
         create = {"task_id": "run", "input": given, "version": STABLE_DIFFUSION}
         with DAG("test"):

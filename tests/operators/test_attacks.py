@@ -76,15 +76,12 @@ def test_a_task_killed_in_the_pause_after_a_429_creates_nothing(gateway: Sandbox
 def test_keys_of_an_input_that_are_no_texts_have_a_fingerprint() -> None:
     odd, text = {1: "a", "b": 2}, {"1": "a", "b": 2}
     first, second = (
-        fingerprint(create({"prompt": "x", "extra": extra}, version="owner/name"))
-        for extra in (odd, text)
+        fingerprint(create({"prompt": "x", "extra": extra}, version="owner/name")) for extra in (odd, text)
     )
     assert first == second
 
 
-def trouble_while_waiting(
-    gateway: Sandbox, patch: pytest.MonkeyPatch, posts: Faults | None
-) -> Exception:
+def trouble_while_waiting(gateway: Sandbox, patch: pytest.MonkeyPatch, posts: Faults | None) -> Exception:
     """The error of a task without a store whose questions meet 502 from its create on."""
     Clock(patch)
     task, task_instance = runner(timeout=3600), TaskInstance(None, 1, 2)

@@ -67,9 +67,7 @@ def test_exactly_the_lines_that_failed_say_so_and_why(
     assert gateway.creates == 10
 
 
-@pytest.mark.parametrize(
-    ("fail_on", "fails"), [("any", True), ("all", False), (0.1, True), (0.2, False)]
-)
+@pytest.mark.parametrize(("fail_on", "fails"), [("any", True), ("all", False), (0.1, True), (0.2, False)])
 def test_the_author_says_how_many_may_fail(
     gateway: Sandbox, tmp_path: Path, fail_on: Any, fails: bool
 ) -> None:
@@ -213,9 +211,7 @@ def test_at_its_deadline_the_rest_is_canceled(
     assert ends == ["canceled"] * 3 + ["succeeded"] * 2
 
 
-def test_what_there_was_no_time_to_submit_is_told_and_not_retried(
-    gateway: Sandbox, tmp_path: Path
-) -> None:
+def test_what_there_was_no_time_to_submit_is_told_and_not_retried(gateway: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(errors.BatchFailed, match="timeout came before it was submitted") as failed:
         batch(inputs_of(60), tmp_path / "r", timeout=1, creates_per_minute=600, fail_on="all")
     assert not retried(failed.value)
@@ -238,9 +234,7 @@ def test_progress_is_told_in_the_log(
     assert "3 of 3 done, 0 of them not well, 0 under way" in capsys.readouterr().out
 
 
-def test_a_retry_makes_anew_only_what_failed_for_a_passing_reason(
-    gateway: Sandbox, tmp_path: Path
-) -> None:
+def test_a_retry_makes_anew_only_what_failed_for_a_passing_reason(gateway: Sandbox, tmp_path: Path) -> None:
     ti, inputs = TaskInstance(max_tries=2), inputs_of(4)
     inputs[1]["sandbox"] = {"fail": "Prediction interrupted; please retry (code: PA)"}
     with pytest.raises(errors.BatchFailed) as failed:

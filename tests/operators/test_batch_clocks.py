@@ -36,9 +36,7 @@ def skewed(gateway: Sandbox, skew: float, first: Faults) -> None:
 
 
 @each_skew
-def test_a_create_whose_response_is_lost_is_found(
-    gateway: Sandbox, tmp_path: Path, skew: float
-) -> None:
+def test_a_create_whose_response_is_lost_is_found(gateway: Sandbox, tmp_path: Path, skew: float) -> None:
     skewed(gateway, skew, LOST)
     assert batch(inputs_of(3), tmp_path / "r")["succeeded"] == 3
     assert paid(gateway) == [1, 1, 1]
@@ -54,9 +52,7 @@ def test_the_only_create_of_a_batch_is_found_by_the_date_of_the_response(
 
 
 @each_skew
-def test_a_create_that_was_not_accepted_is_sent_again(
-    gateway: Sandbox, tmp_path: Path, skew: float
-) -> None:
+def test_a_create_that_was_not_accepted_is_sent_again(gateway: Sandbox, tmp_path: Path, skew: float) -> None:
     skewed(gateway, skew, REFUSED)
     assert batch(inputs_of(3), tmp_path / "r")["succeeded"] == 3
     assert paid(gateway) == [1, 1, 1]
@@ -84,9 +80,7 @@ def test_an_equal_input_that_may_be_older_leaves_it_uncertain(
     batch(inputs_of(1), tmp_path / "earlier")
     gateway.set_faults(REFUSED, times=1, method="POST")
     gateway.set_faults(Faults(clock_skew=-3600.0))
-    monkeypatch.setattr(
-        "airflow_provider_quickrouter.submission.reconcile.seconds_ahead", lambda *_: 0
-    )
+    monkeypatch.setattr("airflow_provider_quickrouter.submission.reconcile.seconds_ahead", lambda *_: 0)
     with pytest.raises(errors.BatchFailed, match="1 uncertain"):
         batch(inputs_of(1), tmp_path / "r")
     (line,) = results(tmp_path / "r")

@@ -95,9 +95,7 @@ def test_a_gateway_that_loses_every_create_stops_the_batch_and_a_retry_goes_on(
     ti = TaskInstance(max_tries=2)
     batch([{"prompt": "of another task"}], tmp_path / "other")
     gateway.set_faults(Faults(status=502), method="POST")
-    with pytest.raises(
-        errors.BatchFailed, match="responses to 3 create requests were lost"
-    ) as failed:
+    with pytest.raises(errors.BatchFailed, match="responses to 3 create requests were lost") as failed:
         batch(inputs_of(3), tmp_path / "r", ti)
     assert retried(failed.value)
     gateway.set_faults(None)
@@ -128,9 +126,7 @@ def test_without_a_list_the_line_is_uncertain_until_a_person_clears_the_task(
     assert no_list.creates == 5
 
 
-def test_without_a_list_the_author_may_have_it_submitted_again(
-    no_list: Sandbox, tmp_path: Path
-) -> None:
+def test_without_a_list_the_author_may_have_it_submitted_again(no_list: Sandbox, tmp_path: Path) -> None:
     summary = batch(inputs_of(4), tmp_path / "r", on_uncertain="resubmit")
     assert (summary["succeeded"], no_list.creates) == (4, 5)
 
@@ -189,9 +185,7 @@ def test_a_killed_worker_submits_no_more_and_cancels_unless_another_try_goes_on(
     gateway: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     tell_state(monkeypatch, state)
-    task = operator(
-        inputs_of(200, never=True), tmp_path / "r", creates_per_minute=600, deferrable=True
-    )
+    task = operator(inputs_of(200, never=True), tmp_path / "r", creates_per_minute=600, deferrable=True)
     killer = when_running(gateway, 5, task.on_kill)
     with pytest.raises(AirflowException, match="was killed"):
         task.execute(context_of(task, TaskInstance()))

@@ -47,9 +47,7 @@ def run_operator(**arguments: Any) -> Any:
 
 
 with_and_without_store = pytest.mark.parametrize(
-    "task_instance",
-    [first_try, lambda: TaskInstance(None, 1, 2)],
-    ids=["store", "no store"],
+    "task_instance", [first_try, lambda: TaskInstance(None, 1, 2)], ids=["store", "no store"]
 )
 MakeInstance = Callable[[], TaskInstance]
 
@@ -138,9 +136,7 @@ def test_a_sensor_whose_prediction_has_succeeded_meanwhile_returns_its_output(
     assert resume(task, TaskInstance()) == gateway.predictions[0]["output"]
 
 
-def test_a_sensor_with_soft_fail_is_skipped(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sensor_with_soft_fail_is_skipped(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch)
     task = sensor(deferrable=True, soft_fail=True, cancel_on_kill=True)
     with pytest.raises(AirflowSkipException):
@@ -149,9 +145,7 @@ def test_a_sensor_with_soft_fail_is_skipped(
 
 
 @pytest.mark.parametrize("make", [run_operator, lambda: sensor(deferrable=True)])
-def test_any_other_failure_of_a_trigger_is_airflows(
-    gateway: Sandbox, make: Callable[[], Any]
-) -> None:
+def test_any_other_failure_of_a_trigger_is_airflows(gateway: Sandbox, make: Callable[[], Any]) -> None:
     with pytest.raises(TaskDeferralError, match="Trigger failure"):
         resume(make(), first_try(), error="Trigger failure")
     assert cancels(gateway) == []
@@ -169,19 +163,13 @@ def test_an_event_goes_to_its_method(gateway: Sandbox) -> None:
 def timed_out_event(task: Any, task_instance: TaskInstance, stopped: str) -> dict[str, Any]:
     prediction_id = defer(task, task_instance).prediction_id
     seen = Prediction.from_json({"id": prediction_id, "status": "processing"})
-    late = Outcome(
-        reason=Reason.TIMEOUT, prediction_id=prediction_id, prediction=seen, stopped=stopped
-    )
+    late = Outcome(reason=Reason.TIMEOUT, prediction_id=prediction_id, prediction=seen, stopped=stopped)
     return late.to_payload("https://link")
 
 
 @pytest.mark.parametrize("kind", ["run", "wait"])
-def test_what_the_trigger_could_not_cancel_the_worker_tries_again(
-    gateway: Sandbox, kind: str
-) -> None:
-    task = (
-        runner(deferrable=True) if kind == "run" else sensor(deferrable=True, cancel_on_kill=True)
-    )
+def test_what_the_trigger_could_not_cancel_the_worker_tries_again(gateway: Sandbox, kind: str) -> None:
+    task = runner(deferrable=True) if kind == "run" else sensor(deferrable=True, cancel_on_kill=True)
     mine, lost = first_try(), not_canceled(errors.UpstreamError("busy", status=503))
     event = timed_out_event(task, mine, lost)
     with pytest.raises(errors.PredictionTimeout, match="It was canceled") as failed:
@@ -192,9 +180,7 @@ def test_what_the_trigger_could_not_cancel_the_worker_tries_again(
 
 @pytest.mark.parametrize("kind", ["run", "wait"])
 def test_what_the_trigger_has_canceled_is_not_canceled_again(gateway: Sandbox, kind: str) -> None:
-    task = (
-        runner(deferrable=True) if kind == "run" else sensor(deferrable=True, cancel_on_kill=True)
-    )
+    task = runner(deferrable=True) if kind == "run" else sensor(deferrable=True, cancel_on_kill=True)
     mine = first_try()
     event = timed_out_event(task, mine, "It was canceled.")
     with pytest.raises(errors.PredictionTimeout, match="It was canceled"):
@@ -202,9 +188,7 @@ def test_what_the_trigger_has_canceled_is_not_canceled_again(gateway: Sandbox, k
     assert cancels(gateway) == []
 
 
-def test_what_nobody_could_cancel_is_told(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_nobody_could_cancel_is_told(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, task, mine = Clock(monkeypatch), runner(deferrable=True), first_try()
     event = timed_out_event(task, mine, not_canceled(errors.ConnectionLostError("no response")))
     gateway.set_faults(Faults(status=503), method="POST")

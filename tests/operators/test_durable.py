@@ -33,9 +33,7 @@ def test_a_retry_takes_up_what_a_lost_try_has_paid_for(gateway: Sandbox, execute
     assert cancels(gateway) == []
 
 
-def test_a_persons_clear_of_a_running_task_takes_it_up_too(
-    gateway: Sandbox, execute: Execute
-) -> None:
+def test_a_persons_clear_of_a_running_task_takes_it_up_too(gateway: Sandbox, execute: Execute) -> None:
     lost = first_try()
     assert execute(lost.again(cleared=True)) == execute(lost.again(cleared=True))
     assert gateway.creates == 1
@@ -48,9 +46,7 @@ def test_what_has_succeeded_meanwhile_is_taken_up(gateway: Sandbox, execute: Exe
     assert gateway.creates == 1
 
 
-def test_a_changed_input_pays_again_and_cancels_the_old_one(
-    gateway: Sandbox, execute: Execute
-) -> None:
+def test_a_changed_input_pays_again_and_cancels_the_old_one(gateway: Sandbox, execute: Execute) -> None:
     lost = first_try()
     old, new = execute(lost), execute(lost.again(), prompt="another")
     assert new != old
@@ -128,9 +124,7 @@ def test_a_person_who_clears_a_task_that_had_succeeded_wants_a_new_one(
     assert gateway.creates == 2
 
 
-def test_a_submit_that_had_succeeded_is_taken_up_by_a_retry_and_not_after_a_clear(
-    gateway: Sandbox,
-) -> None:
+def test_a_submit_that_had_succeeded_is_taken_up_by_a_retry_and_not_after_a_clear(gateway: Sandbox) -> None:
     done = first_try()
     found = list[str]()
     for task_instance in (done, done.again(), done.again(cleared=True)):
@@ -164,9 +158,7 @@ def test_the_indexes_of_a_mapped_task_do_not_share_what_they_remember(
     assert gateway.creates == 2
 
 
-def test_what_is_remembered_holds_neither_prompt_nor_key(
-    gateway: Sandbox, execute: Execute
-) -> None:
+def test_what_is_remembered_holds_neither_prompt_nor_key(gateway: Sandbox, execute: Execute) -> None:
     task_instance = first_try()
     execute(task_instance)
     assert task_instance.store is not None
@@ -246,11 +238,7 @@ def test_trouble_while_asking_for_the_old_one_is_waited_out_and_never_pays(
     ids=lambda value: value.odd_response or "" if isinstance(value, Faults) else None,
 )
 def test_trouble_that_lasts_while_asking_for_the_old_one_never_pays_either(
-    gateway: Sandbox,
-    execute: Execute,
-    fault: Faults,
-    kind: type[Exception],
-    monkeypatch: pytest.MonkeyPatch,
+    gateway: Sandbox, execute: Execute, fault: Faults, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, lost = Clock(monkeypatch), first_try()
     prediction_id = execute(lost)

@@ -103,9 +103,7 @@ def test_at_no_line_after_the_create_does_a_timeout_lead_to_a_second_one(
     assert len(replaced) <= (kind == "run"), replaced
 
 
-def test_a_deadline_whose_cancel_is_slow_is_final(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deadline_whose_cancel_is_slow_is_final(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     tell_state(monkeypatch, "running")
     task = operator("run", deferrable=False, execution_timeout=timedelta(seconds=3))
     slow = Faults(latency=2)

@@ -38,9 +38,7 @@ def cat(tmp_path: Path) -> Path:
 
 def task(input: Any, version: str = SD_IMG2IMG, **more: Any) -> QuickRouterSubmitPredictionOperator:
     with DAG("test"):
-        return QuickRouterSubmitPredictionOperator(
-            task_id="run", version=version, input=input, **more
-        )
+        return QuickRouterSubmitPredictionOperator(task_id="run", version=version, input=input, **more)
 
 
 def sent(gateway: Sandbox) -> list[Any]:
@@ -98,9 +96,7 @@ def test_the_task_keeps_the_very_object_and_does_not_render_what_came_from_xcom(
     assert made.input is given
 
 
-def test_a_path_in_a_field_of_another_name_is_a_file_if_it_is_an_object(
-    gateway: Sandbox, cat: Path
-) -> None:
+def test_a_path_in_a_field_of_another_name_is_a_file_if_it_is_an_object(gateway: Sandbox, cat: Path) -> None:
     path = ObjectStoragePath(f"file://{cat}")
     made = task({"style": path, "styles": [path], "text": str(path)}, UNKNOWN)
     made.render_template_fields(context_of(made, TaskInstance()))
@@ -160,9 +156,7 @@ def test_what_is_wrong_is_said_when_the_dag_is_parsed(input: Any, says: str) -> 
         task(input)
 
 
-def test_a_retry_takes_the_prediction_up_while_the_file_is_the_same(
-    gateway: Sandbox, cat: Path
-) -> None:
+def test_a_retry_takes_the_prediction_up_while_the_file_is_the_same(gateway: Sandbox, cat: Path) -> None:
     def run(task_instance: TaskInstance) -> str:
         made = QuickRouterRunPredictionOperator(
             task_id="run",
@@ -188,9 +182,7 @@ def test_a_retry_takes_the_prediction_up_while_the_file_is_the_same(
 
 def test_a_file_that_is_not_there_fails_for_good_before_anything_is_paid(gateway: Sandbox) -> None:
     made = task({"image": "file:///nowhere/cat.png"})
-    with pytest.raises(
-        AirflowFailException, match=r"input\.image: file:///nowhere/cat\.png is not"
-    ):
+    with pytest.raises(AirflowFailException, match=r"input\.image: file:///nowhere/cat\.png is not"):
         made.execute(context_of(made, TaskInstance()))
     assert gateway.requests == []
 
@@ -213,9 +205,7 @@ def test_trouble_of_the_storage_is_left_to_a_retry_before_anything_is_paid(
 
 @pytest.mark.parametrize("image", ["s3://b/cat.png", ObjectStoragePath("s3://b/cat.png")])
 @pytest.mark.parametrize("version", [SD_IMG2IMG, UNKNOWN])
-def test_a_batch_takes_no_paths_and_says_so_when_the_dag_is_parsed(
-    image: Any, version: str
-) -> None:
+def test_a_batch_takes_no_paths_and_says_so_when_the_dag_is_parsed(image: Any, version: str) -> None:
     with DAG("test"), pytest.raises(errors.InvalidInputError, match=r"inputs\[1\]\.image: s3://"):
         QuickRouterBatchPredictionOperator(
             task_id="batch",

@@ -84,9 +84,7 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 
 @pytest.fixture
-def s3(
-    monkeypatch: pytest.MonkeyPatch, _no_blocking_on_the_event_loop: BlockBuster
-) -> Iterator[str]:
+def s3(monkeypatch: pytest.MonkeyPatch, _no_blocking_on_the_event_loop: BlockBuster) -> Iterator[str]:
     """A bucket of a real S3 server, behind the connection ``aws_pictures``."""
     _no_blocking_on_the_event_loop.deactivate()  # S3's client blocks a loop of its own
     with s3_server("bucket") as address:
@@ -178,9 +176,7 @@ def test_a_connection_that_airflow_does_not_have_is_named() -> None:
         read("s3://nowhere@bucket/cat.png")
 
 
-def test_a_connection_that_a_storage_takes_by_itself_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_connection_that_a_storage_takes_by_itself_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def made(conn_id: str | None, options: dict[str, str]) -> Any:
         return BaseHook.get_connection(conn_id or "nowhere_default")
 

@@ -26,15 +26,7 @@ from airflow_provider_quickrouter.submission.cancel import WORKER, Limits
 from tests.conftest import connect
 from tests.hooks.test_hook import unused_port
 from tests.operators.conftest import cancels, first_try
-from tests.tasks import (
-    Clock,
-    Store,
-    TaskInstance,
-    context_of,
-    join_stops,
-    statuses_of_cancels,
-    tell_state,
-)
+from tests.tasks import Clock, Store, TaskInstance, context_of, join_stops, statuses_of_cancels, tell_state
 
 NEVER: dict[str, Any] = {"prompt": "a cat", "sandbox": {"never": True}}
 
@@ -42,9 +34,7 @@ NEVER: dict[str, Any] = {"prompt": "a cat", "sandbox": {"never": True}}
 def runner(**arguments: Any) -> Any:
     defaults: dict[str, Any] = {"task_id": "run", "input": NEVER, "version": STABLE_DIFFUSION}
     with DAG("test"):
-        return QuickRouterRunPredictionOperator(
-            **defaults | {"deferrable": False, "timeout": 8} | arguments
-        )
+        return QuickRouterRunPredictionOperator(**defaults | {"deferrable": False, "timeout": 8} | arguments)
 
 
 def sensor(**arguments: Any) -> Any:
@@ -137,24 +127,18 @@ def test_a_task_that_goes_on_but_remembers_nothing_cancels(
     assert len(cancels(gateway)) == 2
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: runner(cancel_on_kill=False), sensor], ids=["run", "wait"]
-)
+@pytest.mark.parametrize("make", [lambda: runner(cancel_on_kill=False), sensor], ids=["run", "wait"])
 def test_nothing_is_canceled_where_nobody_wants_it(
     gateway: Sandbox, make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell_state(monkeypatch, "failed")
     task = make()
-    task.kill_handler.track(
-        gateway.predictions[0]["id"] if gateway.predictions else "p1", TaskInstance()
-    )
+    task.kill_handler.track(gateway.predictions[0]["id"] if gateway.predictions else "p1", TaskInstance())
     task.on_kill()
     assert cancels(gateway) == []
 
 
-@pytest.mark.parametrize(
-    "kind", [QuickRouterSubmitPredictionOperator, QuickRouterRunPredictionOperator]
-)
+@pytest.mark.parametrize("kind", [QuickRouterSubmitPredictionOperator, QuickRouterRunPredictionOperator])
 def test_a_task_that_is_killed_within_the_create_cancels_right_after_it(
     gateway: Sandbox, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,9 +182,7 @@ def test_a_cancel_that_does_not_work_ends_in_time_and_raises_nothing(
     assert cancels(gateway)
 
 
-def test_a_gateway_that_is_down_raises_nothing(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gateway_that_is_down_raises_nothing(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     tell_state(monkeypatch, "failed")
     Clock(monkeypatch)
     task = runner()
@@ -230,9 +212,7 @@ def test_an_execution_timeout_cancels_though_the_task_still_counts_as_running(
     assert cancels(gateway) == [task.prediction_id]
 
 
-def test_two_kills_of_one_task_do_no_harm(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_kills_of_one_task_do_no_harm(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     tell_state(monkeypatch, "failed")
     task = sensor(cancel_on_kill=True)
     task.kill_handler.track(task.prediction_id, TaskInstance(Store()))

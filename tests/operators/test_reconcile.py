@@ -90,18 +90,14 @@ def lost_intent(execute: Execute, gateway: Sandbox) -> TaskInstance:
     return task_instance
 
 
-def test_the_prediction_of_a_lost_worker_is_found_and_resumed(
-    gateway: Sandbox, execute: Execute
-) -> None:
+def test_the_prediction_of_a_lost_worker_is_found_and_resumed(gateway: Sandbox, execute: Execute) -> None:
     lost = lost_intent(execute, gateway)
     assert execute(lost.again()) == gateway.predictions[0]["id"]
     assert record(lost)["prediction_id"] == gateway.predictions[0]["id"]
     assert gateway.creates == 1
 
 
-def test_an_intent_of_which_nothing_was_accepted_is_submitted(
-    gateway: Sandbox, execute: Execute
-) -> None:
+def test_an_intent_of_which_nothing_was_accepted_is_submitted(gateway: Sandbox, execute: Execute) -> None:
     lost = lost_intent(execute, gateway)
     assert lost.store is not None
     later = {"begun_at": time.time() + 120.0}

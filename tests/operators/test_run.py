@@ -169,9 +169,7 @@ def test_a_deadline_cancels_even_if_a_kill_does_not(gateway: Sandbox, deferrable
 
 
 @each_mode
-def test_an_execution_timeout_that_is_shorter_is_the_deadline(
-    gateway: Sandbox, deferrable: bool
-) -> None:
+def test_an_execution_timeout_that_is_shorter_is_the_deadline(gateway: Sandbox, deferrable: bool) -> None:
     limit = timedelta(seconds=1)
     error = failure(operator({"never": True}, deferrable=deferrable, execution_timeout=limit))
     assert isinstance(error, errors.PredictionTimeout)
@@ -189,9 +187,7 @@ def test_an_execution_timeout_within_a_question_is_the_deadline_too(gateway: San
 
 
 @each_mode
-def test_what_does_not_start_in_time_is_canceled_and_tried_again(
-    gateway: Sandbox, deferrable: bool
-) -> None:
+def test_what_does_not_start_in_time_is_canceled_and_tried_again(gateway: Sandbox, deferrable: bool) -> None:
     error = failure(operator({"starting": 60}, deferrable=deferrable, start_timeout=1))
     assert isinstance(error, errors.PredictionStartTimeout)
     assert airflows(error) is RETRIES
@@ -207,9 +203,7 @@ def test_what_starts_in_time_may_run_longer(gateway: Sandbox, deferrable: bool) 
 
 
 @each_mode
-def test_a_success_between_the_deadline_and_its_cancel_counts(
-    gateway: Sandbox, deferrable: bool
-) -> None:
+def test_a_success_between_the_deadline_and_its_cancel_counts(gateway: Sandbox, deferrable: bool) -> None:
     # The cancel route takes its time, and refuses; the prediction ends meanwhile.
     faults = {"processing": 1.4, "no_cancel": 405, "latency": 0.5}
     output = run(operator(faults, deferrable=deferrable, timeout=0.6), TaskInstance())

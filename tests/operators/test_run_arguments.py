@@ -40,9 +40,7 @@ def test_the_servers_own_limit_lies_behind_the_tasks(
 
 
 def test_limits_may_be_timedeltas() -> None:
-    limits: dict[str, Any] = {
-        n: timedelta(minutes=1) for n in ("timeout", "start_timeout", "poll_interval")
-    }
+    limits: dict[str, Any] = {n: timedelta(minutes=1) for n in ("timeout", "start_timeout", "poll_interval")}
     with DAG("test"):
         task = operator(**limits)()
     assert [getattr(task, name) for name in limits] == [60, 60, 60]
@@ -71,9 +69,7 @@ def test_limits_may_be_timedeltas() -> None:
         ({"input": {"width": 700}}, r"input\.width: 700"),
     ],
 )
-def test_a_wrong_argument_is_named_when_the_dag_is_parsed(
-    arguments: dict[str, Any], says: str
-) -> None:
+def test_a_wrong_argument_is_named_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
     with DAG("test"), pytest.raises(errors.InvalidInputError, match=says):
         operator(**arguments)()
 

@@ -7,11 +7,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.models import (
-    FLUX_KONTEXT_PRO,
-    STABLE_DIFFUSION,
-    StableDiffusionInput,
-)
+from airflow_provider_quickrouter.api.models import FLUX_KONTEXT_PRO, STABLE_DIFFUSION, StableDiffusionInput
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
@@ -53,10 +49,7 @@ def test_it_pushes_nothing_where_the_author_wants_no_xcom(gateway: Sandbox) -> N
 
 def test_an_input_may_be_a_model(gateway: Sandbox) -> None:
     execute(submit(input=StableDiffusionInput(**PROMPT, width=512)))
-    assert gateway.requests[0].body == {
-        "version": STABLE_DIFFUSION,
-        "input": PROMPT | {"width": 512},
-    }
+    assert gateway.requests[0].body == {"version": STABLE_DIFFUSION, "input": PROMPT | {"width": 512}}
 
 
 def test_a_limit_for_the_server_is_sent_along(gateway: Sandbox) -> None:
@@ -77,9 +70,7 @@ def test_a_limit_for_the_server_is_sent_along(gateway: Sandbox) -> None:
         ({"cancel_after": 1}, "cancel_after"),
     ],
 )
-def test_a_wrong_constant_is_refused_when_the_dag_is_parsed(
-    arguments: dict[str, Any], says: str
-) -> None:
+def test_a_wrong_constant_is_refused_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(errors.InvalidInputError, match=says):
         submit(**arguments)
 
@@ -97,9 +88,7 @@ def test_templates_are_rendered_deeply_and_checked_when_the_task_runs(gateway: S
     }
 
 
-def test_a_rendered_value_that_is_wrong_fails_for_good_and_nothing_is_sent(
-    gateway: Sandbox,
-) -> None:
+def test_a_rendered_value_that_is_wrong_fails_for_good_and_nothing_is_sent(gateway: Sandbox) -> None:
     task = submit(input={"width": "{{ width }}"})
     render(task, {"width": 700})
     with pytest.raises(AirflowFailException, match=r"input\.width") as failed:

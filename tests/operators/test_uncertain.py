@@ -148,9 +148,7 @@ def test_a_store_that_cannot_save_the_id_leads_to_no_second_create(
     assert gateway.creates == 1
 
 
-def test_a_store_that_cannot_forget_the_intent_leads_to_a_report(
-    gateway: Sandbox, execute: Execute
-) -> None:
+def test_a_store_that_cannot_forget_the_intent_leads_to_a_report(gateway: Sandbox, execute: Execute) -> None:
     store = Breaking(1, RuntimeError("no API server"))
     task_instance = first_try(store)
     gateway.set_faults(Faults(quota=True), times=1)

@@ -36,9 +36,7 @@ def test_a_made_up_token_gets_403(server: GalleryServer, name: str, query: dict[
 
 
 @pytest.mark.parametrize(("name", "query"), BOTH)
-def test_a_user_without_the_dag_gets_403_and_no_picture(
-    ask: Ask, name: str, query: dict[str, Any]
-) -> None:
+def test_a_user_without_the_dag_gets_403_and_no_picture(ask: Ask, name: str, query: dict[str, Any]) -> None:
     answer = ask(f"api/dags/{SECRET_DAG}/{name}", user="outsider", **query)
     assert answer.status_code == 403
     assert answer.json().keys() == {"detail"}
@@ -88,7 +86,5 @@ def test_the_page_itself_tells_nothing(ask: Ask) -> None:
 def test_nothing_can_be_changed(server: GalleryServer, tokens: dict[str, str], method: str) -> None:
     address = f"{server.url}/quickrouter/api/dags/{SECRET_DAG}/pictures"
     headers = {"Authorization": f"Bearer {tokens['admin']}"}
-    answer = requests.request(
-        method, address, params={"run_id": "secret"}, headers=headers, timeout=30
-    )
+    answer = requests.request(method, address, params={"run_id": "secret"}, headers=headers, timeout=30)
     assert answer.status_code == 405

@@ -22,13 +22,8 @@ def card(manifest: dict[str, Any], files: list[Any] | None = None, **more: Any) 
 
 
 def test_addresses_are_shown_while_they_live() -> None:
-    made = card(
-        {"output": {"images": [URL, {"mask": "https://h/m.mp4?x=1"}]}, "completed_at": ENDED}
-    )
-    assert made["live"] == [
-        {"url": URL, "kind": "image"},
-        {"url": "https://h/m.mp4?x=1", "kind": "video"},
-    ]
+    made = card({"output": {"images": [URL, {"mask": "https://h/m.mp4?x=1"}]}, "completed_at": ENDED})
+    assert made["live"] == [{"url": URL, "kind": "image"}, {"url": "https://h/m.mp4?x=1", "kind": "video"}]
     assert made["expires_at"] == "2026-05-04T12:30:00+00:00"
     assert made["expired"] is None
 
@@ -46,9 +41,7 @@ def test_what_is_stored_goes_before_what_may_die() -> None:
     assert made["stored"][0]["tag"] == "ab" * 8
 
 
-@pytest.mark.parametrize(
-    "address", ["javascript:alert(1)", "data:text/html,x", "//h/x", "ftp://h", 3]
-)
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//h/x", "ftp://h", 3])
 def test_only_web_addresses_become_links(address: Any) -> None:
     made = card({"url": address, "output": [address]})
     assert (made["url"], made["live"]) == (None, [])
@@ -80,17 +73,7 @@ def test_times_that_make_no_sense_are_left_out_or_nothing() -> None:
 
 
 def test_a_manifest_of_odd_types_is_a_card_all_the_same() -> None:
-    names = (
-        "status",
-        "error",
-        "model",
-        "version",
-        "created_at",
-        "metrics",
-        "url",
-        "seed",
-        "output",
-    )
+    names = ("status", "error", "model", "version", "created_at", "metrics", "url", "seed", "output")
     made = card({name: ["odd"] for name in names})
     assert (made["error"], made["model"], made["seed"], made["run"]) == ("", "", None, None)
 

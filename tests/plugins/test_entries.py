@@ -30,11 +30,7 @@ def test_a_manifest_that_is_over_wins_over_a_later_one_that_is_not() -> None:
 
 
 def test_the_order_is_that_of_tasks_and_map_indexes_whatever_that_of_the_rows() -> None:
-    rows = [
-        row("wait", 1, prediction_id="b"),
-        row("submit", 1, prediction_id="b"),
-        row("submit", 0),
-    ]
+    rows = [row("wait", 1, prediction_id="b"), row("submit", 1, prediction_id="b"), row("submit", 0)]
     assert [entry.prediction_id for entry in entries_of(rows)] == ["a", "b"]
 
 

@@ -85,10 +85,7 @@ def test_a_browser_may_keep_it_but_nobody_on_the_way(file: Ask) -> None:
 
 def test_what_a_browser_has_already_is_not_sent_again(file: Ask, tokens: dict[str, str]) -> None:
     first = file(run_id=RUN)
-    headers = {
-        "Authorization": f"Bearer {tokens['viewer']}",
-        "If-None-Match": first.headers["etag"],
-    }
+    headers = {"Authorization": f"Bearer {tokens['viewer']}", "If-None-Match": first.headers["etag"]}
     again = requests.get(first.url, headers=headers, timeout=30)
     assert (again.status_code, again.content) == (304, b"")
     headers["Authorization"] = f"Bearer {tokens['without_xcoms']}"
@@ -107,9 +104,7 @@ def _id_of(number: int) -> str:
     return str(manifest(number)["id"])
 
 
-def test_a_bucket_is_opened_by_a_connection_of_airflow(
-    server: GalleryServer, file: Ask, bucket: str
-) -> None:
+def test_a_bucket_is_opened_by_a_connection_of_airflow(server: GalleryServer, file: Ask, bucket: str) -> None:
     query = {"run_id": "bucket", "size": "thumb"}
     assert file(**query).status_code == 502
     fields = {

@@ -81,9 +81,7 @@ def test_of_the_dag_sent_as_it_is(
     """Neither this client nor Airflow may put it right on the way."""
     for sent in {quote(value, safe=""), quote(value, safe="/%")}:
         request = requests.Request("GET", f"{server.url}/").prepare()
-        request.url = (
-            f"{server.url}/quickrouter/api/dags/{sent}/{ending}?run_id=motley&task_id=wait&n=0"
-        )
+        request.url = f"{server.url}/quickrouter/api/dags/{sent}/{ending}?run_id=motley&task_id=wait&n=0"
         request.headers["Authorization"] = f"Bearer {tokens['admin']}"
         with requests.Session() as session:
             session.trust_env = False

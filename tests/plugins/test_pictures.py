@@ -64,9 +64,7 @@ def test_a_run_that_is_over_is_not_asked_about_again(pictures: Ask) -> None:
     assert not pictures("motley").json()["live"]
 
 
-def test_a_task_instance_shows_its_own_prediction_with_what_others_know_of_it(
-    pictures: Ask,
-) -> None:
+def test_a_task_instance_shows_its_own_prediction_with_what_others_know_of_it(pictures: Ask) -> None:
     for task_id in ("submit", "wait"):
         (card,) = cards(pictures("motley", task_id=task_id, map_index=2))
         assert card["map_index"] == 2
@@ -128,8 +126,5 @@ def test_the_page_may_load_nothing_but_its_own(ask: Ask) -> None:
 
 def test_what_a_task_left_that_ended_in_the_triggerer_is_read_too(pictures: Ask) -> None:
     shown = cards(pictures("as_text"))
-    assert [(card["map_index"], card["state"]) for card in shown] == [
-        (0, "succeeded"),
-        (7, "succeeded"),
-    ]
+    assert [(card["map_index"], card["state"]) for card in shown] == [(0, "succeeded"), (7, "succeeded")]
     assert shown[0]["prompt"] == "a very long on"

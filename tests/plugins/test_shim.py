@@ -19,9 +19,7 @@ def printed(code: str) -> str:
 
 
 def test_airflow_finds_it_without_any_setting() -> None:
-    (found,) = [
-        point for point in entry_points(group="airflow.plugins") if point.name == "quickrouter"
-    ]
+    (found,) = [point for point in entry_points(group="airflow.plugins") if point.name == "quickrouter"]
     assert found.load() is QuickRouterGalleryPlugin
 
 

@@ -45,9 +45,7 @@ def test_a_picture_on_its_side_is_turned() -> None:
     assert Image.open(BytesIO(thumb)).size == (160, 320)
 
 
-def test_a_picture_that_would_fill_the_memory_is_not_decoded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_picture_that_would_fill_the_memory_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "MAX_PIXELS", 100 * 100 - 1)
     assert stored.thumbnail(saved(Image.new("RGB", (100, 100)), "PNG")) is None
 
@@ -65,7 +63,7 @@ def test_a_picture_that_is_small_anyway_is_used_itself() -> None:
 
 
 def test_the_oldest_thumbnails_are_forgotten_first() -> None:
-    kept = stored.Kept(limit=25)
+    kept = stored.ThumbnailCache(limit=25)
     for name in "abc":
         kept.put(name, b"x" * 10)
     assert [kept.get(name) is None for name in "abc"] == [True, False, False]

@@ -32,9 +32,7 @@ def decide(error: BaseException, try_number: int = 1, **arguments: Any) -> Any:
     ],
 )
 @pytest.mark.parametrize("airflows", [False, True])
-def test_what_does_not_heal_fails_now_and_says_why(
-    error: errors.QuickRouterError, airflows: bool
-) -> None:
+def test_what_does_not_heal_fails_now_and_says_why(error: errors.QuickRouterError, airflows: bool) -> None:
     decision = decide(as_airflow(error, resubmits=True) if airflows else error)
     assert decision.action is RetryAction.FAIL
     assert decision.reason == f"{type(error).__name__}: another try would not help"
@@ -69,12 +67,9 @@ def test_errors_of_others_are_left_to_airflow(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [{"first": 0}, {"first": -1}, {"first": 700}, {"longest": 5}, {"first": float("nan")}],
+    "arguments", [{"first": 0}, {"first": -1}, {"first": 700}, {"longest": 5}, {"first": float("nan")}]
 )
-def test_pauses_that_cannot_be_are_refused_when_the_dag_is_parsed(
-    arguments: dict[str, Any],
-) -> None:
+def test_pauses_that_cannot_be_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidInputError, match="first, longest:"):
         QuickRouterRetryPolicy(**arguments)
 
@@ -89,10 +84,6 @@ def test_an_operator_takes_it() -> None:
     policy = QuickRouterRetryPolicy()
     with DAG("test"):
         task = QuickRouterRunPredictionOperator(
-            task_id="run",
-            input={"prompt": "a cat"},
-            version=STABLE_DIFFUSION,
-            retries=3,
-            retry_policy=policy,
+            task_id="run", input={"prompt": "a cat"}, version=STABLE_DIFFUSION, retries=3, retry_policy=policy
         )
     assert task.retry_policy is policy

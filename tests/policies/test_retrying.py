@@ -31,9 +31,7 @@ def test_only_what_heals_is_tried_again(kind: type[errors.APIError]) -> None:
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_only_a_passing_end_of_a_prediction_is_tried_again(
-    kind: type[errors.PredictionError],
-) -> None:
+def test_only_a_passing_end_of_a_prediction_is_tried_again(kind: type[errors.PredictionError]) -> None:
     assert (pause(kind("x", prediction_id="p1")) is not None) is ENDS[kind]
 
 

@@ -86,8 +86,7 @@ def test_a_success_is_learned_from_with_the_times_that_the_api_tells() -> None:
     histories = Histories()
     for _ in range(FEWEST):
         Timeline(histories, NOW).on_prediction(
-            prediction("succeeded", created_at=NOW, started_at=NOW + 60, completed_at=NOW + 64),
-            NOW + 90,
+            prediction("succeeded", created_at=NOW, started_at=NOW + 60, completed_at=NOW + 64), NOW + 90
         )
     assert histories.of("a/b").pause(PROCESSING, 0, 600) == pytest.approx(
         history(*[(60.0, 4.0)] * FEWEST).pause(PROCESSING, 0, 600)
@@ -134,9 +133,7 @@ def test_processing_is_counted_from_its_beginning() -> None:
 
 def test_a_clock_of_the_api_that_is_ahead_does_no_harm() -> None:
     timeline = Timeline(Histories(), NOW, "a/b")
-    timeline.on_prediction(
-        prediction("processing", created_at=NOW + 999, started_at=NOW + 999), NOW + 1
-    )
+    timeline.on_prediction(prediction("processing", created_at=NOW + 999, started_at=NOW + 999), NOW + 1)
     assert timeline.pause(NOW + 2, 10) is None
 
 
@@ -153,9 +150,7 @@ def test_a_success_becomes_a_part_of_the_history() -> None:
     histories = Histories()
     for _ in range(FEWEST):
         watch = Poll("p1", NOW, timeline=Timeline(histories, NOW))
-        watch.on_prediction(
-            prediction("succeeded", created_at=NOW, started_at=NOW, completed_at=NOW), NOW
-        )
+        watch.on_prediction(prediction("succeeded", created_at=NOW, started_at=NOW, completed_at=NOW), NOW)
     assert histories.of("a/b").pause(None, 0, 10) is None
     assert histories.of("a/b").pause(None, -1, 10) is not None
 
@@ -166,9 +161,7 @@ def test_a_learned_pause_is_jittered_by_a_twentieth() -> None:
         histories.of("a/b").add(Run(0.0, 500.0))
     jitter = random.Random(1)
     pauses = [
-        Poll("p1", NOW, jitter=jitter.random, timeline=Timeline(histories, NOW, "a/b")).first_pause(
-            NOW
-        )
+        Poll("p1", NOW, jitter=jitter.random, timeline=Timeline(histories, NOW, "a/b")).first_pause(NOW)
         for _ in range(200)
     ]
     assert 9.5 <= min(pauses) < 9.6

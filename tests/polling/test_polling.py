@@ -72,31 +72,11 @@ def questions(waiting: Poll, answer: Prediction | errors.APIError, until: float)
 
 
 def test_questions_come_quickly_at_first_and_slower_later() -> None:
-    assert questions(watch(), seen(), 40) == [
-        1,
-        1.5,
-        2.25,
-        3.38,
-        5.06,
-        7.59,
-        11.39,
-        17.09,
-        25.63,
-        35.63,
-    ]
+    assert questions(watch(), seen(), 40) == [1, 1.5, 2.25, 3.38, 5.06, 7.59, 11.39, 17.09, 25.63, 35.63]
 
 
 def test_the_authors_interval_is_the_upper_bound() -> None:
-    assert questions(watch(poll_interval=2), seen(), 12) == [
-        1,
-        1.5,
-        2.25,
-        3.38,
-        5.06,
-        7.06,
-        9.06,
-        11.06,
-    ]
+    assert questions(watch(poll_interval=2), seen(), 12) == [1, 1.5, 2.25, 3.38, 5.06, 7.06, 9.06, 11.06]
 
 
 def test_five_hundred_waits_do_not_ask_in_step() -> None:
@@ -183,9 +163,7 @@ def test_a_connection_that_cannot_be_used_is_waited_out_too() -> None:
     assert isinstance(ended, errors.UpstreamError)
 
 
-def test_of_several_errors_the_last_one_is_quoted_and_the_first_one_begins_the_ten_minutes() -> (
-    None
-):
+def test_of_several_errors_the_last_one_is_quoted_and_the_first_one_begins_the_ten_minutes() -> None:
     waiting = watch()
     waiting.on_error(BUSY, START)
     waiting.on_error(errors.RedirectError("moved", status=302), START + 300)
@@ -204,9 +182,7 @@ def test_a_404_of_the_api_that_lasts_a_minute_means_that_it_is_gone(confirmed: b
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
-@pytest.mark.parametrize(
-    "other", [BUSY, errors.NotFoundError("Invalid URL", status=404), None], ids=str
-)
+@pytest.mark.parametrize("other", [BUSY, errors.NotFoundError("Invalid URL", status=404), None], ids=str)
 def test_any_other_response_begins_the_minute_of_404s_again(
     other: errors.APIError | None, confirmed: bool
 ) -> None:
@@ -321,9 +297,7 @@ def test_the_deadline_also_ends_a_wait_in_trouble() -> None:
 
 
 def test_a_result_at_the_deadline_is_still_a_result() -> None:
-    outcome = end(
-        watch(deadline=START).on_prediction(seen("succeeded", output="https://x"), START + 9)
-    )
+    outcome = end(watch(deadline=START).on_prediction(seen("succeeded", output="https://x"), START + 9))
     assert outcome.reason is Reason.SUCCEEDED
 
 
@@ -344,10 +318,7 @@ def test_the_first_error_of_an_outage_is_a_warning_that_says_when_the_wait_gives
         "Polling again in 1 s, giving up at 13:56:40 UTC.",
         True,
     )
-    assert logged(waiting.on_error(BUSY, START + 1)) == (
-        "Polling again in 2 s: HTTP 503: busy.",
-        False,
-    )
+    assert logged(waiting.on_error(BUSY, START + 1)) == ("Polling again in 2 s: HTTP 503: busy.", False)
 
 
 @pytest.mark.parametrize(
@@ -368,10 +339,7 @@ def test_the_first_good_response_after_errors_is_a_warning(seconds: list[int], l
     assert warning
     assert logged(waiting.on_prediction(seen(), START + 4)) == (None, False)
     again, warning = logged(waiting.on_error(BUSY, START + 5))
-    assert (str(again).startswith("Polling prediction p1 fails since 13:46:45"), warning) == (
-        True,
-        True,
-    )
+    assert (str(again).startswith("Polling prediction p1 fails since 13:46:45"), warning) == (True, True)
 
 
 def test_a_good_response_that_brings_no_news_ends_an_outage_too() -> None:

@@ -55,9 +55,7 @@ class Simulation:
             assert isinstance(end, Outcome)
             self.outcomes[prediction_id] = (end.reason, self.now)
 
-        watch = Poll(
-            prediction_id, self.now - age, poll_interval=interval, jitter=self.random.random
-        )
+        watch = Poll(prediction_id, self.now - age, poll_interval=interval, jitter=self.random.random)
         wait = Entry(watch, log=lambda step: None, settle=settle)
         self.schedule.add(wait, self.now)
         return wait

@@ -10,11 +10,7 @@ from airflow_provider_quickrouter.api.prediction import Prediction, PredictionSt
 from airflow_provider_quickrouter.polling.list_sweep import AFTER_ERROR, FRUITLESS, Sweep
 from airflow_provider_quickrouter.polling.poll import Again, Poll
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
-from airflow_provider_quickrouter.polling.schedule import (
-    OWN_GET_EVERY,
-    PAGE_TIMEOUT,
-    Entry,
-)
+from airflow_provider_quickrouter.polling.schedule import OWN_GET_EVERY, PAGE_TIMEOUT, Entry
 from tests.polling.test_schedule import NOW, Simulation, busiest, longest_gap, prediction
 
 PROCESSING, STARTING = PredictionStatus.PROCESSING, PredictionStatus.STARTING

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 from airflow_provider_quickrouter.api.errors import NotFoundError, UpstreamError
-from airflow_provider_quickrouter.polling.list_sweep import (
-    AFTER_ERROR,
-    AFTER_NOTHING,
-    FRUITLESS,
-    Sweeps,
-)
+from airflow_provider_quickrouter.polling.list_sweep import AFTER_ERROR, AFTER_NOTHING, FRUITLESS, Sweeps
 
 NOW = 1_000_000.0
 

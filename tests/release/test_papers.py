@@ -68,9 +68,7 @@ def test_each_form_is_one_that_github_shows() -> None:
 
 
 def required(form: dict[str, Any]) -> set[str]:
-    return {
-        field["id"] for field in form["body"] if field.get("validations", {}).get("required", False)
-    }
+    return {field["id"] for field in form["body"] if field.get("validations", {}).get("required", False)}
 
 
 def test_a_bug_tells_what_is_asked_first_and_warns_of_the_key() -> None:
@@ -91,9 +89,7 @@ def test_there_is_one_address_of_the_repository() -> None:
 
 def test_the_index_of_packages_is_told_where_everything_is() -> None:
     urls = PROJECT["urls"]
-    assert set(urls) == {
-        *("Homepage", "Documentation", "Source", "Changelog", "Issues", "Security"),
-    }
+    assert set(urls) == {*("Homepage", "Documentation", "Source", "Changelog", "Issues", "Security")}
     for name in ("Documentation", "Changelog"):
         path = urls[name].partition("/blob/main/")[2]
         assert (ROOT / path).is_file()

@@ -19,10 +19,7 @@ RELEASE = [sys.executable, "-m", "dev.release"]
 
 
 def said(
-    version: str = "1.2.0",
-    log: str = LOG,
-    fixtures: tuple[str, ...] = ("1.2.0",),
-    tag: str | None = None,
+    version: str = "1.2.0", log: str = LOG, fixtures: tuple[str, ...] = ("1.2.0",), tag: str | None = None
 ) -> str:
     return "\n".join(problems(version, log, fixtures, tag))
 

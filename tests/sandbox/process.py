@@ -14,10 +14,7 @@ MODULE = [sys.executable, "-W", "error", "-m", "airflow_provider_quickrouter.san
 @contextmanager
 def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(
-        [*MODULE, "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [*MODULE, "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

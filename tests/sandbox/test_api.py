@@ -52,12 +52,9 @@ def test_a_prediction_is_created_by_model(client: Client, prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "model", "shown"),
-    [("a/b", "a/b", "hidden"), ("f" * 64, "sandbox/model", "f" * 64)],
+    ("version", "model", "shown"), [("a/b", "a/b", "hidden"), ("f" * 64, "sandbox/model", "f" * 64)]
 )
-def test_a_version_may_be_a_name_or_a_hash(
-    client: Client, version: str, model: str, shown: str
-) -> None:
+def test_a_version_may_be_a_name_or_a_hash(client: Client, version: str, model: str, shown: str) -> None:
     answer = client.send("POST", "/v1/predictions", {"version": version, **INPUT})
     assert (answer.json()["model"], answer.json()["version"]) == (model, shown)
 
@@ -120,9 +117,7 @@ def test_a_body_that_is_no_object_is_refused(client: Client, body: Any) -> None:
         ({"num_outputs": 5}, "input.num_outputs"),
     ],
 )
-def test_a_wrong_input_is_refused_by_name(
-    client: Client, given: dict[str, Any], field: str
-) -> None:
+def test_a_wrong_input_is_refused_by_name(client: Client, given: dict[str, Any], field: str) -> None:
     assert fields_of(client.create(given)) == {field}
     assert client.sandbox.creates == 0
 

@@ -26,9 +26,7 @@ BASE = (1, 1, "get", "a")
 
 def draws(kind: str, seed: int = 1) -> list[dict[str, Any]]:
     """Return the faults of 20,000 requests about 2,000 subjects."""
-    return [
-        of_request(seed, 1, kind, f"subject {n % 2000}", n // 2000).given() for n in range(DRAWS)
-    ]
+    return [of_request(seed, 1, kind, f"subject {n % 2000}", n // 2000).given() for n in range(DRAWS)]
 
 
 def fates() -> list[dict[str, Any]]:
@@ -53,9 +51,7 @@ def test_the_same_seed_gives_the_same_plan_in_any_process() -> None:
 @pytest.mark.parametrize(
     "other", [(2, 1, "get", "a"), (1, 2, "get", "a"), (1, 1, "cancel", "a"), (1, 1, "get", "b")]
 )
-def test_another_seed_start_kind_or_subject_gives_another_plan(
-    other: tuple[int, int, str, str],
-) -> None:
+def test_another_seed_start_kind_or_subject_gives_another_plan(other: tuple[int, int, str, str]) -> None:
     plan, changed = ([of_request(*parts, n) for n in range(200)] for parts in (BASE, other))
     assert plan != changed
 

@@ -112,9 +112,7 @@ def test_a_status_request_and_a_cancel_are_planned_by_the_prompt(chaotic: Client
     assert chaotic.sandbox.predictions[-1]["cancels"] == 0
 
 
-def test_a_prediction_meets_its_fate_and_the_next_one_of_its_prompt_another(
-    chaotic: Client,
-) -> None:
+def test_a_prediction_meets_its_fate_and_the_next_one_of_its_prompt_another(chaotic: Client) -> None:
     prompt, error = failing()
     for _ in range(2):
         chaotic.create({"prompt": prompt}, faults=CALM)

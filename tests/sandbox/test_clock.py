@@ -44,9 +44,7 @@ def test_all_times_of_a_prediction_are_those_of_the_wrong_clock(slow_clock: Clie
         assert [differs(epoch(shown[name])) for name in TIMES] == [SKEW] * 3
 
 
-def test_the_deadline_is_shown_by_the_wrong_clock_and_kept_by_the_right_one(
-    slow_clock: Client,
-) -> None:
+def test_the_deadline_is_shown_by_the_wrong_clock_and_kept_by_the_right_one(slow_clock: Client) -> None:
     body = slow_clock.create(headers={"Cancel-After": "2h"}).json()
     assert differs(epoch(body["deadline"])) == SKEW + 7200
     assert slow_clock.wait(body["id"])["status"] == "succeeded"

@@ -13,11 +13,7 @@ from airflow_provider_quickrouter.sandbox.faults import (
     parse_fault_options,
     parse_faults,
 )
-from airflow_provider_quickrouter.sandbox.schedule import (
-    FaultSchedule,
-    ScheduledFaults,
-    parse_entry,
-)
+from airflow_provider_quickrouter.sandbox.schedule import FaultSchedule, ScheduledFaults, parse_entry
 
 BAD_GATEWAY = Faults(status=502)
 
@@ -49,10 +45,7 @@ def test_every_fault_is_documented(name: str) -> None:
             ['odd_gets={"response":"forbidden","seconds":5}'],
             Faults(odd_gets={"response": "forbidden", "seconds": 5}),
         ),
-        (
-            ['hung_gets={"times":2,"seconds":30}'],
-            Faults(hung_gets={"times": 2, "seconds": 30}),
-        ),
+        (['hung_gets={"times":2,"seconds":30}'], Faults(hung_gets={"times": 2, "seconds": 30})),
         ([], NONE),
     ],
 )

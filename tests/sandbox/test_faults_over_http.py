@@ -91,9 +91,7 @@ def test_a_bare_rate_limit_tells_no_wait(client: Client) -> None:
     ("fault", "status", "code"),
     [("quota", 403, "insufficient_user_quota"), ("no_channel", 503, "model_not_found")],
 )
-def test_the_gateway_refuses_with_a_code(
-    client: Client, fault: str, status: int, code: str
-) -> None:
+def test_the_gateway_refuses_with_a_code(client: Client, fault: str, status: int, code: str) -> None:
     answer = client.create(faults={fault: True})
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert client.sandbox.creates == 0
@@ -149,8 +147,7 @@ def test_a_prediction_fails_with_the_text_it_was_told(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "output",
-    [None, [], [None], "", "text", ["a", ["b"]], {"image": "u"}, "data:image/png;base64,AA=="],
+    "output", [None, [], [None], "", "text", ["a", ["b"]], {"image": "u"}, "data:image/png;base64,AA=="]
 )
 def test_an_output_is_any_json(client: Client, output: Any) -> None:
     body = client.wait(client.create_id(output=output))

@@ -19,9 +19,7 @@ from .client import Client
         ([0, 50, 51, 52, 109], 4),
     ],
 )
-def test_the_peak_is_the_fullest_minute_wherever_it_begins(
-    instants: list[float], most: int
-) -> None:
+def test_the_peak_is_the_fullest_minute_wherever_it_begins(instants: list[float], most: int) -> None:
     journal = Journal()
     for instant in instants:
         journal.count("get", instant)

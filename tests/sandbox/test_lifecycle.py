@@ -27,8 +27,7 @@ def status_after(seconds: float, **changes: Any) -> Status:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "status"),
-    [(0, "starting"), (1.9, "starting"), (2, "processing"), (11.9, "processing")],
+    ("seconds", "status"), [(0, "starting"), (1.9, "starting"), (2, "processing"), (11.9, "processing")]
 )
 def test_a_prediction_runs_after_it_started(seconds: float, status: str) -> None:
     assert status_after(seconds) == status
@@ -149,8 +148,7 @@ def test_logs_of_many_steps_stay_short() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "steps"),
-    [({}, 50), ({"num_inference_steps": 4}, 4), ({"steps": 30}, 30), ({"steps": "x"}, 50)],
+    ("given", "steps"), [({}, 50), ({"num_inference_steps": 4}, 4), ({"steps": 30}, 30), ({"steps": "x"}, 50)]
 )
 def test_steps_come_from_the_input(given: dict[str, Any], steps: int) -> None:
     assert steps_of(given) == steps

@@ -13,9 +13,7 @@ def taken(bucket: Bucket, now: float, calls: int) -> int:
 
 
 @pytest.mark.parametrize(("per_minute", "at_once"), [(600, 10), (3000, 50), (60, 1), (6, 1)])
-def test_a_bucket_holds_what_comes_in_a_second_but_at_least_one(
-    per_minute: float, at_once: int
-) -> None:
+def test_a_bucket_holds_what_comes_in_a_second_but_at_least_one(per_minute: float, at_once: int) -> None:
     assert taken(Bucket(per_minute), 0, 100) == at_once
 
 
@@ -73,14 +71,7 @@ def test_creates_and_other_calls_are_limited_apart() -> None:
     limits = Limits(creates_per_minute=60, calls_per_minute=120)
     kinds = ("create", "create", "get", "list", "cancel", "other")
     verdicts = [limits.take(kind, 0) for kind in kinds]
-    assert [v is not None and v.refused for v in verdicts] == [
-        False,
-        True,
-        False,
-        False,
-        True,
-        True,
-    ]
+    assert [v is not None and v.refused for v in verdicts] == [False, True, False, False, True, True]
 
 
 def test_without_a_limit_there_is_no_verdict() -> None:

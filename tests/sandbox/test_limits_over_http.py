@@ -32,9 +32,7 @@ def refused(client: Client, method: str, path: str) -> requests.Response:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_each_prefix_refuses_in_its_own_words_and_tells_the_wait(
-    limited: Client, method: str
-) -> None:
+def test_each_prefix_refuses_in_its_own_words_and_tells_the_wait(limited: Client, method: str) -> None:
     gateway = refused(limited, method, "/replicate/v1/predictions")
     replicate = refused(limited, method, "/v1/predictions")
     waits = [int(answer.headers["retry-after"]) for answer in (gateway, replicate)]

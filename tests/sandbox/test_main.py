@@ -64,12 +64,8 @@ def test_a_taken_port_ends_with_1() -> None:
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "content", ["", "notes without an end", "notes\n", '{"event": "x"}\n', "1\n"]
-)
-def test_a_state_that_is_no_state_ends_with_1_and_is_untouched(
-    tmp_path: Path, content: str
-) -> None:
+@pytest.mark.parametrize("content", ["", "notes without an end", "notes\n", '{"event": "x"}\n', "1\n"])
+def test_a_state_that_is_no_state_ends_with_1_and_is_untouched(tmp_path: Path, content: str) -> None:
     state = tmp_path / "state" if content else tmp_path
     if content:
         state.write_text(content)

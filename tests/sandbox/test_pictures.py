@@ -63,8 +63,7 @@ def test_the_first_word_with_a_palette_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt",
-    ["", " ", "\n\t", "星空下的城市", "Ωμέγα 🚀 café", "a\0b", "x" * 5000, "word " * 500, "\uffff"],
+    "prompt", ["", " ", "\n\t", "星空下的城市", "Ωμέγα 🚀 café", "a\0b", "x" * 5000, "word " * 500, "\uffff"]
 )
 def test_no_prompt_is_too_strange_to_be_set(prompt: str) -> None:
     assert opened(fresh(prompt)).size == SMALL

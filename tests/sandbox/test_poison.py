@@ -81,9 +81,7 @@ def test_a_poisoned_prediction_has_a_page(client: Client) -> None:
         assert client.send("GET", path).status_code == 200
 
 
-def test_the_request_id_of_a_poisoned_prediction_is_not_utf_8_also_in_an_error(
-    client: Client,
-) -> None:
+def test_the_request_id_of_a_poisoned_prediction_is_not_utf_8_also_in_an_error(client: Client) -> None:
     prediction_id = client.create_id(poison="header")
     for faults in ({}, {"odd_response": "forbidden"}):
         with pytest.raises(UnicodeDecodeError):

@@ -55,8 +55,7 @@ def test_it_raises_for_a_prediction_that_failed(replicate_client: Client) -> Non
 
 def test_it_lists_and_pages(replicate_client: Client) -> None:
     created = [
-        replicate_client.predictions.create(version=DIGEST, input={"prompt": str(n)}).id
-        for n in range(101)
+        replicate_client.predictions.create(version=DIGEST, input={"prompt": str(n)}).id for n in range(101)
     ]
     pages = list(paginate(replicate_client.predictions.list))
     assert [len(page) for page in pages] == [100, 1]
@@ -80,9 +79,7 @@ def test_it_raises_its_own_error_for_an_unknown_id(replicate_client: Client) -> 
 
 def test_it_raises_its_own_error_for_a_wrong_input(replicate_client: Client) -> None:
     with pytest.raises(ReplicateError, match=r"input\.width") as caught:
-        replicate_client.models.predictions.create(
-            "stability-ai/stable-diffusion", input={"width": 100}
-        )
+        replicate_client.models.predictions.create("stability-ai/stable-diffusion", input={"width": 100})
     assert caught.value.status == 422
 
 

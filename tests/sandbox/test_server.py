@@ -34,11 +34,7 @@ def test_a_sandbox_may_be_started_again() -> None:
 
 
 def test_a_sandbox_ends_though_a_request_hangs() -> None:
-    with (
-        Sandbox() as sandbox,
-        requests.Session() as session,
-        pytest.raises(requests.ReadTimeout),
-    ):
+    with Sandbox() as sandbox, requests.Session() as session, pytest.raises(requests.ReadTimeout):
         Client(sandbox, session).create(faults={"hang": 3600}, timeout=0.1)
     with pytest.raises(requests.ConnectionError):
         requests.get(sandbox.url, timeout=5)

@@ -187,13 +187,7 @@ def test_every_request_to_cancel_is_listed_with_its_id_also_after_a_restart(stat
     with running(state) as client:
         again = client.send("GET", "/sandbox/cancels").json()
         assert again == requests_seen
-        assert [request["id"] for request in requests_seen] == [
-            done,
-            refused,
-            "unknown",
-            done,
-            done,
-        ]
+        assert [request["id"] for request in requests_seen] == [done, refused, "unknown", done, done]
         instants = [request["at"] for request in requests_seen]
         assert instants == sorted(instants)
         client.send("DELETE", "/sandbox/requests")

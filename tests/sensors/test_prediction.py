@@ -43,9 +43,7 @@ def submit(**faults: Any) -> str:
 
 
 def sensor(prediction_id: str, **arguments: Any) -> Callable[[], QuickRouterPredictionSensor]:
-    return lambda: QuickRouterPredictionSensor(
-        task_id="wait", prediction_id=prediction_id, **arguments
-    )
+    return lambda: QuickRouterPredictionSensor(task_id="wait", prediction_id=prediction_id, **arguments)
 
 
 def wait(prediction_id: str, mode: str, **arguments: Any) -> tuple[Any, TaskInstance]:
@@ -140,8 +138,7 @@ def test_each_bad_end_is_final_and_has_its_own_exception_in_every_mode(
 
 @each_mode
 @pytest.mark.parametrize(
-    ("word", "kind"),
-    [("Cancelled", errors.PredictionCanceled), ("aborted", errors.PredictionAborted)],
+    ("word", "kind"), [("Cancelled", errors.PredictionCanceled), ("aborted", errors.PredictionAborted)]
 )
 def test_a_prediction_that_was_stopped_has_its_own_exception(
     gateway: Sandbox, mode: str, word: str, kind: type[Exception]
@@ -190,9 +187,7 @@ def test_a_refused_key_ends_the_wait_after_one_request(
     assert len(gateway.requests) == before + 1
 
 
-def test_a_later_poke_waits_out_a_refused_key(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_poke_waits_out_a_refused_key(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """An earlier process has poked: a key that had always been wrong would have failed that one."""
     prediction_id, task_instance = submit(), TaskInstance()
     connect(monkeypatch, host=gateway.url, password="qr-another-key")
@@ -249,9 +244,7 @@ def test_an_id_that_does_not_look_like_one_is_final(gateway: Sandbox, mode: str)
     assert gateway.requests == []
 
 
-def test_trouble_that_lasts_is_left_to_a_retry(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trouble_that_lasts_is_left_to_a_retry(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_quickrouter.polling.poll.PATIENCE", 0.3)
     prediction_id = submit()
     for mode in ("poke", "deferred"):
@@ -310,11 +303,7 @@ def test_whether_it_defers_is_airflows_default_unless_the_author_says_so() -> No
     for default in ("True", "False"):
         environment = os.environ | {"AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": default}
         done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
+            [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
         )
         assert done.stdout.split()[-1] == default
 

@@ -103,9 +103,10 @@ def test_what_is_told_survives_airflows_database() -> None:
     assert read.start_from_trigger is True
     args: Any = read.start_trigger_args
     assert args.timeout == timedelta(seconds=110)
-    assert set(args.trigger_kwargs["__var"]) == set(kwargs_of(prediction_id="p1")) - {
-        "prediction_id"
-    } | {"from_task", "from_key"}
+    assert set(args.trigger_kwargs["__var"]) == set(kwargs_of(prediction_id="p1")) - {"prediction_id"} | {
+        "from_task",
+        "from_key",
+    }
 
 
 PULLED = {"from_task": "make", "from_key": "return_value"}
@@ -123,9 +124,7 @@ PULLED = {"from_task": "make", "from_key": "return_value"}
         (7, None),
     ],
 )
-def test_a_literal_id_begins_in_the_triggerer_and_a_template_on_a_worker(
-    given: Any, expected: Any
-) -> None:
+def test_a_literal_id_begins_in_the_triggerer_and_a_template_on_a_worker(given: Any, expected: Any) -> None:
     with DAG(DAG_ID):
         make()
         assert names(given) == expected
@@ -184,9 +183,7 @@ def test_a_subclass_that_begins_otherwise_begins_on_a_worker() -> None:
     assert other.start_trigger_args is None
 
 
-def test_before_airflow_3_3_it_goes_to_a_worker_and_still_defers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_before_airflow_3_3_it_goes_to_a_worker_and_still_defers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prediction, "AIRFLOW_STARTS", False)
     with DAG(DAG_ID):
         older = sensor()
@@ -213,9 +210,7 @@ class Finishing(QuickRouterPredictionSensor):
 
 
 def _with(**arguments: Any) -> Callable[[type[QuickRouterPredictionSensor]], Any]:
-    return lambda kind: kind(
-        task_id="wait", prediction_id="p1", start_from_trigger=True, **arguments
-    )
+    return lambda kind: kind(task_id="wait", prediction_id="p1", start_from_trigger=True, **arguments)
 
 
 def _later(kind: type[QuickRouterPredictionSensor]) -> Any:
@@ -261,9 +256,7 @@ def test_a_worker_hands_over_whether_the_triggerer_is_to_end_the_task(gateway: S
     prediction_id = submit(processing=30)
     for asked in (True, False):
         with DAG(DAG_ID):
-            made = sensor(
-                prediction_id, start_from_trigger=False, deferrable=True, end_from_trigger=asked
-            )
+            made = sensor(prediction_id, start_from_trigger=False, deferrable=True, end_from_trigger=asked)
         assert deferred(made).end_from_trigger is asked
     with DAG(DAG_ID):
         assert deferred(sensor(prediction_id, do_xcom_push=False)).push_xcom is False

@@ -27,11 +27,7 @@ def _s3() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3(
-    _s3: str,
-    monkeypatch: pytest.MonkeyPatch,
-    _no_blocking_on_the_event_loop: BlockBuster,
-) -> str:
+def s3(_s3: str, monkeypatch: pytest.MonkeyPatch, _no_blocking_on_the_event_loop: BlockBuster) -> str:
     """A bucket, reached through the connection ``aws_default``."""
     for function in _no_blocking_on_the_event_loop.functions.values():
         function.can_block_in("fsspec/asyn.py", "_runner")  # s3fs has a loop of its own

@@ -27,9 +27,7 @@ HOST = "files.example.org"
 
 
 @pytest.fixture
-def strict(
-    monkeypatch: pytest.MonkeyPatch, log: Log, tmp_path: Path
-) -> Callable[[dict[str, Any]], Storing]:
+def strict(monkeypatch: pytest.MonkeyPatch, log: Log, tmp_path: Path) -> Callable[[dict[str, Any]], Storing]:
     """Make what stores over a connection that allows public addresses only."""
 
     def make(extra: dict[str, Any]) -> Storing:
@@ -96,9 +94,7 @@ def test_a_name_of_the_private_network_is_refused_where_the_connection_is_made(
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     assert socket.getaddrinfo(HOST, 80)[0][4][0] == "93.184.215.14"
-    assert f"{HOST} is no public address" in refused(
-        strict({}), f"http://{HOST}:{httpserver.port}/a"
-    )
+    assert f"{HOST} is no public address" in refused(strict({}), f"http://{HOST}:{httpserver.port}/a")
     assert httpserver.log == []
 
 
@@ -136,9 +132,7 @@ def test_an_address_in_an_odd_spelling_is_refused_also_where_private_ones_are_al
     assert "cannot be read" in refused(storing(), f"http://127.1:{httpserver.port}/a")
 
 
-def test_a_public_file_comes_through_the_connections_proxy(
-    strict: Any, httpserver: HTTPServer
-) -> None:
+def test_a_public_file_comes_through_the_connections_proxy(strict: Any, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
     proxied = strict({"proxies": {"http": httpserver.url_for("")}})
     (stored,) = proxied.store([f"http://{HOST}/a"], LIVING)
@@ -217,9 +211,7 @@ def test_neither_key_nor_cookie_goes_along(storing: Make, httpserver: HTTPServer
         assert KEY not in str(request.headers)
 
 
-def test_a_server_that_drips_its_headers_holds_a_try_no_longer_than_its_timeouts(
-    strict: Any,
-) -> None:
+def test_a_server_that_drips_its_headers_holds_a_try_no_longer_than_its_timeouts(strict: Any) -> None:
     endless = Dripping(http(b"", "X-Padding: " + "x" * 1000))
     quick = strict({"timeout": 0.5, "allow_private_addresses": True})
     with answering(endless, http(image())) as (url, asked):
@@ -249,9 +241,7 @@ def tls(authority: trustme.CA) -> Any:
         yield server
 
 
-def test_the_connections_authorities_hold_for_files(
-    tls: HTTPServer, bundle: str, strict: Any
-) -> None:
+def test_the_connections_authorities_hold_for_files(tls: HTTPServer, bundle: str, strict: Any) -> None:
     tls.expect_request("/a").respond_with_data(image(), content_type="image/png")
     trusting = strict({"verify": bundle, "allow_private_addresses": True})
     assert read(trusting.store([tls.url_for("/a")], LIVING)[0]) == image()

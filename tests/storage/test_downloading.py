@@ -16,11 +16,7 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from airflow_provider_quickrouter.api.errors import (
-    FileRefused,
-    FileUnavailable,
-    PredictionExpired,
-)
+from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable, PredictionExpired
 from airflow_provider_quickrouter.api.storable import storable_text
 from airflow_provider_quickrouter.storage import download
 from airflow_provider_quickrouter.storage.fetching import PATIENCE, Owner
@@ -98,9 +94,7 @@ def test_trouble_that_lasts_is_given_up_after_two_minutes(
     storing: Make, httpserver: HTTPServer, pauses: list[float], tmp_path: Path
 ) -> None:
     httpserver.expect_request("/a").respond_with_data("no", status=503)
-    with pytest.raises(
-        FileUnavailable, match=r"File 0 .*/a\).*HTTP 503, after \d+ tries"
-    ) as failed:
+    with pytest.raises(FileUnavailable, match=r"File 0 .*/a\).*HTTP 503, after \d+ tries") as failed:
         storing().store([httpserver.url_for(f"/a?{SIGNED}")], LIVING)
     assert failed.value.transient
     assert "hush" not in str(failed.value)
@@ -182,10 +176,7 @@ def test_a_body_that_always_breaks_off_is_never_stored(
 
 @pytest.mark.parametrize(
     "half",
-    [
-        http(image()[:-20]),
-        http(gzip.compress(image())[:40], "Content-Encoding: gzip", "Content-Length: 40"),
-    ],
+    [http(image()[:-20]), http(gzip.compress(image())[:40], "Content-Encoding: gzip", "Content-Length: 40")],
     ids=["no length", "compressed"],
 )
 def test_half_a_picture_is_noticed_where_its_length_is_not_told(
@@ -239,8 +230,7 @@ def test_an_expired_file_is_told_at_once_with_its_hour_and_what_to_do(
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
-    [(404, PredictionExpired), (410, PredictionExpired), (403, FileRefused)],
+    ("status", "kind"), [(404, PredictionExpired), (410, PredictionExpired), (403, FileRefused)]
 )
 def test_a_file_that_is_gone_is_told_at_once_if_its_hour_is_not_known(
     status: int, kind: type[Exception], storing: Make, httpserver: HTTPServer

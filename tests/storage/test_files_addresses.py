@@ -20,14 +20,7 @@ from airflow_provider_quickrouter.storage.addresses import (
 
 @pytest.mark.parametrize(
     "address",
-    [
-        "8.8.8.8",
-        "93.184.215.14",
-        "2606:4700::1111",
-        "::ffff:8.8.8.8",
-        "64:ff9b::808:808",
-        "2002:808:808::1",
-    ],
+    ["8.8.8.8", "93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"],
 )
 def test_an_address_of_the_internet_is_public(address: str) -> None:
     assert is_public(address)
@@ -85,9 +78,7 @@ def test_every_other_address_is_not_public(address: str) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_an_address_within_another_is_as_public_as_it_is_alone(
-    inner: ipaddress.IPv4Address,
-) -> None:
+def test_an_address_within_another_is_as_public_as_it_is_alone(inner: ipaddress.IPv4Address) -> None:
     number = int(inner)
     forms = [0xFFFF << 32 | number, 0x64FF9B << 96 | number, 0x2002 << 112 | number << 80]
     for form in forms:
@@ -95,8 +86,7 @@ def test_an_address_within_another_is_as_public_as_it_is_alone(
 
 
 @pytest.mark.parametrize(
-    "host",
-    ["2130706433", "0x7f000001", "0x7F.1", "0177.0.0.1", "127.1", "127.0.1", "1.2.3.4", "0"],
+    "host", ["2130706433", "0x7f000001", "0x7F.1", "0177.0.0.1", "127.1", "127.0.1", "1.2.3.4", "0"]
 )
 def test_odd_spellings_are_read_as_the_system_reads_them(host: str) -> None:
     system = socket.inet_ntoa(socket.inet_aton(host))

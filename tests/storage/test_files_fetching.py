@@ -12,8 +12,8 @@ from airflow_provider_quickrouter.api.errors import (
     from_payload,
 )
 from airflow_provider_quickrouter.storage.fetching import (
-    LONGEST_ASKED,
     LONGEST_PAUSE,
+    LONGEST_RETRY_AFTER,
     PATIENCE,
     Failure,
     Owner,
@@ -62,8 +62,8 @@ def test_what_another_try_would_meet_again(status: int) -> None:
         ("soon", None),
         ("-1", None),
         ("nan", None),
-        ("inf", LONGEST_ASKED),
-        ("99999999", LONGEST_ASKED),
+        ("inf", LONGEST_RETRY_AFTER),
+        ("99999999", LONGEST_RETRY_AFTER),
     ],
 )
 def test_the_pause_that_a_server_asks_for(header: str, asked: float | None) -> None:

@@ -77,9 +77,7 @@ def test_a_bad_template_is_refused_with_the_remedy(template: Any, says: str) -> 
         check_name(template)
     assert str(refused.value).startswith("name: ")
     assert says in str(refused.value)
-    assert "Give a relative path" in str(refused.value) or "there are {prediction_id}" in str(
-        refused.value
-    )
+    assert "Give a relative path" in str(refused.value) or "there are {prediction_id}" in str(refused.value)
 
 
 def test_several_files_need_names_of_their_own() -> None:
@@ -90,9 +88,7 @@ def test_several_files_need_names_of_their_own() -> None:
         check_distinct("{prediction_id}.{ext}", 9)
 
 
-@pytest.mark.parametrize(
-    "hostile", ["..", "../../etc/passwd", "/etc", "a\\b", "a\0b", ".", "", " "]
-)
+@pytest.mark.parametrize("hostile", ["..", "../../etc/passwd", "/etc", "a\\b", "a\0b", ".", "", " "])
 def test_an_id_from_outside_stays_one_part_of_the_name(hostile: str) -> None:
     made = name("x/{prediction_id}/{n}.{ext}", hostile)
     assert made.startswith("x/")

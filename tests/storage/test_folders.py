@@ -57,8 +57,7 @@ def test_a_password_is_refused_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "conn_id"),
-    [("s3://aws@b/x@y", "aws"), ("s3://b/x@y", ""), ("/a@b", ""), ("file:///a", "")],
+    ("location", "conn_id"), [("s3://aws@b/x@y", "aws"), ("s3://b/x@y", ""), ("/a@b", ""), ("file:///a", "")]
 )
 def test_a_path_may_name_a_connection(location: str, conn_id: str) -> None:
     assert connection_in(location) == conn_id

@@ -85,18 +85,14 @@ def test_a_task_that_is_killed_ends_soon_and_can_go_on(
     assert len(storing().store(held.output, OWNER)) == 2
 
 
-def test_an_execution_timeout_ends_it_soon(
-    storing: Make, held: Held, tmp_path: Path, disk: Path
-) -> None:
+def test_an_execution_timeout_ends_it_soon(storing: Make, held: Held, tmp_path: Path, disk: Path) -> None:
     with pytest.raises(AirflowTaskTimeout), timeout(1):
         storing().store(held.output, OWNER)
     assert left(tmp_path) <= {"0.png"}
     assert not [*disk.iterdir()]
 
 
-def test_a_task_that_was_killed_before_stores_nothing(
-    storing: Make, held: Held, tmp_path: Path
-) -> None:
+def test_a_task_that_was_killed_before_stores_nothing(storing: Make, held: Held, tmp_path: Path) -> None:
     killed = storing()
     killed.stop()
     with pytest.raises(FileUnavailable, match="a retry goes on"):

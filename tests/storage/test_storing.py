@@ -65,9 +65,7 @@ def test_what_is_stored_is_left_alone_also_when_its_url_is_dead(
     assert "2 of them were there already" in log.infos[-1]
 
 
-def test_a_partly_stored_output_goes_on_with_what_is_missing(
-    storing: Make, httpserver: HTTPServer
-) -> None:
+def test_a_partly_stored_output_goes_on_with_what_is_missing(storing: Make, httpserver: HTTPServer) -> None:
     good = httpserver.expect_oneshot_request("/good")
     good.respond_with_data(image(), content_type="image/png")
     httpserver.expect_oneshot_request("/late").respond_with_data(
@@ -130,9 +128,7 @@ def test_a_damaged_record_is_not_used(
     assert bool(log.warnings) is bool(damage)
 
 
-def test_a_record_cannot_name_a_file_elsewhere(
-    storing: Make, httpserver: HTTPServer, tmp_path: Path
-) -> None:
+def test_a_record_cannot_name_a_file_elsewhere(storing: Make, httpserver: HTTPServer, tmp_path: Path) -> None:
     httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
     storing().store([httpserver.url_for("/a")], OWNER)
     secret = tmp_path / "secret"
@@ -167,20 +163,14 @@ def test_a_plain_path_is_a_local_one(storing: Make, tmp_path: Path) -> None:
     assert (tmp_path / "plain" / "p1" / "0.png").read_bytes() == image() == read(stored)
 
 
-def test_an_address_with_letters_of_any_alphabet_is_fetched(
-    storing: Make, httpserver: HTTPServer
-) -> None:
+def test_an_address_with_letters_of_any_alphabet_is_fetched(storing: Make, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/猫.png").respond_with_data(image(), content_type="image/png")
-    assert (
-        read(storing().store([f"http://127.0.0.1:{httpserver.port}/猫.png"], OWNER)[0]) == image()
-    )
+    assert read(storing().store([f"http://127.0.0.1:{httpserver.port}/猫.png"], OWNER)[0]) == image()
 
 
 def test_a_few_files_have_a_line_each_and_many_do_not(storing: Make, log: Log) -> None:
     storing().store([data_uri(image())] * 2, OWNER)
-    assert [line.partition(" to ")[0] for line in log.infos[:1]] == [
-        "Storing 2 files of prediction p1"
-    ]
+    assert [line.partition(" to ")[0] for line in log.infos[:1]] == ["Storing 2 files of prediction p1"]
     assert sum("0.png (" in line and "31 x 17)" in line for line in log.infos) == 1
     assert len(log.infos) == 4
     log.infos.clear()
@@ -188,9 +178,7 @@ def test_a_few_files_have_a_line_each_and_many_do_not(storing: Make, log: Log) -
     assert len(log.infos) == 2
 
 
-def test_files_that_would_get_one_name_are_refused_before_anything_is_fetched(
-    storing: Make,
-) -> None:
+def test_files_that_would_get_one_name_are_refused_before_anything_is_fetched(storing: Make) -> None:
     with pytest.raises(InvalidInputError, match="add {n}"):
         storing(name="{prediction_id}.{ext}").store(["https://x.test/1", "https://x.test/2"], OWNER)
 
@@ -317,9 +305,7 @@ def test_a_file_that_is_not_as_it_was_stored_is_not_stored(
     assert storing().stored_before("p1") == []
 
 
-def test_an_output_that_is_stored_in_part_is_not_stored(
-    storing: Make, httpserver: HTTPServer
-) -> None:
+def test_an_output_that_is_stored_in_part_is_not_stored(storing: Make, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/a").respond_with_data("no", status=400)
     with pytest.raises(FileRefused):
         storing().store([*STORED, httpserver.url_for("/a")], OWNER)
@@ -378,11 +364,7 @@ def test_addresses_that_differ_at_each_attempt_are_the_same_files(
 
 @pytest.mark.parametrize(
     ("field", "value", "good"),
-    [
-        ("content_type", "x/\0\udcff" + "x" * 5000, True),
-        ("width", 10**30, False),
-        ("height", 2**64, False),
-    ],
+    [("content_type", "x/\0\udcff" + "x" * 5000, True), ("width", 10**30, False), ("height", 2**64, False)],
 )
 def test_a_record_puts_nothing_into_xcom_that_cannot_be_stored(
     field: str, value: object, good: bool, storing: Make, tmp_path: Path

@@ -57,9 +57,7 @@ RETRY, CLEARED = 2, 3
         (WITH_ID, SAME, 1, Step.RESUME),
     ],
 )
-def test_what_a_later_try_does_first(
-    record: dict[str, Any], now: str, max_tries: int, step: Step
-) -> None:
+def test_what_a_later_try_does_first(record: dict[str, Any], now: str, max_tries: int, step: Step) -> None:
     assert attempt(**record).next_step(now, max_tries) is step
 
 
@@ -183,8 +181,7 @@ def test_an_uncertain_create_is_dated_and_names_the_version_to_look_for() -> Non
 def test_an_uncertain_create_by_name_names_the_model() -> None:
     by_name = create({"prompt": PROMPT}, model=FLUX_KONTEXT_PRO)
     assert (
-        f"look for {FLUX_KONTEXT_PRO} created"
-        in lost_by_earlier_attempt(by_name, LONG_AGO, LONG_AGO).message
+        f"look for {FLUX_KONTEXT_PRO} created" in lost_by_earlier_attempt(by_name, LONG_AGO, LONG_AGO).message
     )
 
 

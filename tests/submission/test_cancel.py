@@ -18,14 +18,7 @@ from airflow_provider_quickrouter.submission import cancel as stopping
 from airflow_provider_quickrouter.submission.cancel import CANCELS_AT_ONCE, Owner
 from tests.conftest import connect
 from tests.hooks.test_hook import create, unused_port
-from tests.tasks import (
-    TASK_RUNNER,
-    Clock,
-    TaskInstance,
-    join_stops,
-    statuses_of_cancels,
-    tell_state,
-)
+from tests.tasks import TASK_RUNNER, Clock, TaskInstance, join_stops, statuses_of_cancels, tell_state
 
 LOG = logging.getLogger("tests")
 WAITS = ["scheduled", "queued", "running", "deferred", "up_for_reschedule"]
@@ -86,21 +79,15 @@ def test_trouble_that_lasts_is_told(
 
 
 @both
-@pytest.mark.parametrize(
-    "fault", [Faults(no_cancel=405), Faults(no_cancel=404), Faults(quota=True)]
-)
-def test_what_lasts_is_not_tried_again(
-    gateway: Sandbox, running: str, stop: Stop, fault: Faults
-) -> None:
+@pytest.mark.parametrize("fault", [Faults(no_cancel=405), Faults(no_cancel=404), Faults(quota=True)])
+def test_what_lasts_is_not_tried_again(gateway: Sandbox, running: str, stop: Stop, fault: Faults) -> None:
     gateway.set_faults(fault)
     assert "could not be canceled" in stop(running)
     assert cancels(gateway) == 1
 
 
 @both
-def test_a_gateway_that_is_down_is_told(
-    running: str, stop: Stop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gateway_that_is_down_is_told(running: str, stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch)
     connect(monkeypatch, host=f"http://127.0.0.1:{unused_port()}")
     assert "may run on: no connection to" in stop(running)
@@ -203,11 +190,7 @@ def test_a_task_that_is_known_to_be_over_loses_its_prediction_without_a_request_
 
 @pytest.mark.parametrize(("state", "expected"), [("failed", 6), ("running", 0), (None, 0)])
 def test_on_airflow_2_the_state_is_read_by_the_task_instance(
-    gateway: Sandbox,
-    running: str,
-    state: str | None,
-    expected: int,
-    monkeypatch: pytest.MonkeyPatch,
+    gateway: Sandbox, running: str, state: str | None, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, TASK_RUNNER, None)
     task_instance = SimpleNamespace(current_state=lambda: state)
@@ -217,11 +200,7 @@ def test_on_airflow_2_the_state_is_read_by_the_task_instance(
 
 @pytest.mark.parametrize(("index", "asked_for"), [(-1, None), (None, None), (0, 0), (7, 7)])
 def test_the_state_of_the_very_task_instance_is_asked_for(
-    gateway: Sandbox,
-    running: str,
-    index: int | None,
-    asked_for: int | None,
-    monkeypatch: pytest.MonkeyPatch,
+    gateway: Sandbox, running: str, index: int | None, asked_for: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, task_instance = tell_state(monkeypatch, "running"), TaskInstance()
     monkeypatch.setattr(task_instance, "map_index", index)
@@ -241,10 +220,7 @@ def test_on_a_worker_it_swallows_whatever_is_raised(caplog: pytest.LogCaptureFix
 
 
 def test_on_a_worker_it_does_not_wait_for_ever(
-    gateway: Sandbox,
-    running: str,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    gateway: Sandbox, running: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = stopping.Limits(state=1.5, total=0.3)
     gateway.set_faults(Faults(latency=3), method="POST")
@@ -255,10 +231,7 @@ def test_on_a_worker_it_does_not_wait_for_ever(
 
 
 def test_a_server_of_airflow_that_does_not_respond_leaves_the_prediction_running(
-    gateway: Sandbox,
-    running: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    gateway: Sandbox, running: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     short = stopping.Limits(state=0.1, total=4)
     monkeypatch.setattr(stopping, "TRIGGERER", short)
@@ -280,10 +253,7 @@ def test_a_server_of_airflow_that_does_not_respond_leaves_the_prediction_running
 
 
 def test_in_the_triggerer_it_does_not_wait_for_ever_either(
-    gateway: Sandbox,
-    running: str,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    gateway: Sandbox, running: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stopping, "TRIGGERER", stopping.Limits(state=9, total=0.3))
     gateway.set_faults(Faults(latency=3), method="POST")
@@ -298,9 +268,7 @@ def test_in_the_triggerer_no_number_of_cancellations_prevents_the_cancel(
     gateway.set_faults(Faults(latency=0.5), times=1, method="POST")
 
     async def impatient() -> None:
-        task = asyncio.create_task(
-            stopping.stop_in_triggerer(QuickRouterHook, [running], AT_TIMEOUT, LOG)
-        )
+        task = asyncio.create_task(stopping.stop_in_triggerer(QuickRouterHook, [running], AT_TIMEOUT, LOG))
         while not task.done():
             await asyncio.sleep(0.1)
             task.cancel()
@@ -331,9 +299,7 @@ def test_what_could_not_be_canceled_of_many_is_counted(
     ]
 
 
-def test_many_are_canceled_a_few_at_a_time(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_are_canceled_a_few_at_a_time(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once: list[int] = [0]
 
     lock, all_of_them = threading.Lock(), threading.Barrier(CANCELS_AT_ONCE)

@@ -165,9 +165,7 @@ def test_an_accepted_create_is_found_whatever_the_clock_of_the_gateway_says(skew
 
 
 @pytest.mark.parametrize("skew", SKEWS)
-def test_an_older_entry_is_not_taken_for_it_whatever_the_clock_of_the_gateway_says(
-    skew: float,
-) -> None:
+def test_an_older_entry_is_not_taken_for_it_whatever_the_clock_of_the_gateway_says(skew: float) -> None:
     looked = search(ours=75)
     entries = entry("x", DOG, -skew), entry("old", CAT, 74 - skew), entry("ours", DOG, 75 - skew)
     looked.read(page(*entries, older="2"))
@@ -201,9 +199,7 @@ def test_an_idle_list_says_little_about_a_clock_and_leaves_it_uncertain() -> Non
 
 
 @pytest.mark.parametrize("delay", [0.0, 100.0, 1000.0])
-def test_a_prediction_that_was_accepted_late_does_not_lead_to_a_second_create(
-    delay: float,
-) -> None:
+def test_a_prediction_that_was_accepted_late_does_not_lead_to_a_second_create(delay: float) -> None:
     """Pauses after a 429 lie between an intent and its prediction."""
     looked = search(ours=1000)
     looked.read(page(entry("new", CAT, -1), entry("ours", DOG, 1000 - delay), older="2"))

@@ -19,15 +19,7 @@ from airflow_provider_quickrouter.submission.cancel import (
 
 @pytest.mark.parametrize("resumable", [True, False])
 @pytest.mark.parametrize(
-    "state",
-    [
-        "scheduled",
-        "queued",
-        "running",
-        "deferred",
-        "up_for_reschedule",
-        "a state of a later Airflow",
-    ],
+    "state", ["scheduled", "queued", "running", "deferred", "up_for_reschedule", "a state of a later Airflow"]
 )
 def test_a_task_that_may_still_wait_is_not_over(state: str, resumable: bool) -> None:
     assert not is_over(state, resumable=resumable)

@@ -23,9 +23,7 @@ from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.storage.store import Storing
-from airflow_provider_quickrouter.transfers.object_storage import (
-    QuickRouterToObjectStorageOperator,
-)
+from airflow_provider_quickrouter.transfers.object_storage import QuickRouterToObjectStorageOperator
 from tests.conftest import connect
 from tests.storage.files import data_uri, image
 from tests.tasks import Clock, TaskInstance, context_of, run
@@ -106,9 +104,7 @@ def test_data_uris_that_xcom_could_not_hold_are_asked_for_anew(gateway: Sandbox,
     assert ObjectStoragePath(stored).read_bytes() == image()
 
 
-def test_what_the_event_of_a_trigger_left_out_is_asked_for_anew(
-    gateway: Sandbox, path: str
-) -> None:
+def test_what_the_event_of_a_trigger_left_out_is_asked_for_anew(gateway: Sandbox, path: str) -> None:
     hook = QuickRouterHook()
     whole = hook.get_prediction(finished(output=[data_uri(image())]))
     told = Prediction.from_json(whole.manifest("https://x.test"))
@@ -239,9 +235,7 @@ def test_it_can_be_mapped_over_ids_and_over_outputs(path: str) -> None:
 def test_a_kill_stops_the_storing_and_touches_no_prediction(
     gateway: Sandbox, path: str, tmp_path: Path, httpserver: HTTPServer
 ) -> None:
-    task = QuickRouterToObjectStorageOperator(
-        task_id="store", path=path, output=[httpserver.url_for("/a")]
-    )
+    task = QuickRouterToObjectStorageOperator(task_id="store", path=path, output=[httpserver.url_for("/a")])
 
     def killed(request: Any) -> Response:
         task.on_kill()
@@ -256,9 +250,7 @@ def test_a_kill_stops_the_storing_and_touches_no_prediction(
 
 
 def test_a_kill_that_comes_before_the_storing_stops_it_too(path: str, tmp_path: Path) -> None:
-    task = QuickRouterToObjectStorageOperator(
-        task_id="store", path=path, output=[data_uri(image())]
-    )
+    task = QuickRouterToObjectStorageOperator(task_id="store", path=path, output=[data_uri(image())])
     task.on_kill()
     with pytest.raises(AirflowException, match="Airflow stopped the task"):
         task.execute(context_of(task, TaskInstance()))

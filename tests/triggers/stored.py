@@ -21,9 +21,7 @@ from dev.release_life import INPUT
 from tests.tasks import Store, TaskInstance, context_of
 
 Entry = dict[str, Any]
-STORED: dict[str, Any] = {
-    path.stem: json.loads(path.read_text()) for path in sorted(RELEASES.glob("*.json"))
-}
+STORED: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in sorted(RELEASES.glob("*.json"))}
 
 
 def entries(*parts: str) -> list[tuple[str, Entry]]:
@@ -71,7 +69,5 @@ def submit(store: Store | None = None, **faults: Any) -> str:
     """Submit what every release has submitted for its fixture; return the prediction's id."""
     given = INPUT | {"sandbox": faults} if faults else INPUT
     with DAG("test"):
-        task = QuickRouterSubmitPredictionOperator(
-            task_id="run", version=STABLE_DIFFUSION, input=given
-        )
+        task = QuickRouterSubmitPredictionOperator(task_id="run", version=STABLE_DIFFUSION, input=given)
     return str(task.execute(context_of(task, TaskInstance(store, max_tries=1))))

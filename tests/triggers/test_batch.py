@@ -55,9 +55,7 @@ def deferred(path: Path, count: int) -> Any:
     return caught.value
 
 
-def test_kwargs_and_event_are_small_however_many_there_are(
-    gateway: Sandbox, tmp_path: Path
-) -> None:
+def test_kwargs_and_event_are_small_however_many_there_are(gateway: Sandbox, tmp_path: Path) -> None:
     trigger = deferred(tmp_path / "r", 40).trigger
     event = event_of(rebuilt(trigger))
     assert len(json.dumps(trigger.serialize()[1])) < 400

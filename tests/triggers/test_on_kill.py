@@ -11,12 +11,7 @@ from airflow.jobs.triggerer_job_runner import _ON_CANCEL_TIMEOUT as ON_KILL_TIME
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.submission import cancel as stopping
-from airflow_provider_quickrouter.submission.cancel import (
-    CLEAR,
-    MARK,
-    TIMEOUT,
-    TRIGGERER,
-)
+from airflow_provider_quickrouter.submission.cancel import CLEAR, MARK, TIMEOUT, TRIGGERER
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 from tests.conftest import connect
 from tests.hooks.test_hook import unused_port

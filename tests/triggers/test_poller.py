@@ -73,10 +73,7 @@ def test_when_the_last_one_leaves_nothing_is_left(gateway: Sandbox) -> None:
     (prediction_id,) = submit(never=True)
 
     async def run() -> list[str]:
-        waiting = [
-            asyncio.create_task(event(QuickRouterPredictionTrigger(prediction_id)))
-            for _ in range(2)
-        ]
+        waiting = [asyncio.create_task(event(QuickRouterPredictionTrigger(prediction_id))) for _ in range(2)]
         await asyncio.sleep(1.5)
         for task in waiting:
             task.cancel()
@@ -154,9 +151,7 @@ def test_a_refused_page_slows_the_questions_down(gateway: Sandbox) -> None:
     assert second - first >= 0.9
 
 
-def test_a_key_that_was_replaced_is_read_again(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_that_was_replaced_is_read_again(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     (prediction_id,) = submit(processing=3)
     monkeypatch.setattr(poller_module, "SHORTEST_REFRESH", 0.0)
     connect(monkeypatch, host=gateway.url, password="qr-the-key-of-last-year")
@@ -220,9 +215,7 @@ def test_an_outage_is_a_warning_when_it_begins_and_when_it_ends(
 
     with caplog.at_level(logging.INFO, logger="tests.poller"):
         assert asyncio.run(run()).reason is Reason.SUCCEEDED
-    lines = [
-        (line.levelname, line.message) for line in caplog.records if line.name == "tests.poller"
-    ]
+    lines = [(line.levelname, line.message) for line in caplog.records if line.name == "tests.poller"]
     first, second, third = lines[:3]
     assert first[0] == third[0] == "WARNING"
     assert first[1].startswith(f"Polling prediction {prediction_id} fails since ")

@@ -31,9 +31,7 @@ from tests.triggers.test_poller import CONNECTION, event, submit
 Send = Callable[[QuickRouterHook, Request], Awaitable[Response]]
 
 
-async def wait_for(
-    poller: Poller, prediction_id: str, seconds: float = 8, confirmed: bool = True
-) -> Outcome:
+async def wait_for(poller: Poller, prediction_id: str, seconds: float = 8, confirmed: bool = True) -> Outcome:
     watch = Poll(prediction_id, time.time(), time.time() + seconds, confirmed=confirmed)
     return await poller.wait_for(watch)
 
@@ -171,9 +169,7 @@ def test_a_wait_goes_on_as_soon_as_its_connection_is_corrected(
     assert payload["manifest"]["url"].startswith(gateway.url)
 
 
-def test_questions_are_asked_in_nobodys_context(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_questions_are_asked_in_nobodys_context(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they log themselves would stand in the log of the task that came first."""
     task_of, seen = ContextVar("task_of", default="nobody"), set[str]()
     (prediction_id,) = submit()
@@ -197,11 +193,7 @@ def test_questions_are_asked_in_nobodys_context(
 @pytest.mark.parametrize("confirmed", [True, False])
 @pytest.mark.parametrize(("error", "kind"), [(OSError, "UpstreamError")])
 def test_a_connection_that_cannot_be_read_for_ten_minutes_is_told_in_the_event(
-    gateway: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    error: type[Exception],
-    kind: str,
-    confirmed: bool,
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, error: type[Exception], kind: str, confirmed: bool
 ) -> None:
     async def broken(*_: Any, **__: Any) -> Any:
         raise error(KEY)
@@ -214,9 +206,7 @@ def test_a_connection_that_cannot_be_read_for_ten_minutes_is_told_in_the_event(
     assert PATIENCE <= sum(clock.pauses) < PATIENCE + 90
 
 
-def test_a_connection_that_does_not_exist_is_told_in_the_event(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_connection_that_does_not_exist_is_told_in_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     trigger = QuickRouterPredictionTrigger("p1", quickrouter_conn_id="nowhere")
     payload = asyncio.run(event(trigger))

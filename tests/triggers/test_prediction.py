@@ -122,9 +122,7 @@ def test_evil_urls_in_an_answer_lead_nowhere(gateway: Sandbox, httpserver: HTTPS
 
 def test_the_deadline_is_an_instant_that_survives_a_restart(gateway: Sandbox) -> None:
     now = time.time()
-    trigger = QuickRouterPredictionTrigger(
-        submit(never=True), started_at=now - 100, deadline=now - 50
-    )
+    trigger = QuickRouterPredictionTrigger(submit(never=True), started_at=now - 100, deadline=now - 50)
     event = event_of(rebuilt(trigger))
     assert event["reason"] == "timeout"
     assert event["manifest"]["status"] == "processing"

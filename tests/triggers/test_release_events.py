@@ -98,9 +98,7 @@ def test_an_end_that_only_a_later_version_knows_is_no_success(gateway: Sandbox) 
 
 
 @those_with(lambda release: release["memories"]["task"])
-def test_a_retry_pays_for_nothing_that_an_older_release_has_made(
-    version: str, gateway: Sandbox
-) -> None:
+def test_a_retry_pays_for_nothing_that_an_older_release_has_made(version: str, gateway: Sandbox) -> None:
     store, made = Store(), submit()
     for key, value in STORED[version]["memories"]["task"].items():
         store.set(key, value | {"prediction_id": made})

@@ -92,9 +92,7 @@ def test_the_deadline_counts_from_the_deferral_however_often_the_triggerer_resta
     gateway: Sandbox, aware: bool
 ) -> None:
     prediction_id, now = submit(never=True), time.time()
-    trigger: Any = begun(
-        now - 100, prediction_id=prediction_id, timeout=50.0, airflows_timeout=110.0
-    )
+    trigger: Any = begun(now - 100, prediction_id=prediction_id, timeout=50.0, airflows_timeout=110.0)
     if not aware:
         trigger.timeout_after = trigger.timeout_after.replace(tzinfo=None)
     event = event_of(trigger)
@@ -143,9 +141,7 @@ def test_on_kill_without_an_id_cancels_nothing_and_raises_nothing(
     assert gateway.requests == []
 
 
-def test_a_wrong_connection_is_told_in_the_event(
-    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_connection_is_told_in_the_event(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, host=gateway.url, extra={"timeout": "soon"})
     assert failure(prediction_id="p1", confirmed=False)["type"] == "InvalidConnectionError"
 

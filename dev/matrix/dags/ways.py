@@ -15,9 +15,7 @@ from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
-from airflow_provider_quickrouter.transfers.object_storage import (
-    QuickRouterToObjectStorageOperator,
-)
+from airflow_provider_quickrouter.transfers.object_storage import QuickRouterToObjectStorageOperator
 
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 """A picture of one pixel."""
@@ -40,13 +38,9 @@ def quickrouter_matrix_ways() -> None:
         cancel_on_kill=True,
         deferrable=True,
     )
-    submit = QuickRouterSubmitPredictionOperator(
-        task_id="submit", version=SDXL, input={"prompt": "a forest"}
-    )
+    submit = QuickRouterSubmitPredictionOperator(task_id="submit", version=SDXL, input={"prompt": "a forest"})
     made: Any = submit.output
-    poke = QuickRouterPredictionSensor(
-        task_id="poke", prediction_id=made, deferrable=False, poke_interval=1
-    )
+    poke = QuickRouterPredictionSensor(task_id="poke", prediction_id=made, deferrable=False, poke_interval=1)
     ended = QuickRouterPredictionSensor(
         task_id="ended", prediction_id=made, deferrable=True, end_from_trigger=True
     )

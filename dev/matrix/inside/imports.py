@@ -68,9 +68,7 @@ def own_warnings(names: list[str]) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         import_all(names)
-    return [
-        f"{one.filename}: {one.message}" for one in caught if one.filename.startswith(str(ROOT))
-    ]
+    return [f"{one.filename}: {one.message}" for one in caught if one.filename.startswith(str(ROOT))]
 
 
 def forget(names: list[str]) -> None:

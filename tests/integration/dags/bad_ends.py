@@ -30,9 +30,7 @@ def bad_ends():
             **arguments,
         )
     QuickRouterSubmitPredictionOperator(
-        task_id="refused",
-        version=STABLE_DIFFUSION,
-        input={**PROMPT, "width": "{{ params.width }}"},
+        task_id="refused", version=STABLE_DIFFUSION, input={**PROMPT, "width": "{{ params.width }}"}
     )
 
 

@@ -61,15 +61,11 @@ fails_once = one_task("fails_once", FailsOnceAfterWaiting)
 # so that what it asks then is answered at once.
 STORED = "quickrouter_in_database"
 takes_long = one_task("takes_long", sandbox={"processing": 12}, quickrouter_conn_id=STORED)
-takes_long_on_worker = one_task(
-    "takes_long_on_worker", sandbox={"processing": 12}, deferrable=False
-)
+takes_long_on_worker = one_task("takes_long_on_worker", sandbox={"processing": 12}, deferrable=False)
 never_ends = one_task("never_ends", sandbox={"never": True})
 never_ends_on_worker = one_task("never_ends_on_worker", sandbox={"never": True}, deferrable=False)
 deadline = one_task("deadline", sandbox={"never": True}, timeout=5)
-deadline_on_worker = one_task(
-    "deadline_on_worker", sandbox={"never": True}, timeout=5, deferrable=False
-)
+deadline_on_worker = one_task("deadline_on_worker", sandbox={"never": True}, timeout=5, deferrable=False)
 hangs = one_task("hangs")
 
 with DAG("waited_by_sensor", schedule=None) as waited_by_sensor:

@@ -22,9 +22,7 @@ def paths():
         QuickRouterPredictionSensor(task_id=mode, prediction_id=submit.output, **arguments)
         for mode, arguments in MODES.items()
     ]
-    finished = QuickRouterPredictionSensor(
-        task_id="finished", prediction_id=submit.output, deferrable=True
-    )
+    finished = QuickRouterPredictionSensor(task_id="finished", prediction_id=submit.output, deferrable=True)
     waits >> finished
 
 

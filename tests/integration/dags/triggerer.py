@@ -26,9 +26,7 @@ def submit(wanted: dict[str, dict]) -> dict[str, str]:
 
     hook = QuickRouterHook()
     return {
-        name: hook.create_prediction(
-            {"prompt": name, "sandbox": faults}, version=STABLE_DIFFUSION
-        ).id
+        name: hook.create_prediction({"prompt": name, "sandbox": faults}, version=STABLE_DIFFUSION).id
         for name, faults in wanted.items()
     }
 
@@ -39,17 +37,12 @@ def submit_one(faults: dict) -> str:
 
 
 def wait(task_id, prediction_id, **arguments):
-    return QuickRouterPredictionSensor(
-        task_id=task_id, prediction_id=prediction_id, **SOON_AGAIN | arguments
-    )
+    return QuickRouterPredictionSensor(task_id=task_id, prediction_id=prediction_id, **SOON_AGAIN | arguments)
 
 
 with DAG("waits_in_triggerer", schedule=None) as many:
     ids = submit({f"picture_{number}": LONG for number in range(WAITS)})
-    waits = [
-        wait(f"wait_{number}", ids[f"picture_{number}"], **WITHOUT_WORKER)
-        for number in range(WAITS)
-    ]
+    waits = [wait(f"wait_{number}", ids[f"picture_{number}"], **WITHOUT_WORKER) for number in range(WAITS)]
     wait("begun_by_worker", ids["picture_0"], **BEGUN_BY_WORKER)
     wait("pushes_nothing", ids["picture_0"], do_xcom_push=False, **WITHOUT_WORKER)
 
@@ -65,9 +58,7 @@ with DAG("mapped_waits", schedule=None) as mapped:
     def submit_three() -> list[str]:
         return list(submit.function({name: {} for name in "abc"}).values())
 
-    QuickRouterPredictionSensor.partial(task_id="wait", **WITHOUT_WORKER).expand(
-        prediction_id=submit_three()
-    )
+    QuickRouterPredictionSensor.partial(task_id="wait", **WITHOUT_WORKER).expand(prediction_id=submit_three())
 
 with DAG("ways_to_an_id", schedule=None, params={"prediction_id": ""}) as ways:
     one = submit_one({})
