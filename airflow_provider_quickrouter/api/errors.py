@@ -32,6 +32,9 @@ class QuickRouterError(Exception):
     retry_after: float | None = None
     """The pause that the server named, in seconds, or None."""
 
+    remedy: str = ""
+    """What a person can do about it, in a sentence."""
+
     def __init__(
         self, message: str, *, transient: bool | None = None, retry_after: float | None = None
     ) -> None:
@@ -71,11 +74,11 @@ class APIError(QuickRouterError):
     :ivar message: what the API reported, readable, without the key.
     :ivar status: HTTP status, or None if there was no response.
     :ivar request_id: the gateway's id of the request (``X-Oneapi-Request-Id``), or "".
+    :ivar prediction_id: the prediction that could not be polled, or "" if this is about none.
     :ivar from_api: the body was a JSON object, as the API's own responses are. A page of a proxy, a
         firewall or a load balancer on the way is not about the prediction.
     """
 
-    remedy: str = ""
     resendable: ClassVar[bool] = False
     """Whether a create that ended so was certainly not accepted and may be sent again."""
 
@@ -95,6 +98,7 @@ class APIError(QuickRouterError):
         self.request_id = storable_text(request_id)
         self.retry_after = retry_after
         self.from_api = from_api
+        self.prediction_id = ""
 
     def __str__(self) -> str:
         """Status, message, remedy and request id in one line."""
@@ -107,7 +111,7 @@ class APIError(QuickRouterError):
         """Return a copy that names the prediction which could not be polled."""
         message = self.message.rstrip(".")
         message = f"Prediction {prediction_id} could not be polled: {message}. {stopped}"
-        return self._copy(message=message.strip())
+        return self._copy(message=message.strip(), prediction_id=prediction_id)
 
     def without(self, secret: str) -> Self:
         """Return this error with ``***`` wherever the API echoed the key."""
@@ -254,43 +258,58 @@ class PredictionError(QuickRouterError):
 class PredictionFailed(PredictionError):
     """The model reported an error that a new prediction would meet again."""
 
+    remedy = "Read the end of the model's log in the exception below, and change the input."
+
 
 class PredictionInterrupted(PredictionFailed):
     """It failed for a transient reason behind the API, or without any reason."""
 
     resubmittable = True
+    remedy = "The same input may succeed in a new prediction."
 
 
 class PredictionModerated(PredictionFailed):
     """A filter refused its input or its output."""
 
+    remedy = "Change the prompt, or let such tasks be skipped: on_moderation='skip', in a sensor soft_fail."
+
 
 class PredictionCanceled(PredictionError):
     """Someone, or a time limit on the server, stopped it after it had started."""
+
+    remedy = "Find out who canceled it: a person, or the limit cancel_after on the server."
 
 
 class PredictionAborted(PredictionError):
     """It was stopped before it started; it is not charged."""
 
     resubmittable = True
+    remedy = "The same input may succeed in a new prediction."
 
 
 class PredictionExpired(PredictionError):
     """It succeeded, but its data was deleted: the API stores data for one hour."""
 
+    remedy = "Store the files in the task that waits for it: output_path=."
+
 
 class PredictionEmpty(PredictionError):
     """It succeeded without any output, as when a filter removed every picture."""
 
+    remedy = "Change the input."
+
 
 class PredictionTimeout(PredictionError):
     """It did not end within the time that the task gave it."""
+
+    remedy = "Raise the timeout if the model needs longer."
 
 
 class PredictionStartTimeout(PredictionTimeout):
     """It did not start within the time that the task gave it; an unstarted one is not charged."""
 
     resubmittable = True
+    remedy = "Raise start_timeout if the model boots or queues for longer."
 
 
 def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:

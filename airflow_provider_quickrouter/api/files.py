@@ -189,6 +189,11 @@ def too_large(size: int, max_bytes: int) -> FileRefused:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return number and noun, ``1 file`` or ``2 files``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def readable(size: int) -> str:
     """Return a number of bytes as people read it."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):

@@ -37,6 +37,7 @@ PAYLOAD_VERSION = 1
 
 LOG_LINES = 20
 LOG_WIDTH = 300
+LOG_HEADING = "Last lines of its log:"
 # Characters of an error, or of a log's end, in which a known text is looked for.
 _LOOKED_AT = 4_096
 
@@ -240,4 +241,4 @@ def _message(outcome: Outcome, ending: str) -> str:
     if outcome.error:
         lines.append(f"Last error while polling: {outcome.error}")
     tail = log_tail(seen.logs) if seen else []
-    return "\n  ".join([*lines, *(["Last lines of its log:", *tail] if tail else [])])
+    return "\n  ".join([*lines, *([LOG_HEADING, *tail] if tail else [])])

@@ -62,7 +62,7 @@ def parse_json(body: bytes) -> Any:
     """Parse JSON into storable values; None for what is not JSON.
 
     Bytes that are not UTF-8 and control characters within strings are tolerated, since a body that
-    cannot be read says nothing about the prediction.
+    cannot be read is not about the prediction.
     """
     try:
         parsed = _DECODER.decode(body.decode("utf-8-sig", "replace"))

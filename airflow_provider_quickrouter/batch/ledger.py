@@ -17,7 +17,7 @@ Entry                               Means
 ``{"done"}``                        the task is about to succeed
 ==================================  =====================================================
 
-One item of the results, as a line of JSON: ``index`` (of the input, from 0), ``id`` (null if there is no
+One item of the results, as a line of JSON: ``index`` (of the input, from 0), ``id`` (null without a
 prediction), ``outcome`` (a word of ``Reason`` or one of those below), ``output`` (a list, as a
 waiting task returns it), ``error`` (a message, "" for a success), ``completed_at`` and
 ``expires_at`` (ISO 8601 or null; the files are gone after the latter) and ``metrics``.
@@ -42,7 +42,7 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import truncated
 
-REFUSED = "refused"  # the API refused the input: there is no prediction
+REFUSED = "refused"  # the API refused the input: nothing was created
 
 # It is unknown whether the create request was accepted: the prediction may run and be billed.
 UNCERTAIN = "uncertain"

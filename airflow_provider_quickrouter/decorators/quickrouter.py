@@ -165,7 +165,7 @@ class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
     def execute_complete(
         self, context: Context, event: dict[str, Any] | None = None, given: Any = None
     ) -> list[Any]:
-        """Go on after the trigger's event.
+        """Resume after the trigger's event.
 
         :param given: what the function had returned, for Airflow's page only.
         """

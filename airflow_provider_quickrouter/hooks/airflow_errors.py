@@ -31,11 +31,15 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_quickrouter.api.errors import (
+    BatchFailed,
+    FileError,
     FileUnavailable,
     PredictionError,
     PredictionTimeout,
     QuickRouterError,
+    UncertainCreateError,
 )
+from airflow_provider_quickrouter.api.outcome import LOG_HEADING
 
 
 def as_airflow(error: QuickRouterError, *, resubmits: bool = False) -> AirflowException:
@@ -54,14 +58,45 @@ def as_airflow(error: QuickRouterError, *, resubmits: bool = False) -> AirflowEx
 
 
 @contextmanager
-def airflow_errors(*, resubmits: bool = False) -> Iterator[None]:
-    """Raise every error of this package as Airflow's."""
+def airflow_errors(log: Any = None, *, resubmits: bool = False) -> Iterator[None]:
+    """Raise every error of this package as Airflow's; log :func:`error_line` before.
+
+    :param log: the task's log; None while a DAG is parsed.
+    """
     try:
         yield
     except QuickRouterError as error:
-        # The end of a prediction has no cause, and its long message should be logged once.
-        cause = None if isinstance(error, PredictionError) else error
-        raise as_airflow(error, resubmits=resubmits) from cause
+        if log:
+            log.error("%s", error_line(error, resubmits=resubmits))
+        # Not from the error itself, which would print the same message again.
+        raise as_airflow(error, resubmits=resubmits) from error.__cause__
+
+
+def error_line(error: QuickRouterError, *, resubmits: bool = False) -> str:
+    """Return in one line what failed, why, what to do, and what clearing the task costs."""
+    reason = str(error).partition(f"\n  {LOG_HEADING}")[0]
+    lines = [line.strip() for line in reason.splitlines()]
+    sentences = [line if line.endswith((".", "!", "?", "]")) else f"{line}." for line in lines if line]
+    if error.remedy not in reason:
+        sentences.append(error.remedy)
+    return " ".join([*sentences, _after_a_clear(error, resubmits)])
+
+
+def _after_a_clear(error: QuickRouterError, resubmits: bool) -> str:
+    if not resubmits:
+        if isinstance(error, PredictionError) and not isinstance(error, PredictionTimeout):
+            return "Clear the task that submitted the prediction to create, and pay for, a new one."
+        return "Clearing this task costs nothing: it never creates a prediction."
+    if isinstance(error, PredictionError | UncertainCreateError):
+        return "Clearing the task creates, and pays for, a new prediction."
+    if isinstance(error, BatchFailed):
+        return "Clearing the task creates, and pays for, what is missing or failed."
+    if isinstance(error, FileError) or getattr(error, "prediction_id", ""):
+        return (
+            "Clearing the task resumes the prediction if Airflow stores its id (3.3 and later, "
+            "durable=True); else it creates, and pays for, a new one."
+        )
+    return "Nothing was paid. Clearing the task submits again."
 
 
 def tries_left(task_instance: Any) -> bool:

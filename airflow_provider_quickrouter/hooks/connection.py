@@ -212,16 +212,17 @@ def _base_url(connection: Any) -> str:
 def lookup_errors(conn_id: str) -> Iterator[None]:
     """Turn what Airflow raises for a connection into one error.
 
-    :raises UpstreamError: there is none, or Airflow could not return it. Airflow passes over a
-        secrets backend that is down and then finds none, so a retry may help.
+    :raises UpstreamError: there is none, or Airflow could not return it. Airflow skips a secrets
+        backend that is down and then finds none, so a retry may help.
     """
     try:
         yield
     except AirflowNotFoundException:
+        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
         raise UpstreamError(
-            f"Airflow found no connection {conn_id!r}. Add it, or look at the secrets backend that "
-            "has it: that one does not response, or has something else there, is told only in "
-            "Airflow's log at level DEBUG. Nothing was sent."
+            f"Connection {conn_id!r} was not found. Add it under Admin > Connections (type QuickRouter, "
+            f"the API key as password), or set the environment variable {variable}. If it is in a "
+            "secrets backend, that backend did not return it. Nothing was sent."
         ) from None
     except Exception as error:  # noqa: BLE001  # a backend's; its text may hold the key
         why = f"the connection {conn_id!r} could not be read ({type(error).__name__})"

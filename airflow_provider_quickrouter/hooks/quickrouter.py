@@ -127,14 +127,14 @@ class QuickRouterHook(HttpHook):
         :raises UncertainCreateError: the create request may have been accepted.
         """
         try:
-            # A new connection: the server may have closed one that was kept open, and then no one
-            # knows whether it has read the request.
+            # A new connection: the server may have closed one that was left open, and then it is
+            # unknown whether it has read the request.
             with self.get_conn() as session:
                 return self._send_and_read(session, request)
         except ConnectionLostError as error:
             raise protocol.uncertain(error) from None
         except InvalidConnectionError as error:
-            raise error.as_permanent() from None  # only a wait goes on after it
+            raise error.as_permanent() from None  # only a wait continues after it
         except (QuickRouterError, GeneratorExit):
             raise
         except AirflowTaskTimeout:

@@ -289,7 +289,7 @@ def proxy_refused(route: Route) -> InvalidConnectionError:
         f"extra.proxies: the proxy {route.proxy_url} on the way to {route.base_url} wants another "
         "user or password (HTTP 407); give them as http://user:password@proxy:3128, special "
         "characters percent-encoded. Nothing was sent there.",
-        transient=True,  # the proxy itself may be in error, so a wait goes on
+        transient=True,  # the proxy itself may be in error, so a wait continues
     )
 
 
@@ -317,7 +317,7 @@ def _tls_failure(error: ssl.SSLError, peer: str) -> QuickRouterError | None:
         return None
     return InvalidConnectionError(
         f"extra.cert: {peer} demands another client certificate ({alert}); give one that it accepts.",
-        transient=True,  # the server itself may be in error, so a wait goes on
+        transient=True,  # the server itself may be in error, so a wait continues
     )
 
 

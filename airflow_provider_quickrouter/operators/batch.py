@@ -117,7 +117,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit what is missing, and wait: here, or in the triggerer."""
-        with airflow_errors(resubmits=True):
+        with airflow_errors(self.log, resubmits=True):
             self.inputs = checked_list(self.inputs, self.version, self.model)
             record, ledger = self._read_record(context)
             self._begin(context, record, ledger)
@@ -133,7 +133,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Continue after the trigger's event; how each prediction ended is in the record."""
-        with airflow_errors(resubmits=True):
+        with airflow_errors(self.log, resubmits=True):
             record, ledger = self._read_record(context)
             if error := (event or {}).get("error"):
                 raise from_payload(error)
@@ -145,7 +145,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def resume_after_deadline(self, context: Context) -> Any:
         """Cancel the rest on this worker, and store the results."""
-        with airflow_errors(resubmits=True):
+        with airflow_errors(self.log, resubmits=True):
             return self._cancel_rest(context, *self._read_record(context))
 
     def on_kill(self) -> None:

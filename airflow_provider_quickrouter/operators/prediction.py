@@ -106,12 +106,12 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         """Create the prediction, or resume that of an earlier attempt; return its id."""
         submission = self._submission(context)
         try:
-            with airflow_errors(resubmits=True):
+            with airflow_errors(self.log, resubmits=True):
                 self._obtain(context, submission)
                 submission.store.mark_done()
                 return submission.prediction_id
         except AirflowTaskTimeout as late:
-            with airflow_errors(resubmits=True):
+            with airflow_errors(self.log, resubmits=True):
                 submission.check_paid(late)
         return submission.prediction_id
 
@@ -233,15 +233,15 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit or resume, and wait: here, or in the triggerer."""
-        with airflow_errors():
+        with airflow_errors(self.log, resubmits=True):
             self._check_output_path()
         submission = self._submission(context)
         try:
-            with airflow_errors(resubmits=True):
+            with airflow_errors(self.log, resubmits=True):
                 outcome = self._wait(context, submission)
                 return self._finish(context, submission.store, outcome)
         except AirflowTaskTimeout as late:
-            with airflow_errors(resubmits=True):
+            with airflow_errors(self.log, resubmits=True):
                 submission.check_paid(late)
                 # Airflow's ``execution_timeout`` is a deadline like the task's own.
                 outcome = self._poll.timed_out() if self._poll else _timeout(str(submission.prediction_id))
@@ -273,7 +273,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
         """Resume after the trigger's event, which holds the outcome."""
-        with airflow_errors(resubmits=True):
+        with airflow_errors(self.log, resubmits=True):
             outcome = self._polled_again(Outcome.from_payload(event))
             return self._finish(context, self._store_of(context), outcome)
 
@@ -283,7 +283,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         record = store.load()
         if record and time.time() < record.begun_at + self._own_limit():
             raise AirflowException("Airflow ended the deferral before the prediction's deadline")
-        with airflow_errors(resubmits=True):
+        with airflow_errors(self.log, resubmits=True):
             return self._finish(context, store, _timeout(UNKNOWN_ID))
 
     def _finish(self, context: Context, store: RecordStore, outcome: Outcome) -> list[Any]:
@@ -299,7 +299,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         given_up = outcome.timed_out or no_later_attempt
         if given_up and not unknown and not is_canceled(outcome.stopped):
             outcome = self._canceled(outcome)
-        # A retry without a record would pay for another prediction beside this one.
+        # A retry without a record would pay for a second prediction.
         permanent = not store.is_durable and (unknown or may_run_on(outcome.stopped))
         try:
             output = self._end(context, outcome, permanent=permanent, pays=not store.is_durable)

@@ -19,7 +19,7 @@ from airflow_provider_quickrouter.api.prediction import RETENTION, PredictionSta
 
 Place = tuple[str, int]  # a task instance of a run: task id and map index, -1 if it is not mapped
 
-# States of a task that follows its prediction no more, though the prediction may go on.
+# States of a task that no longer waits for its prediction, which may still run.
 ENDED_BADLY = frozenset({"failed", "upstream_failed", "skipped", "removed"})
 
 
@@ -161,7 +161,7 @@ def seed_of(given: Any) -> int | None:
 
 
 def others_of(given: Any) -> dict[str, str]:
-    """Return the inputs beside the prompt as short texts, by name."""
+    """Return the inputs besides the prompt as short strings, by name."""
     if not isinstance(given, dict):
         return {}
     others = [(name, value) for name, value in given.items() if name not in ("prompt", "seed")]

@@ -115,7 +115,7 @@ class Poll:
 
     The pause is half of the time already waited, at least 0.5 s and at most ``poll_interval``,
     plus or minus a fifth, so that many waits do not poll in step; or what the model's history
-    says (``timeline``), plus or minus a twentieth and within the same bounds. Errors double it up
+    shows (``timeline``), plus or minus a twentieth and within the same bounds. Errors double it up
     to a minute, and the server's ``retry_after`` is obeyed up to five.
 
     Which errors end the wait: a 404 of the API that lasts for a minute (the prediction is gone);

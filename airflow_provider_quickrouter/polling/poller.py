@@ -165,7 +165,7 @@ class Poller:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._requests: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
-        # Epoch seconds that go on evenly when somebody sets the machine's clock.
+        # Epoch seconds that run on evenly when the machine's clock is set.
         self._offset = time.time() - time.monotonic()
 
     @property

@@ -87,7 +87,7 @@ def start_args(task: Any, base: type, method: str, arguments: dict[str, Any]) ->
     """Return how the scheduler defers this task; None: it starts on a worker, and defers there.
 
     :param method: takes the trigger's event, on a worker.
-    :param arguments: of the trigger, beside id and limits.
+    :param arguments: of the trigger, besides id and limits.
     """
     if not may_start(task, base):
         return None
@@ -243,7 +243,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
-        self._pause = self.poke_interval  # also if an error ends this poke and silent_fail goes on
+        self._pause = self.poke_interval  # also if an error ends this poke and silent_fail continues
         with self._failing():
             poll = self._poll(context)
             step = self._poll_once(context, poll)
@@ -257,7 +257,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         return PokeReturnValue(is_done=False)
 
     def execute_complete(self, context: Context, event: Any = None) -> list[Any]:
-        """Go on after the trigger's event, which holds the outcome."""
+        """Resume after the trigger's event, which holds the outcome."""
         with self._failing():
             return self._finish(context, self._polled_again(self._outcome(event)))
 
@@ -365,10 +365,11 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     @contextmanager
     def _failing(self) -> Iterator[None]:
         """Raise what Airflow understands; ``soft_fail``, ``never_fail`` skip in every mode."""
+        skips = self.soft_fail or self.never_fail
         try:
-            with airflow_errors():
+            with airflow_errors(None if skips else self.log):
                 yield
         except QuickRouterError as error:
-            if self.soft_fail or self.never_fail:
+            if skips:
                 raise AirflowSkipException(f"Skipped instead of failed: {error}") from error.__cause__
             raise

@@ -51,7 +51,7 @@ from airflow_provider_quickrouter.storage.media import (
 )
 from airflow_provider_quickrouter.storage.target import reason_of
 
-SLOWEST = 2**19  # bytes a second that a file must arrive with on the whole, beside five minutes
+SLOWEST = 2**19  # bytes a second that a download needs on average, plus five minutes
 
 _BASE_TIME = 300.0
 _BUFFER = _CHUNK = 2**20

@@ -1,4 +1,4 @@
-"""Which files of an output are stored: a record beside the files that a retry reads.
+"""Which files of an output are stored: a record next to the files, which a retry reads.
 
 The record is untrusted: it can be changed by everyone who can write to the storage. It holds
 digests of addresses, so an output cannot be restored from it.

@@ -1,6 +1,6 @@
 """Store the files of an output: download what is missing, several at once, and store it.
 
-Beside the files is a small record, ``.quickrouter/<prediction id>.json``. A file that it names and
+Next to the files is a small record, ``.quickrouter/<prediction id>.json``. A file that it names and
 that is still there unchanged is not downloaded again, so a retry costs little, and works, too,
 when the API has deleted the files by then. Two attempts at once do the same work twice.
 """
@@ -48,7 +48,7 @@ FEW = 10  # files of an output that have a line in the log each
 LOG_EVERY = 10.0  # seconds between two lines of progress
 GRACE = 10.0  # seconds that a killed task waits for the clean-up
 
-STOPPED = "Airflow stopped the task before all files were stored; a retry goes on with the rest."
+STOPPED = "Airflow stopped the task before all files were stored; a retry stores the rest."
 
 
 @dataclass
@@ -85,8 +85,8 @@ class Job:
         if errors:
             raise errors[0]
         self.log.info(
-            "Stored %d files, %s, in %.1f s; %d of them were there already",
-            len(self._done),
+            "Stored %s, %s, in %.1f s; %d of them existed already",
+            counted(len(self._done), "file"),
             readable(sum(file.size for file in self._done.values())),
             time.monotonic() - began,
             self._found,
@@ -194,7 +194,7 @@ class Storing:
         :param owner: the prediction; None if it is not known.
         :raises InvalidInputError: path, name or output cannot be used.
         :raises FileRefused: a file cannot be stored; a retry meets the same.
-        :raises FileUnavailable: errors last; a retry goes on with what is missing.
+        :raises FileUnavailable: errors last; a retry stores what is missing.
         :raises PredictionExpired: the API has deleted the files.
         """
         owner = owner or Owner(digest_of(output), known=False)
@@ -205,7 +205,7 @@ class Storing:
             return []
         check_distinct(self._name, len(sources))
         keeper = self._keeper(owner, len(sources))
-        self._log.info("Storing %d files of %s to %s", len(sources), owner, self._path)
+        self._log.info("Storing %s of %s to %s", counted(len(sources), "file"), owner, self._path)
 
         client = Client(self._hook, self._max_bytes, AT_ONCE)  # here, since it reads files
 
@@ -236,7 +236,7 @@ class Storing:
             reason = f"{type(error).__name__}: {reason_of(error)}"
             raise FileUnavailable(f"{self._path} could not be read ({reason}).") from None
         if found:
-            count = "1 file" if len(found) == 1 else f"{len(found)} files"
+            count = counted(len(found), "file")
             self._log.info("An earlier attempt has stored the output of %s: %s", owner, count)
         return found
 

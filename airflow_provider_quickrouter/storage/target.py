@@ -41,7 +41,7 @@ def open_path(location: str) -> Any:
     if conn_id := connection_in(location):
         try:
             BaseHook.get_connection(conn_id)
-        except AirflowNotFoundException:  # some file systems would go on without credentials
+        except AirflowNotFoundException:  # some file systems would continue without credentials
             raise InvalidInputError(
                 f"needs the connection {conn_id!r}, which Airflow does not have; add it."
             ) from None

@@ -97,7 +97,7 @@ def seconds(name: str, limit: Any) -> float:
     good = isinstance(number, int | float) and not isinstance(number, bool)
     if not (good and 0 < number <= LONGEST):
         raise InvalidInputError(
-            f"{name}: {limit!r} is no positive number of seconds (at most {LONGEST:.0e}) and no "
-            "timedelta of that."
+            f"{name}: must be a number of seconds above 0 (at most {LONGEST:.0e}) or a timedelta, "
+            f"got {limit!r}."
         )
     return float(number)

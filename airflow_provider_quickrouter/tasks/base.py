@@ -137,7 +137,7 @@ class PredictionTask:
     def _defer_to_trigger(
         self, poll: Poll, method: str, cancel_on: Sequence[str], **ending: bool
     ) -> NoReturn:
-        """Defer: the trigger goes on with the wait, and ``method`` with its event.
+        """Defer: the trigger waits, and ``method`` resumes with its event.
 
         :param ending: the trigger's arguments that decide whether it ends the task itself.
         """
@@ -155,6 +155,9 @@ class PredictionTask:
             cancel_on=cancel_on,
             model=poll.last.model_name if poll.last else "",
             **ending,
+        )
+        self.log.info(
+            "Deferring the wait for prediction %s, which needs a running triggerer", poll.prediction_id
         )
         limit = airflows_limit(poll.deadline or math.inf, time.time())
         self.defer(trigger=trigger, method_name=method, timeout=limit)

@@ -1,4 +1,4 @@
-"""What a task reports beside its result: XComs, metrics and asset events.
+"""What a task reports besides its result: XComs, metrics and asset events.
 
 Each metric is sent by the process that saw the event: a worker, or the triggerer where that ends a
 task. Errors in metrics and asset events are only logged.
@@ -52,7 +52,7 @@ def log_and_continue(log: Any, what: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        log.exception("%s; the task goes on", what)
+        log.exception("%s; the task continues", what)
 
 
 def push_manifest(context: Any, manifest: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
 
     The API deletes files an hour after the prediction has ended: then the task fails permanently,
     with ``PredictionExpired``. Errors of a file (5xx, 408, 429, a broken download) are waited out
-    for two minutes; then the task fails and a retry goes on with what is missing. A file that was
+    for two minutes; then the task fails and a retry stores what is missing. A file that was
     stored and is unchanged is left alone; a small record under ``.quickrouter/`` in ``path`` lists
     them. Neither a retry nor a kill touches the prediction, and a kill leaves no half file.
 
@@ -90,7 +90,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         # Here, since its HTTP client takes half a second that no parsing of DAGs should pay.
         from airflow_provider_quickrouter.storage.store import Storing
 
-        with airflow_errors():
+        with airflow_errors(self.log):
             _check(self.path, self.prediction_id, self.given_output)
             storing = Storing(self.hook, self.log, path=self.path, name=self.name, max_bytes=self.max_bytes)
             prediction, files = self._store(context, self._stoppable(storing))
