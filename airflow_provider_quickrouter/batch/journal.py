@@ -159,7 +159,7 @@ def owner_of(ti: Any) -> str:
 class Journal:
     """Stores entries, and then takes them into the ledger.
 
-    Entries that come while a write is under way, or within the storage's pause, go into the next
+    Entries that come during a write, or within the storage's pause, go into the next
     one together.
 
     :param ledger: what was read from the record.

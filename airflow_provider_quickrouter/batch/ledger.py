@@ -39,6 +39,7 @@ from airflow_provider_quickrouter.api.errors import (
     NotFoundError,
     QuickRouterError,
 )
+from airflow_provider_quickrouter.api.files import counted
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import truncated
 
@@ -149,12 +150,12 @@ class Tally:
         if not (stopped or self._fails(fail_on, self.failed)):
             return None
         counts = ", ".join(f"{number} {word}" for word, number in self.outcomes.most_common())
-        why = f" It was not submitted as a whole: {stopped}" if stopped else ""
+        why = f" Not all items were submitted: {stopped}" if stopped else ""
         # A retry turns at best all retriable items into successes.
         transient = not self._fails(fail_on, self.failed - self.retriable)
         return BatchFailed(
-            f"Of {self.total} predictions {self.failed} did not succeed ({counts}); each line of "
-            f"{output_path} states how its own ended.{why}",
+            f"{self.failed} of {counted(self.total, 'prediction')} did not succeed ({counts}); see error in the "
+            f"lines of {output_path}.{why}",
             transient=stopped.transient if stopped else transient,
             retry_after=stopped.retry_after if stopped else None,
         )
@@ -187,7 +188,7 @@ def progress_line(tally: Tally, running: int, done: int, seconds: float) -> str:
     span = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
     counts = f"{tally.done} of {tally.total} done, {tally.failed} of them not well, {running}"
     estimate = f", about {span} left" if left else ""
-    return f"{counts} under way, {rate * 60:.0f} a minute{estimate}"
+    return f"{counts} running, {rate * 60:.0f} a minute{estimate}"
 
 
 class State(IntEnum):

@@ -31,6 +31,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_quickrouter.api.errors import (
+    APIError,
     BatchFailed,
     FileError,
     FileUnavailable,
@@ -91,7 +92,7 @@ def _after_a_clear(error: QuickRouterError, resubmits: bool) -> str:
         return "Clearing the task creates, and pays for, a new prediction."
     if isinstance(error, BatchFailed):
         return "Clearing the task creates, and pays for, what is missing or failed."
-    if isinstance(error, FileError) or getattr(error, "prediction_id", ""):
+    if isinstance(error, FileError) or (isinstance(error, APIError) and error.prediction_id):
         return (
             "Clearing the task resumes the prediction if Airflow stores its id (3.3 and later, "
             "durable=True); else it creates, and pays for, a new one."

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 86_400.0  # seconds: a day is enough for 800,000 creates at Replicate's limit
 CREATES_PER_MINUTE = 600.0  # Replicate's limit of an account
-MAX_IN_FLIGHT = 2000  # at Replicate's limit more are under way only if each takes over 200 s
+MAX_IN_FLIGHT = 2000  # at Replicate's limit more run only if each takes over 200 s
 
 
 class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
@@ -179,7 +179,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             ledger.take(entry, place)
         self._ledger, self._ti = ledger, ti
         counts = ledger.total, ledger.count(State.ENDED), ledger.count(State.RUNNING)
-        self.log.info("%d inputs: %d have ended before, %d are under way", *counts)
+        self.log.info("%d items: %d ended before, %d are running", *counts)
 
     def _print_of(self, index: int) -> str:
         return fingerprint(self._request(0.0, index))[:PRINT]
@@ -220,7 +220,10 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         """Let the triggerer wait for the rest."""
         from airflow_provider_quickrouter.triggers.batch import QuickRouterBatchTrigger
 
-        self.log.info("All is submitted; %d are under way", ledger.count(State.RUNNING))
+        self.log.info(
+            "All items are submitted; %d are running. Deferring, which needs a running triggerer",
+            ledger.count(State.RUNNING),
+        )
         trigger = QuickRouterBatchTrigger(
             output_path=self.output_path,
             owner=owner_of(context["ti"]),

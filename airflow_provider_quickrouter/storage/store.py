@@ -24,6 +24,7 @@ from airflow_provider_quickrouter.api.files import (
     Source,
     StoredFile,
     check_whole,
+    counted,
     digest_of,
     find_files,
     readable,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError
+from airflow_provider_quickrouter.api.files import counted
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.hooks import threads
 
@@ -220,7 +221,7 @@ def _cancel_all(hook: QuickRouterHook, prediction_ids: Sequence[str], until: flo
     wait(workers, max(0.0, until - time.monotonic()))
     left = len(prediction_ids) - len(done)
     (log.warning if left else log.info)(
-        "%d predictions canceled, %d may run on", len(prediction_ids) - left, left
+        "%s canceled, %d may run on", counted(len(prediction_ids) - left, "prediction"), left
     )
 
 
