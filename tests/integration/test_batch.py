@@ -10,6 +10,7 @@ from pathlib import Path
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import LocalAirflow
 from dev.waiting import wait_until
+from tests.integration.marks import more_runs
 
 
 def lines(path: str) -> list[dict[str, object]]:
@@ -44,6 +45,7 @@ def test_a_batch_outlives_its_worker_and_its_triggerer_and_pays_for_nothing_twic
     assert prompts == []
 
 
+@more_runs
 def test_the_batch_example_hands_every_picture_on(
     airflow: LocalAirflow, gateway: Sandbox, tmp_path: Path
 ) -> None:

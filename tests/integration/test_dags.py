@@ -10,6 +10,7 @@ from pathlib import Path
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import LocalAirflow
+from tests.integration.marks import more_runs
 
 LINK = "QuickRouter prediction"
 PROMPT = "an astronaut riding a horse on mars, hd, dramatic lighting"
@@ -117,6 +118,7 @@ def test_a_bad_end_fails_without_a_retry_is_skipped_if_wanted_and_leaks_no_key(
     assert files_with(airflow, api_key) == set()
 
 
+@more_runs
 def test_airflow_lists_all_that_the_provider_brings(airflow: LocalAirflow) -> None:
     def providers(*arguments: str) -> str:
         command = [sys.executable, "-m", "airflow", "providers", *arguments, "--output", "json"]

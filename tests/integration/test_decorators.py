@@ -9,8 +9,9 @@ from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.pictures import render
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import LocalAirflow
+from tests.integration.marks import more_runs
 
-LONG = Faults(processing=20.0)
+LONG = Faults(processing=10.0)
 """So long that each wait defers, and the scheduler sees it: else it takes the task for lost."""
 
 
@@ -41,6 +42,7 @@ def test_the_example_makes_a_picture_of_what_its_function_returns(
     assert airflow.xcom(dag_id, run_id, "use") == output[0]
 
 
+@more_runs
 def test_the_group_submits_waits_and_stores_for_each_prompt(
     airflow: LocalAirflow, gateway: Sandbox, tmp_path: Path
 ) -> None:
@@ -61,6 +63,7 @@ def test_the_group_submits_waits_and_stores_for_each_prompt(
     assert gateway.creates == 3
 
 
+@more_runs
 def test_lists_expanded_functions_and_files_of_a_storage_become_predictions(
     airflow: LocalAirflow, gateway: Sandbox, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.airflow_rest import run_path
 from dev.local_airflow import LocalAirflow
 from dev.waiting import wait_until
+from tests.integration.marks import more_runs
 
 CANCEL_WITHIN = 10.0
 """Seconds until a cancel must have arrived."""
@@ -91,6 +92,7 @@ def test_a_deferred_task_that_is_cleared_takes_its_prediction_up_again(
     assert tries(airflow, "takes_long", run_id) == 2
 
 
+@more_runs
 def test_a_task_that_is_cleared_on_its_worker_takes_its_prediction_up_again(
     airflow: LocalAirflow, gateway: Sandbox
 ) -> None:
@@ -100,6 +102,7 @@ def test_a_task_that_is_cleared_on_its_worker_takes_its_prediction_up_again(
     assert tries(airflow, "takes_long_on_worker", run_id) == 2
 
 
+@more_runs
 def test_a_retry_after_the_wait_had_failed_takes_up_what_has_succeeded(
     airflow: LocalAirflow, gateway: Sandbox
 ) -> None:
@@ -108,6 +111,7 @@ def test_a_retry_after_the_wait_had_failed_takes_up_what_has_succeeded(
     assert tries(airflow, "fails_once", run_id) == 2
 
 
+@more_runs
 def test_a_worker_that_is_asked_to_end_leaves_the_prediction_running(
     airflow: LocalAirflow, gateway: Sandbox
 ) -> None:
@@ -116,6 +120,7 @@ def test_a_worker_that_is_asked_to_end_leaves_the_prediction_running(
     ends_well_with_one_create(airflow, gateway, "takes_long_on_worker", run_id)
 
 
+@more_runs
 def test_a_task_that_had_succeeded_makes_a_new_picture_when_a_person_clears_it(
     airflow: LocalAirflow, gateway: Sandbox
 ) -> None:
@@ -174,6 +179,7 @@ def test_marking_a_task_as_failed_cancels_its_prediction_once(
     assert gateway.predictions[0]["status"] == "canceled"
 
 
+@more_runs
 def test_a_restarted_triggerer_cancels_nothing_and_a_mark_then_cancels_once(
     airflow: LocalAirflow, gateway: Sandbox
 ) -> None:
@@ -204,6 +210,7 @@ def test_at_its_deadline_a_prediction_is_canceled_once_and_its_last_state_is_tol
     assert create.headers["cancel-after"] == "305s"
 
 
+@more_runs
 def test_a_sensor_leaves_another_tasks_prediction_running(airflow: LocalAirflow, gateway: Sandbox) -> None:
     run_id = started(airflow, gateway, "waited_by_sensor")
     mark(airflow, "waited_by_sensor", run_id, "failed")

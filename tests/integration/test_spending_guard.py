@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import LocalAirflow
+from tests.integration.marks import more_runs
 
 SLOTS, PROMPTS = 2, 5
 
@@ -19,6 +20,7 @@ def at_once(predictions: list[dict[str, Any]]) -> int:
     return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
 
 
+@more_runs
 def test_a_pool_that_counts_deferred_tasks_limits_what_runs_at_once(
     airflow: LocalAirflow, sandbox: Sandbox
 ) -> None:
@@ -33,6 +35,7 @@ def test_a_pool_that_counts_deferred_tasks_limits_what_runs_at_once(
     assert at_once(sandbox.predictions) == SLOTS
 
 
+@more_runs
 def test_without_a_pool_more_would_run_at_once(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     sandbox.clear()
     subjects = [f"house {number}" for number in range(PROMPTS)]
