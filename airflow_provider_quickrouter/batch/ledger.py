@@ -154,8 +154,8 @@ class Tally:
         # A retry turns at best all retriable items into successes.
         transient = not self._fails(fail_on, self.failed - self.retriable)
         return BatchFailed(
-            f"{self.failed} of {counted(self.total, 'prediction')} did not succeed ({counts}); the results in "
-            f"{output_path} hold the error of each.{why}",
+            f"{self.failed} of {counted(self.total, 'prediction')} did not succeed ({counts}); the results "
+            f"in {output_path} hold the error of each.{why}",
             transient=stopped.transient if stopped else transient,
             retry_after=stopped.retry_after if stopped else None,
         )
