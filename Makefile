@@ -1,4 +1,4 @@
-# Everything runs in .venv, which is made when it is needed. Only Python 3.11+ and make must be there.
+# Everything runs in .venv, which is created when it is needed. Only Python 3.11+ and make are required.
 
 PYTHON ?= python3
 SEED ?= 1
@@ -20,10 +20,10 @@ COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
 .DEFAULT_GOAL := help
 .PHONY: help demo airflow test test-all browser docs chaos distributed matrix benchmark bench lint check format live pins sbom fixture build clean
 
-help: ## show this list
+help: ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1	/' | expand -t 13
 
-demo: $(READY) ## make a picture with a DAG on a real Airflow, about a minute, against the sandbox
+demo: $(READY) ## run a DAG on a real Airflow against the sandbox, in about a minute
 	$(BIN)/python -m dev.demo
 
 airflow: $(READY) ## run Airflow with the example DAGs and the sandbox until Ctrl-C
@@ -37,28 +37,28 @@ test: $(READY) ## run the tests, DAGs on a real Airflow included, and check the 
 test-all: SLOW = --slow
 test-all: test ## run the slow tests, too: Chromium, Redis, PostgreSQL, more than one Airflow
 
-browser: $(READY) ## look at the gallery in Chromium as a person would; its screenshots are those of the docs
+browser: $(READY) ## open the gallery in Chromium and take the screenshots of the docs
 	$(BIN)/python -m dev.browser
 
 docs: $(READY) ## build the documentation in build/docs; a warning is an error
 	$(BIN)/sphinx-build --quiet -W --keep-going -n -b html docs build/docs
 	@echo "the documentation: build/docs/index.html"
 
-chaos: $(READY) ## run TASKS=200 tasks under faults and kills of SEED=1, and settle what was paid
+chaos: $(READY) ## run TASKS=200 tasks with faults and kills of SEED=1, and compare what was paid
 	$(BIN)/python -m tests.chaos --seed $(SEED) --tasks $(TASKS)
 
 distributed: TASKS = 300
 distributed: $(READY) ## TASKS=300 tasks on Celery, with kills of workers, triggerers, schedulers and Redis
 	$(BIN)/python -m tests.distributed --seed $(SEED) --tasks $(TASKS)
 
-matrix: $(READY) ## try the wheel on each CELLS="2.11 3.0 ..." of Airflow with each of PYTHONS="python3.11 ..."
+matrix: $(READY) ## test the wheel on each CELLS="2.11 3.0 ..." of Airflow with each of PYTHONS="python3.11 ..."
 	$(BIN)/python -m dev.matrix --pythons "$(PYTHONS)" $(CELLS)
 
 benchmark: TASKS = 60
-benchmark: $(READY) ## compare with the HTTP provider: TASKS=60 each, the same faults and kills of SEED=1
+benchmark: $(READY) ## compare with the HTTP provider: TASKS=60 each, with the same faults and kills of SEED=1
 	$(BIN)/python -m benchmarks --seed $(SEED) --tasks $(TASKS)
 
-bench: $(BENCH_READY) ## measure waits, schedules, worker time, batches, imports beside others, two hours
+bench: $(BENCH_READY) ## measure waits, schedules, worker time, batches and imports next to other providers, two hours
 	$(BENCH)/bin/python -m benchmarks.imports
 	$(BENCH)/bin/python -m benchmarks.schedules
 	$(BENCH)/bin/python -m benchmarks.curve
@@ -73,17 +73,17 @@ lint: $(READY) ## check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test ## run all that must pass before a change is merged
+check: lint test ## run lint and tests
 
-format: $(READY) ## put the code into form
+format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-live: $(READY) ## ask the real gateway, with QUICKROUTER_API_KEY; costs money
+live: $(READY) ## create a prediction on the real gateway with QUICKROUTER_API_KEY; costs money
 	@test -n "$$QUICKROUTER_API_KEY" || { echo "set QUICKROUTER_API_KEY first"; exit 1; }
 	$(BIN)/python -m dev.live
 
-pins: $(READY) ## compile all pins from pyproject.toml; UPGRADE=--upgrade takes the newest
+pins: $(READY) ## compile all pins from pyproject.toml; UPGRADE=--upgrade takes the newest versions
 	echo "apache-airflow==$(AIRFLOW_VERSION)" | $(BIN)/uv pip compile --quiet --universal \
 	  --python-version 3.11 --no-header --no-annotate \
 	  $(UPGRADE) --extra sandbox --group dev -o requirements-dev.txt - pyproject.toml
@@ -95,19 +95,19 @@ pins: $(READY) ## compile all pins from pyproject.toml; UPGRADE=--upgrade takes 
 sbom: $(READY) ## write the software bill of materials of the wheel in dist
 	$(BIN)/python -m dev.sbom
 
-fixture: $(READY) ## keep what this version leaves in Airflow's database
+fixture: $(READY) ## write what this version stores in Airflow's database to tests/triggers/releases
 	$(BIN)/python -m dev.release_fixture
 
-build: $(READY) ## make and check the source archive and the wheel in dist
+build: $(READY) ## build and check the source archive and the wheel in dist
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-clean: ## remove all that was made here
+clean: ## remove everything that these commands created
 	rm -rf $(VENV) $(BENCH) .airflow build dist output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# A folder .venv that is there already is used as it is.
+# An existing folder .venv is used as it is.
 $(READY): pyproject.toml requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -115,7 +115,7 @@ $(READY): pyproject.toml requirements-dev.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt -e '.[sandbox]'
 	@touch $@
 
-# The providers that are compared, apart from the environment for the work on this one.
+# The providers for comparisons have an environment of their own.
 $(BENCH_READY): pyproject.toml requirements-bench.txt | $(READY)
 	test -x $(BENCH)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(BENCH)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BENCH)/bin/python -r requirements-bench.txt -e '.[sandbox]'

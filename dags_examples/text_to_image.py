@@ -1,4 +1,4 @@
-"""Submit a prediction, wait for it without a worker, keep its picture, use both downstream."""
+"""Submit a prediction, wait for it without a worker, store its picture, use both downstream."""
 
 from datetime import timedelta
 
