@@ -13,12 +13,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
-# Three processes for two cores, since many tests wait for a server.
-PYTEST := -n 3 --dist loadgroup
 COVERAGE := $(BIN)/coverage report --show-missing --skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-all browser docs chaos distributed matrix benchmark bench lint check format live pins sbom fixture build clean
+.PHONY: help demo airflow test slow test-all browser docs chaos distributed matrix benchmark bench lint check format live pins sbom fixture build clean
 
 help: ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1	/' | expand -t 13
@@ -29,13 +27,16 @@ demo: $(READY) ## run a DAG on a real Airflow against the sandbox, in about a mi
 airflow: $(READY) ## run Airflow with the example DAGs and the sandbox until Ctrl-C
 	$(BIN)/python -m dev.up
 
+# Three processes for two cores, since many tests wait for a server.
 test: $(READY) ## run the tests, DAGs on a real Airflow included, and check the coverage (5 minutes)
-	$(BIN)/python -m pytest $(PYTEST) $(SLOW) --cov --cov-branch --cov-report=
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-branch --cov-report=
 	$(COVERAGE) --include="$$($(BIN)/python -m tests.pure_modules)" --fail-under=100
 	$(COVERAGE) --fail-under=90
 
-test-all: SLOW = --slow
-test-all: test ## run the slow tests, too: Chromium, Redis, PostgreSQL, more than one Airflow
+slow: $(READY) ## run the slow tests only: Chromium, PostgreSQL, more than one Airflow
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --slow -m slow
+
+test-all: test slow ## run all tests
 
 browser: $(READY) ## open the gallery in Chromium and take the screenshots of the docs
 	$(BIN)/python -m dev.browser

@@ -292,7 +292,7 @@ def _transient(error: QuickRouterError) -> QuickRouterError:
         return error
     status, request_id = getattr(error, "status", None), getattr(error, "request_id", "")
     reason = error.message if isinstance(error, APIError) else str(error)
-    remedy = getattr(error, "remedy", "")
+    remedy = error.remedy or "Check whether the gateway can be reached."
     message = f"polling failed for {PATIENCE / 60:.0f} minutes, at last with: {reason}"
     message = f"{message.rstrip('.')}. {remedy}".strip()
     return UpstreamError(message, status=status, request_id=request_id)
