@@ -79,11 +79,9 @@ def failures() -> Iterator[tuple[str, errors.QuickRouterError, bool]]:
     for reason in FAILED:
         yield "run", ended(reason), True
     yield "sensor", ended(Reason.MODERATED), False
-    outage = errors.UpstreamError(
-        "polling failed for 10 minutes, at last with: Service Unavailable", status=503
-    )
-    yield "run", polled(outage), True
-    yield "sensor", polled(outage), False
+    outage = errors.UpstreamError("Service Unavailable", status=503)
+    yield "run", given_up(outage), True
+    yield "sensor", given_up(outage), False
     yield "run", errors.FileUnavailable("Output file 0 was not stored: HTTP 503, after 6 attempts."), True
 
 
