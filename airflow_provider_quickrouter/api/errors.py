@@ -79,6 +79,7 @@ class APIError(QuickRouterError):
         firewall or a load balancer on the way is not about the prediction.
     """
 
+    prediction_id = ""
     resendable: ClassVar[bool] = False
     """Whether a create that ended so was certainly not accepted and may be sent again."""
 
@@ -98,7 +99,6 @@ class APIError(QuickRouterError):
         self.request_id = storable_text(request_id)
         self.retry_after = retry_after
         self.from_api = from_api
-        self.prediction_id = ""
 
     def __str__(self) -> str:
         """Status, message, remedy and request id in one line."""

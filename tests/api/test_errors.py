@@ -56,7 +56,7 @@ def test_a_message_can_be_stored_whatever_it_quotes() -> None:
 def test_an_error_of_another_version_is_tolerated() -> None:
     again = errors.from_payload({"type": "BrandNewError", "colour": "blue"})
     assert type(again) is errors.UpstreamError
-    assert str(again) == "the error's text was lost."
+    assert str(again) == "the error message was lost."
 
 
 def test_a_message_keeps_its_own_full_stop() -> None:

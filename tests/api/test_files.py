@@ -110,11 +110,11 @@ def test_a_data_uri_is_decoded(uri: str, content_type: str, data: bytes) -> None
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("data:image/png;base64,A", "no base64"),
-        ("data:image/png;base64,AA!A", "no base64"),
+        ("data:image/png;base64,A", "not base64"),
+        ("data:image/png;base64,AA!A", "not base64"),
         ("data:image/png;base64,", "holds nothing"),
         ("data:,", "holds nothing"),
-        ("data:image/png;base64", "is none"),
+        ("data:image/png;base64", "is not one"),
         ("data:," + "x" * 101, "at most 100 bytes are taken"),
         ("data:," + "x" * 400, "at most 100 bytes are taken"),
     ],

@@ -15,7 +15,7 @@ def test_trouble_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture)
 
     with log_and_continue(logging.getLogger("test"), "The metrics were not told"):
         fails()
-    assert "The metrics were not told; the task goes on" in caplog.text
+    assert "The metrics were not told; the task continues" in caplog.text
     assert "no such host" in caplog.text
 
 

@@ -48,7 +48,7 @@ def test_entries_that_are_no_predictions_are_passed_over() -> None:
 
 @pytest.mark.parametrize("body", [{}, {"results": {}}, {"id": "p1"}])
 def test_what_is_no_page_is_an_error(body: Any) -> None:
-    with pytest.raises(errors.UpstreamError, match="no page"):
+    with pytest.raises(errors.UpstreamError, match="not a page"):
         read_page(answer(body), NOW)
 
 

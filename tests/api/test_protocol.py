@@ -78,10 +78,10 @@ def test_wait_asks_the_server_to_hold_its_answer() -> None:
         ({"version": "a/b\n"}, "is not owner/name"),
         ({"model": STABLE_DIFFUSION}, "goes to version="),
         ({"model": "a/../b"}, "is not owner/name"),
-        ({"model": "a/b", "cancel_after": 4}, "cancel_after: 4 is no number of seconds from 5 on"),
+        ({"model": "a/b", "cancel_after": 4}, "cancel_after: must be a number of seconds from 5 on"),
         ({"model": "a/b", "cancel_after": float("nan")}, "cancel_after: nan"),
         ({"model": "a/b", "cancel_after": "1h30m"}, "cancel_after: '1h30m'"),
-        ({"version": 5}, "version: 5 is no text"),
+        ({"version": 5}, "version: 5 must be a string"),
         ({"model": "a/b", "wait": 61}, "wait: 61 is out of range"),
         ({"model": "a/b", "wait": 0}, "wait: 0 is out of range"),
     ],
@@ -163,9 +163,9 @@ FIELDS = REPLICATE | {"status": 422, "invalid_fields": {"input.prompt": "is requ
         (answer(302, b"", location="https://evil.example"), errors.RedirectError, "not followed"),
         (answer(200, HTML), errors.UpstreamError, "an HTML page"),
         (answer(200, b""), errors.UpstreamError, "an empty body"),
-        (answer(200, b'{"id": "qpt5'), errors.UpstreamError, "a body that is no JSON object"),
-        (answer(200, [1, 2]), errors.UpstreamError, "a body that is no JSON object"),
-        (answer(200, b"[" * 100_000), errors.UpstreamError, "a body that is no JSON object"),
+        (answer(200, b'{"id": "qpt5'), errors.UpstreamError, "a body that is not a JSON object"),
+        (answer(200, [1, 2]), errors.UpstreamError, "a body that is not a JSON object"),
+        (answer(200, b"[" * 100_000), errors.UpstreamError, "a body that is not a JSON object"),
         (answer(200, {"status": "starting"}), errors.UpstreamError, "no reason given"),
         (answer(200, {"id": ID, "success": False, "message": "no"}), errors.UpstreamError, "no"),
         (answer(200, {"success": False, "message": "busy"}), errors.UpstreamError, "busy"),
@@ -203,7 +203,7 @@ def test_a_very_long_message_is_cut() -> None:
 
 
 def test_a_text_that_is_only_json_null_is_named_by_its_status() -> None:
-    assert error_of(answer(500, b'""')).message == "a body that is no JSON object: '\"\"'"
+    assert error_of(answer(500, b'""')).message == "a body that is not a JSON object: '\"\"'"
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_a_backend_with_trouble_is_an_error_that_names_the_connection_and_passes
 @both_gets
 def test_a_connection_that_nobody_has_is_told_alike(monkeypatch: pytest.MonkeyPatch, get: Send) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", raising=False)
-    with pytest.raises(errors.UpstreamError, match=r"no connection 'quickrouter_default'\. Add it"):
+    with pytest.raises(errors.UpstreamError, match=r"'quickrouter_default' was not found\. Add it"):
         get()
 
 
@@ -178,7 +178,7 @@ def test_the_test_of_a_connection_that_cannot_be_read_says_so(store: CompanyStor
     store.down = True
     good, text = QuickRouterHook().test_connection()
     assert not good
-    assert "found no connection 'quickrouter_default'" in text
+    assert "'quickrouter_default' was not found" in text
 
 
 def submit() -> QuickRouterSubmitPredictionOperator:
@@ -265,7 +265,7 @@ def test_a_wait_that_cannot_begin_ends_in_an_error_after_which_a_retry_helps(
     payload = event_of(trigger(prediction_id))
     assert sum(clock.pauses) >= PATIENCE
     assert payload["error"]["type"] == "UpstreamError"
-    assert "found no connection 'quickrouter_default'" in payload["error"]["message"]
+    assert "'quickrouter_default' was not found" in payload["error"]["message"]
 
 
 def test_a_key_that_is_replaced_between_submit_and_wait_is_read_anew(

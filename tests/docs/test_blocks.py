@@ -20,7 +20,7 @@ from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from tests.docs import commands
 from tests.docs.blocks import BLOCKS, Block, inline_code, those_in, where
 
-CHECKED = ("bash", "console", "ini", "json", "python", "text", "yaml")
+CHECKED = ("bash", "console", "ini", "json", "output", "python", "text", "yaml")
 DIRECTIVES = ("{eval-rst}", "{figure}", "{image}", "{include}", "{literalinclude}", "{toctree}")
 
 

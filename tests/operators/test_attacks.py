@@ -105,7 +105,7 @@ def test_what_may_run_on_and_is_not_remembered_is_not_tried_again(
 ) -> None:
     error = trouble_while_waiting(gateway, monkeypatch, posts=Faults(status=502))
     assert isinstance(error, AirflowFailException)
-    assert f"Prediction {gateway.predictions[0]['id']} could not be asked for" in str(error)
+    assert f"Prediction {gateway.predictions[0]['id']} could not be polled" in str(error)
     assert "It could not be canceled and may run on" in str(error)
 
 

@@ -1,4 +1,4 @@
-"""Thousands of predictions in one task, here a few: each line says how its own has ended."""
+"""Thousands of predictions in one task, here a few: each line states how its own ended."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_exactly_the_lines_that_failed_say_so_and_why(
     path, inputs = tmp_path / "results.jsonl", inputs_of(10)
     inputs[3]["sandbox"] = {"fail": "CUDA out of memory"}
     inputs[7]["sandbox"] = {"fail": "NSFW content detected"}
-    with pytest.raises(errors.BatchFailed, match="Of 10 predictions 2 did not succeed") as failed:
+    with pytest.raises(errors.BatchFailed, match="2 of 10 predictions did not succeed") as failed:
         batch(inputs, path, deferrable=deferrable)
     assert not retried(failed.value)
     ends = {line["index"]: line for line in results(path) if line["outcome"] != "succeeded"}
@@ -131,8 +131,8 @@ def test_a_wrong_input_is_named_before_anything_is_paid_for(
     [
         ({"fail_on": 2}, "fail_on: 2 is neither"),
         ({"fail_on": "some"}, "fail_on: 'some' is neither"),
-        ({"max_in_flight": 0}, "max_in_flight: 0 is no number from 1 on"),
-        ({"creates_per_minute": "x"}, "creates_per_minute: 'x' is no number"),
+        ({"max_in_flight": 0}, "max_in_flight: must be a number from 1 on, got 0"),
+        ({"creates_per_minute": "x"}, "creates_per_minute: must be a number from 1 on, got 'x'"),
         ({"timeout": -1}, "timeout: -1"),
         ({"on_uncertain": "hope"}, "on_uncertain: 'hope'"),
     ],
@@ -187,7 +187,7 @@ def test_what_would_meet_every_line_stops_the_batch_and_a_clear_goes_on(
 ) -> None:
     ti = TaskInstance(max_tries=1)
     gateway.set_faults(Faults(quota=True), method="POST")
-    with pytest.raises(errors.BatchFailed, match="not submitted as a whole: HTTP 403") as failed:
+    with pytest.raises(errors.BatchFailed, match="Not all items were submitted: HTTP 403") as failed:
         batch(inputs_of(30), tmp_path / "r", ti)
     assert not retried(failed.value)
     assert set(words(tmp_path / "r")) == {"not_submitted"}
@@ -231,7 +231,7 @@ def test_progress_is_told_in_the_log(
     gateway: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch(inputs_of(3), tmp_path / "r")
-    assert "3 of 3 done, 0 of them not well, 0 under way" in capsys.readouterr().out
+    assert "3 of 3 done, 0 of them not well, 0 running" in capsys.readouterr().out
 
 
 def test_a_retry_makes_anew_only_what_failed_for_a_passing_reason(gateway: Sandbox, tmp_path: Path) -> None:

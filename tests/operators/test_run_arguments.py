@@ -49,7 +49,7 @@ def test_limits_may_be_timedeltas() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"timeout": 0}, "timeout: 0 is no positive number"),
+        ({"timeout": 0}, "timeout: 0 must be a number of seconds above 0"),
         ({"timeout": "1h"}, "timeout: '1h'"),
         ({"timeout": timedelta(0)}, "timeout: "),
         ({"timeout": float("inf")}, "timeout: inf"),

@@ -35,7 +35,7 @@ def decide(error: BaseException, try_number: int = 1, **arguments: Any) -> Any:
 def test_what_does_not_heal_fails_now_and_says_why(error: errors.QuickRouterError, airflows: bool) -> None:
     decision = decide(as_airflow(error, resubmits=True) if airflows else error)
     assert decision.action is RetryAction.FAIL
-    assert decision.reason == f"{type(error).__name__}: another try would not help"
+    assert decision.reason == f"{type(error).__name__}: another attempt would not help"
 
 
 def test_a_limit_is_obeyed_as_the_server_named_it() -> None:

@@ -94,7 +94,7 @@ def test_trouble_that_lasts_is_given_up_after_two_minutes(
     storing: Make, httpserver: HTTPServer, pauses: list[float], tmp_path: Path
 ) -> None:
     httpserver.expect_request("/a").respond_with_data("no", status=503)
-    with pytest.raises(FileUnavailable, match=r"File 0 .*/a\).*HTTP 503, after \d+ tries") as failed:
+    with pytest.raises(FileUnavailable, match=r"File 0 .*/a\).*HTTP 503, after \d+ attempts") as failed:
         storing().store([httpserver.url_for(f"/a?{SIGNED}")], LIVING)
     assert failed.value.transient
     assert "hush" not in str(failed.value)
@@ -136,7 +136,7 @@ def test_bytes_that_are_no_picture_though_they_are_said_to_be_are_refused(
 ) -> None:
     httpserver.expect_request("/a").respond_with_data("upstream error", content_type="image/png")
     said = refused(storing(), httpserver.url_for("/a"))
-    assert "said to be image/png, but its bytes are not" in said
+    assert "content type is image/png, but its bytes are not" in said
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -224,7 +224,7 @@ def test_an_expired_file_is_told_at_once_with_its_hour_and_what_to_do(
     assert DEAD.expires_at is not None
     said = str(failed.value)
     assert f"prediction p1 expired at {DEAD.expires_at.isoformat(timespec='seconds')}" in said
-    assert "keeps files for one hour" in said
+    assert "stores files for one hour" in said
     assert "output_path=" in said
     assert failed.value.prediction_id == "p1"
 
@@ -236,7 +236,7 @@ def test_a_file_that_is_gone_is_told_at_once_if_its_hour_is_not_known(
     status: int, kind: type[Exception], storing: Make, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_oneshot_request("/a").respond_with_data("gone", status=status)
-    with pytest.raises(kind, match="keeps files for one hour"):
+    with pytest.raises(kind, match="stores files for one hour"):
         storing().store([httpserver.url_for("/a")], Owner("digest", known=False))
 
 
@@ -245,7 +245,7 @@ def test_a_file_that_is_not_there_yet_is_asked_for_a_few_times(
     status: int, storing: Make, httpserver: HTTPServer, pauses: list[float]
 ) -> None:
     httpserver.expect_request("/a").respond_with_data("gone", status=status)
-    with pytest.raises(FileUnavailable, match=f"HTTP {status}, after 4 tries"):
+    with pytest.raises(FileUnavailable, match=f"HTTP {status}, after 4 attempts"):
         storing().store([httpserver.url_for("/a")], LIVING)
     assert pauses == [0.5, 1, 2]
 
@@ -259,10 +259,10 @@ def test_a_data_uri_becomes_a_file(storing: Make) -> None:
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("data:image/png;base64,iVBORw0KGgo$", "this is no base64"),
-        ("data:image/png;base64,iVBOR", "this is no base64"),
+        ("data:image/png;base64,iVBORw0KGgo$", "it is not base64"),
+        ("data:image/png;base64,iVBOR", "it is not base64"),
         ("data:image/png;base64,", "holds nothing"),
-        ("data:image/png;base64", "begins like a data: URI"),
+        ("data:image/png;base64", "starts like a data: URI"),
         (data_uri(PAGE.encode(), "text/html"), "an HTML page"),
         (data_uri(b"text", "image/png"), "its bytes are not"),
     ],

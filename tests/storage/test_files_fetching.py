@@ -77,7 +77,7 @@ def test_pauses_grow_and_end() -> None:
         pauses.append(pause_before(trouble, tries, sum(pauses), LIVING, NOW))
     assert pauses == [0.5, 1, 2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE]
     assert sum(pauses) <= PATIENCE < sum(pauses) + LONGEST_PAUSE
-    with pytest.raises(FileUnavailable, match="HTTP 503, after 9 tries"):
+    with pytest.raises(FileUnavailable, match="HTTP 503, after 9 attempts"):
         pause_before(trouble, 9, sum(pauses), LIVING, NOW)
 
 
@@ -96,7 +96,7 @@ def test_what_is_gone_after_its_hour_is_told_at_once() -> None:
 
 def test_what_is_gone_before_its_hour_is_asked_for_some_times() -> None:
     assert [pause_before(GONE, tries, 0, LIVING, NOW) for tries in (1, 2, 3)] == [0.5, 1, 2]
-    with pytest.raises(FileUnavailable, match="after 4 tries"):
+    with pytest.raises(FileUnavailable, match="after 4 attempts"):
         pause_before(GONE, 4, 0, LIVING, NOW)
 
 

@@ -106,7 +106,7 @@ def test_a_page_is_no_file(declared: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("declared", ["image/png", "image/jpeg", "image/webp", "application/pdf"])
 def test_what_always_has_magic_bytes_must_have_them(declared: str) -> None:
-    with pytest.raises(FileRefused, match=f"said to be {declared}, but its bytes are not"):
+    with pytest.raises(FileRefused, match=f"content type is {declared}, but its bytes are not"):
         kind_of(declared, b"Service unavailable")
 
 

@@ -76,7 +76,7 @@ def test_a_task_that_is_killed_ends_soon_and_can_go_on(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(FileUnavailable, match="a retry goes on with the rest"):
+    with pytest.raises(FileUnavailable, match="a retry stores the rest"):
         running.store(held.output, OWNER)
     killer.join()
     assert left(tmp_path) <= {"0.png"}
@@ -95,7 +95,7 @@ def test_an_execution_timeout_ends_it_soon(storing: Make, held: Held, tmp_path: 
 def test_a_task_that_was_killed_before_stores_nothing(storing: Make, held: Held, tmp_path: Path) -> None:
     killed = storing()
     killed.stop()
-    with pytest.raises(FileUnavailable, match="a retry goes on"):
+    with pytest.raises(FileUnavailable, match="a retry stores"):
         killed.store(held.output, OWNER)
     assert left(tmp_path) == set()
 

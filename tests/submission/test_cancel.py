@@ -137,7 +137,7 @@ def test_a_task_that_may_still_wait_keeps_its_prediction(
     assert (cancels(gateway), len(asked)) == (0, 4)
     assert [line.levelname for line in caplog.records] == ["INFO"] * 4
     assert all(line.startswith("Leaving ") for line in caplog.messages)
-    assert all("task is not over, or Airflow does not say so" in line for line in caplog.messages)
+    assert all("task is not over, or Airflow does not report it" in line for line in caplog.messages)
 
 
 @pytest.mark.parametrize(("resumable", "expected"), [(True, 0), (False, 6)])
