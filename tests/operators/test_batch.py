@@ -133,7 +133,7 @@ def test_a_wrong_input_is_named_before_anything_is_paid_for(
         ({"fail_on": "some"}, "fail_on: 'some' is neither"),
         ({"max_in_flight": 0}, "max_in_flight: must be a number from 1 on, got 0"),
         ({"creates_per_minute": "x"}, "creates_per_minute: must be a number from 1 on, got 'x'"),
-        ({"timeout": -1}, "timeout: -1"),
+        ({"timeout": -1}, "got -1"),
         ({"on_uncertain": "hope"}, "on_uncertain: 'hope'"),
     ],
 )
