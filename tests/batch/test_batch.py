@@ -132,9 +132,9 @@ def test_the_error_tells_the_numbers_the_path_and_why_the_rest_was_not_submitted
     stopped = RateLimitError("too many", status=429, retry_after=30)
     error = tally(1, 2, 3).failure("any", "s3://b/r.jsonl", stopped)
     assert error
-    assert str(error).startswith("Of 6 predictions 5 did not succeed (3 interrupted, 2 failed, ")
+    assert str(error).startswith("5 of 6 predictions did not succeed (3 interrupted, 2 failed, ")
     assert "s3://b/r.jsonl" in str(error)
-    assert "not submitted as a whole: HTTP 429: too many" in str(error)
+    assert "Not all items were submitted: HTTP 429: too many" in str(error)
     assert (error.transient, error.retry_after) == (True, 30)
 
 

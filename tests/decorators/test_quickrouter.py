@@ -227,7 +227,7 @@ def test_what_the_function_must_not_return_is_refused_before_anything_is_paid(
         ({"model": "someone/something"}, "exactly one of version="),
         ({"version": "sdxl"}, "version: 'sdxl' is not owner/name"),
         ({"input": {}}, "input: the function returns it"),
-        ({"timeout": 0}, "timeout: 0 must be a number of seconds above 0"),
+        ({"timeout": 0}, "timeout: must be a number of seconds above 0"),
         ({"multiple_outputs": True}, "multiple_outputs: the function's dict is the input"),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_worker_killed_within_the_create_is_reported_and_not_paid_again(
     assert airflow.wait_for_run("hangs", run_id) == "failed"
     log = airflow.task_log("hangs", run_id, "run", 2)
     assert "UncertainCreateError" in log
-    assert "an earlier try of this task ended" in log
+    assert "an earlier attempt of this task ended" in log
     assert (gateway.creates, tries(airflow, "hangs", run_id)) == (1, 2)
 
     clear(airflow, "hangs", run_id)

@@ -226,6 +226,6 @@ def test_a_batch_whose_inputs_come_later_refuses_paths_before_anything_is_paid(
             output_path=str(tmp_path / "x.jsonl"),
         )
     batch.inputs = [{"prompt": "a"}, {"image": "s3://b/cat.png"}]
-    with pytest.raises(AirflowFailException, match=r"inputs\[1\]\.image: s3://b/cat\.png lies in"):
+    with pytest.raises(AirflowFailException, match=r"inputs\[1\]\.image: s3://b/cat\.png is in"):
         batch.execute(context_of(batch, TaskInstance()))
     assert gateway.requests == []

@@ -157,7 +157,7 @@ def test_a_permanent_error_that_lasted_is_quoted_and_can_be_retried() -> None:
 
 
 def test_a_connection_that_cannot_be_used_is_waited_out_too() -> None:
-    wrong = errors.InvalidConnectionError("extra.timeout: 'soon' is no number")
+    wrong = errors.InvalidConnectionError("extra.timeout: must be a number, got 'soon'")
     ended = waited_out(watch(), wrong)
     assert str(ended) == f"polling failed for 10 minutes, at last with: {wrong}."
     assert isinstance(ended, errors.UpstreamError)
@@ -205,7 +205,7 @@ REFUSALS: list[errors.QuickRouterError] = [
     errors.AuthenticationError("Unauthorized", status=401, from_api=False),
     errors.PermissionDeniedError("not this model", status=403, from_api=True),
     errors.QuotaError("no money", status=403, from_api=True),
-    errors.InvalidConnectionError("extra.timeout: 'soon' is no number"),
+    errors.InvalidConnectionError("extra.timeout: must be a number, got 'soon'"),
 ]
 
 

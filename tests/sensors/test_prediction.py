@@ -112,7 +112,7 @@ def test_the_id_and_the_link_can_be_read_while_it_waits(
         ({"fail": "NSFW content detected"}, errors.PredictionFailed, "NSFW content detected"),
         ({"output": None}, errors.PredictionEmpty, "without any output"),
         ({"output": [None]}, errors.PredictionEmpty, "without any output"),
-        ({"expire_after": 0}, errors.PredictionExpired, "the API keeps data for one hour"),
+        ({"expire_after": 0}, errors.PredictionExpired, "the API stores data for one hour"),
     ],
 )
 def test_each_bad_end_is_final_and_has_its_own_exception_in_every_mode(
