@@ -114,14 +114,14 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
-    def without(self, secret: str) -> Answer:
+    def without(self, secret: str) -> Response:
         """Return it with ``***`` where its body has the key, as ``APIError.without`` does."""
         if len(secret) < SHORTEST_SECRET or secret.encode() not in self.body:
             return self
@@ -227,48 +227,48 @@ def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
     return {"Cancel-After": f"{int(seconds)}s"}
 
 
-def read_prediction(request: Request, answer: Answer, now: float) -> Prediction:
+def read_prediction(request: Request, response: Response, now: float) -> Prediction:
     """Read the response to any request about one prediction.
 
     :param now: epoch seconds, for ``Retry-After`` given as a date.
     :raises APIError: one of the typed errors. Where the request was a create that may have
         been accepted, it is :class:`UncertainCreateError`.
     """
-    body = parse_json(answer.body)
+    body = parse_json(response.body)
     named = isinstance(body, dict) and bool(body.get("id"))
     try:
-        if not (named and _accepted(answer, body)):
-            raise _error(answer, body, now)
+        if not (named and _accepted(response, body)):
+            raise _error(response, body, now)
         prediction = Prediction.from_json(body)
         # A broken cache may return another prediction than the requested one.
         expected = prediction.id if request.creates else request.path.split("/")[1]
         if quote(prediction.id, safe="") != expected or not _ID.fullmatch(prediction.id):
             text = f"the answer is about {prediction.id[:40]!r}, which was not asked for"
-            raise UpstreamError(text, status=answer.status)
+            raise UpstreamError(text, status=response.status)
     except APIError as error:
         # A bad response may hide a prediction that was accepted and is billed.
-        may_run = isinstance(error, UpstreamError) or (named and answer.status < 300)
+        may_run = isinstance(error, UpstreamError) or (named and response.status < 300)
         raise (uncertain(error) if request.creates and may_run else error) from None
     return prediction
 
 
-def read_page(answer: Answer, now: float) -> tuple[list[Prediction], str | None]:
+def read_page(response: Response, now: float) -> tuple[list[Prediction], str | None]:
     """Read the response to :func:`page`: its predictions, and the cursor of the next, older page.
 
     The URL of the next page is not followed; only its cursor is taken.
 
     :raises APIError: one of the typed errors; ``UpstreamError`` also if it is not a page.
     """
-    found, cursor = read_entries(answer, now)
+    found, cursor = read_entries(response, now)
     return [Prediction.from_json(entry) for entry in found], cursor
 
 
-def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str | None]:
+def read_entries(response: Response, now: float) -> tuple[list[dict[str, Any]], str | None]:
     """Do what :func:`read_page` does, but return the JSON of each prediction, with its input."""
-    body = read_object(answer, now)
+    body = read_object(response, now)
     results, url = body.get("results"), body.get("next")
     if not isinstance(results, list):
-        raise UpstreamError("the answer is no page of predictions", status=answer.status)
+        raise UpstreamError("the answer is no page of predictions", status=response.status)
     found = [entry for entry in results if isinstance(entry, dict) and "id" in entry]
     # The URL names Replicate's host, also in a gateway's response: the key must not go there.
     cursor: str | None = None
@@ -277,11 +277,11 @@ def read_entries(answer: Answer, now: float) -> tuple[list[dict[str, Any]], str 
     return found, cursor
 
 
-def read_object(answer: Answer, now: float) -> dict[str, Any]:
+def read_object(response: Response, now: float) -> dict[str, Any]:
     """Return the JSON object of a response that is not an error; else raise the typed error."""
-    body = parse_json(answer.body)
-    if not _accepted(answer, body):
-        raise _error(answer, body, now)
+    body = parse_json(response.body)
+    if not _accepted(response, body):
+        raise _error(response, body, now)
     return dict(body)
 
 
@@ -320,10 +320,10 @@ def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float)
     return None
 
 
-def _accepted(answer: Answer, body: Any) -> bool:
+def _accepted(response: Response, body: Any) -> bool:
     """Whether status and body agree that this is not an error, under HTTP 200 or not."""
     # Some gateways report errors with HTTP 200 and ``success: false`` or a ``code``.
-    good = 200 <= answer.status < 300 and isinstance(body, dict)
+    good = 200 <= response.status < 300 and isinstance(body, dict)
     return good and body.get("success") is not False and not _status_in(body)
 
 
@@ -333,10 +333,10 @@ def _status_in(body: Any) -> int:
     return int(code) if re.fullmatch(r"[45]\d\d", code) else 0
 
 
-def _error(answer: Answer, body: Any, now: float) -> APIError:
+def _error(response: Response, body: Any, now: float) -> APIError:
     """Make the typed error of a bad response; ``body`` is parsed, None if it is not JSON."""
-    message, code = _complaint(answer.body, body)
-    status, headers = _status_in(body) or answer.status, answer.headers
+    message, code = _complaint(response.body, body)
+    status, headers = _status_in(body) or response.status, response.headers
     kind = _BY_STATUS.get(status, _BY_HUNDREDS.get(status // 100, UpstreamError))
     # Machine codes come first: they tell more than a status that a relay made up.
     if re.search(_QUOTA_CODE, code) or (status == 403 and re.search(_QUOTA_TEXT, message)):
@@ -347,7 +347,7 @@ def _error(answer: Answer, body: Any, now: float) -> APIError:
         kind = NotFoundError
     return kind(
         message,
-        status=answer.status,
+        status=response.status,
         request_id=headers.get("x-oneapi-request-id", headers.get("x-request-id", "")),
         retry_after=retry_after(headers, body, message, now),
         from_api=isinstance(body, dict),

@@ -45,7 +45,7 @@ from airflow_provider_quickrouter.hooks.transport import (
 )
 
 Value = TypeVar("Value")
-Reader = Callable[[protocol.Answer, float], Value]
+Reader = Callable[[protocol.Response, float], Value]
 
 # Bytes of a body from which on it is parsed in a thread.
 _LARGE = 2**18
@@ -152,17 +152,17 @@ class QuickRouterHook(HttpHook):
             lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
             raise protocol.uncertain(lost) from error
 
-    def exchange(self, request: protocol.Request) -> protocol.Answer:
+    def exchange(self, request: protocol.Request) -> protocol.Response:
         """Send one request; return its response unread. Blocks; raises as :meth:`asend`."""
         return send(self._session, self.settings, request)
 
     def get_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
-        return self._ask(protocol.get(prediction_id))
+        return self._exchange_and_read(protocol.get(prediction_id))
 
     def cancel_prediction(self, prediction_id: str) -> Prediction:
         """Cancel a prediction; safe to repeat. A gateway may not have the route (404, 405, 501)."""
-        return self._ask(protocol.cancel(prediction_id))
+        return self._exchange_and_read(protocol.cancel(prediction_id))
 
     async def aget_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once, without blocking the event loop."""
@@ -252,7 +252,7 @@ class QuickRouterHook(HttpHook):
             self.settings = await sync_to_async(Settings.of)(connection)
         return self.settings
 
-    async def asend(self, request: protocol.Request) -> protocol.Answer:
+    async def asend(self, request: protocol.Request) -> protocol.Response:
         """Send one request and return its response unread.
 
         Raises ``NotConnectedError``, ``ConnectionLostError`` or ``InvalidConnectionError``.
@@ -262,13 +262,13 @@ class QuickRouterHook(HttpHook):
         async with self.sibling() as own:
             return await own.asend(request)
 
-    async def aread(self, request: protocol.Request, answer: protocol.Answer) -> Prediction:
+    async def aread(self, request: protocol.Request, response: protocol.Response) -> Prediction:
         """Read a response of :meth:`asend`; a large one in a thread. Raises ``APIError``."""
-        return await self._read_off_loop(partial(protocol.read_prediction, request), answer)
+        return await self._read_off_loop(partial(protocol.read_prediction, request), response)
 
-    async def aread_page(self, answer: protocol.Answer) -> tuple[list[Prediction], str | None]:
+    async def aread_page(self, response: protocol.Response) -> tuple[list[Prediction], str | None]:
         """Read a response to ``protocol.page``; a large one in a thread. Raises ``APIError``."""
-        return await self._read_off_loop(protocol.read_page, answer)
+        return await self._read_off_loop(protocol.read_page, response)
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -276,7 +276,7 @@ class QuickRouterHook(HttpHook):
         proxy_and_tls(session, self.settings.base_url)  # raises what is wrong with them
         return session
 
-    def _ask(self, request: protocol.Request) -> Prediction:
+    def _exchange_and_read(self, request: protocol.Request) -> Prediction:
         try:
             return self._send_and_read(self._session, request)
         except AuthenticationError:
@@ -286,21 +286,21 @@ class QuickRouterHook(HttpHook):
             raise
 
     def _send_and_read(self, session: requests.Session, request: protocol.Request) -> Prediction:
-        answer = send(session, self.settings, request)
-        return self._read(partial(protocol.read_prediction, request), answer)
+        response = send(session, self.settings, request)
+        return self._read(partial(protocol.read_prediction, request), response)
 
-    def _read(self, read: Reader[Value], answer: protocol.Answer) -> Value:
+    def _read(self, read: Reader[Value], response: protocol.Response) -> Value:
         try:
-            return read(answer, time.time())
+            return read(response, time.time())
         except APIError as error:
             # The API may have echoed the key with escapes, or in a header.
             raise error.without(self.settings.api_key) from None
 
-    async def _read_off_loop(self, read: Reader[Value], answer: protocol.Answer) -> Value:
+    async def _read_off_loop(self, read: Reader[Value], response: protocol.Response) -> Value:
         # Parsing a large body would hold up the event loop; for a small one a thread costs more.
-        if len(answer.body) < _LARGE:
-            return self._read(read, answer)
-        return await asyncio.to_thread(self._read, read, answer)
+        if len(response.body) < _LARGE:
+            return self._read(read, response)
+        return await asyncio.to_thread(self._read, read, response)
 
 
 def create_with(

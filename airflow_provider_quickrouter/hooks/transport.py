@@ -40,7 +40,7 @@ from airflow_provider_quickrouter.api.errors import (
     NotConnectedError,
     QuickRouterError,
 )
-from airflow_provider_quickrouter.api.protocol import Answer, Request
+from airflow_provider_quickrouter.api.protocol import Request, Response
 from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.hooks.connection import (
@@ -94,7 +94,7 @@ class Session(requests.Session):
         """Follow none."""
 
 
-def send(session: requests.Session, settings: Settings, request: Request) -> Answer:
+def send(session: requests.Session, settings: Settings, request: Request) -> Response:
     """Send with ``requests``; blocks.
 
     :raises InvalidConnectionError: the settings cannot work; nothing was sent.
@@ -111,7 +111,7 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
     plain = requests.Request(request.method, url, headers=dict(request.headers), json=request.body)
     until = time.monotonic() + total
 
-    def exchange() -> Answer:
+    def exchange() -> Response:
         with session.send(session.prepare_request(plain), **options) as response:
             if response.status_code < requests.codes.ok:
                 # http.client takes any 1xx but 100 for the response; what follows it is lost.
@@ -123,18 +123,17 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Ans
                 if len(body) > MAX_BODY or time.monotonic() > until:
                     raise HTTPError("too large or too slow")
             headers = storable_headers(response.headers)
-            answer = Answer(response.status_code, headers, bytes(body))
-            return answer.without(settings.api_key)
+            return Response(response.status_code, headers, bytes(body)).without(settings.api_key)
 
     try:
         # In a thread: the read timeout of requests starts again with each byte, so a server that
         # drips its headers would hold the task for ever.
-        answer = threads.start(exchange).result(total + LAST_BYTES)
+        response = threads.start(exchange).result(total + LAST_BYTES)
     except (OSError, ValueError, HTTPError) as error:
         raise failure(error, route, creates=request.creates) from None
-    if route.refuses(answer.status):
+    if route.refuses(response.status):
         raise proxy_refused(route)
-    return answer
+    return response
 
 
 class AsyncSender:
@@ -157,7 +156,7 @@ class AsyncSender:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: Request) -> Response:
         """Send one request; the errors are those of :func:`send`."""
         settings = self._settings
         read_timeout, total = settings.timeouts(request)
@@ -180,8 +179,8 @@ class AsyncSender:
             raise failure(error, self._route) from None
         if self._route.refuses(response.status):
             raise proxy_refused(self._route)
-        answer = Answer(response.status, storable_headers(response.headers), body)
-        return answer.without(settings.api_key)
+        reply = Response(response.status, storable_headers(response.headers), body)
+        return reply.without(settings.api_key)
 
     async def close(self) -> None:
         """Close the open connections."""
@@ -280,7 +279,7 @@ def failure(error: BaseException, route: Route, *, creates: bool = False) -> Qui
             # With TLS 1.3 any error but an untrusted certificate may come after the server has
             # read the request, so it does not prove that a create was not accepted.
             proves = not creates or isinstance(cause, ssl.SSLCertVerificationError)
-            return wrong if proves else ConnectionLostError(f"no answer from {route} ({wrong})")
+            return wrong if proves else ConnectionLostError(f"no response from {route} ({wrong})")
     status = next(filter(None, map(_tunnel_status, causes)), None)
     if status == requests.codes.proxy_authentication_required:
         return proxy_refused(route)
@@ -289,7 +288,7 @@ def failure(error: BaseException, route: Route, *, creates: bool = False) -> Qui
     if status or any(isinstance(cause, _NOT_SENT) for cause in causes):
         why = f"the proxy answers HTTP {status}" if status else _name(causes[-1])
         return NotConnectedError(f"no connection to {route} ({why})")
-    return ConnectionLostError(f"no answer from {route} ({_name(error)})")
+    return ConnectionLostError(f"no response from {route} ({_name(error)})")
 
 
 def proxy_refused(route: Route) -> InvalidConnectionError:

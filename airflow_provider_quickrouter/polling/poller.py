@@ -26,7 +26,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Answer, Request, page
+from airflow_provider_quickrouter.api.protocol import Request, Response, page
 from airflow_provider_quickrouter.polling.history import Histories
 from airflow_provider_quickrouter.polling.list_sweep import Sweep
 from airflow_provider_quickrouter.polling.poll import Again, Poll
@@ -204,7 +204,7 @@ class Poller:
             async with asyncio.timeout(left):
                 return await settled
         except TimeoutError:
-            poll.error = poll.error or ConnectionLostError("no answer before the deadline")
+            poll.error = poll.error or ConnectionLostError("no response before the deadline")
             return poll.timed_out()
         finally:
             self.schedule.remove(entry)
@@ -309,7 +309,7 @@ class Poller:
         else:
             self.schedule.on_page(found, cursor, self._now())
 
-    async def _send(self, hook: QuickRouterHook, request: Request) -> Answer:
+    async def _send(self, hook: QuickRouterHook, request: Request) -> Response:
         response = await hook.asend(request)
         self.schedule.rate_limit.on_headers(self._now(), response.headers)
         return response

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_quickrouter.api.errors import QuickRouterError, backoff
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Answer, Request, page, read_entries
+from airflow_provider_quickrouter.api.protocol import Request, Response, page, read_entries
 
 # Seconds by which the list may lag behind a create request, or the API may take to accept it.
 LAG = 10.0
@@ -148,7 +148,7 @@ class Search:
     _known_seen: bool = False
     _complete: bool = False
 
-    def read_list(self, send: Callable[[Request], Answer]) -> None:
+    def read_list(self, send: Callable[[Request], Response]) -> None:
         """Read as many pages as matter. Blocks; a list that cannot be read leaves all unsure.
 
         :param send: sends a request, and returns its response unread.
@@ -239,7 +239,7 @@ class Search:
 
 
 def find_prediction(
-    send: Callable[[Request], Answer], request: Request, begun_at: float
+    send: Callable[[Request], Response], request: Request, begun_at: float
 ) -> str | None:
     """Look for the prediction of one create request without a response. Blocks, for about ``LAG``.
 
@@ -264,7 +264,7 @@ def find_prediction(
         time.sleep(max(0.0, due - time.time()))
 
 
-def _read_page(send: Callable[[Request], Answer], cursor: str | None) -> Page:
+def _read_page(send: Callable[[Request], Response], cursor: str | None) -> Page:
     attempt = 1
     while True:
         requested_at = time.time()

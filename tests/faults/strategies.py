@@ -6,7 +6,7 @@ import json
 
 from hypothesis import strategies as st
 
-from airflow_provider_quickrouter.api.protocol import Answer, cancel, create, get
+from airflow_provider_quickrouter.api.protocol import Response, cancel, create, get
 from tests.faults.gateway import FIRST_ID
 from tests.faults.responses import MODEL
 
@@ -162,4 +162,4 @@ headers = st.dictionaries(
 statuses = st.sampled_from([200, 201, 400, 422, 429, 500, 503]) | st.integers(200, 599)
 
 requests = st.sampled_from(REQUESTS)
-responses = st.builds(Answer, statuses, headers, bodies)
+responses = st.builds(Response, statuses, headers, bodies)

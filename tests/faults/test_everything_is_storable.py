@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from airflow_provider_quickrouter.api.errors import APIError, QuickRouterError, from_payload
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Answer, Request, read_prediction
+from airflow_provider_quickrouter.api.protocol import Request, Response, read_prediction
 from dev.postgres import postgres, programs
 from tests.faults import strategies
 from tests.faults.gateway import FIRST_ID
@@ -28,7 +28,7 @@ URL = "https://console.example/predictions/1"
 bounded = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
 
-def made_of(request: Request, response: Answer) -> Iterator[Any]:
+def made_of(request: Request, response: Response) -> Iterator[Any]:
     """Yield all values that tasks and triggers make of a response."""
     try:
         prediction = read_prediction(request, response, NOW)
@@ -77,7 +77,7 @@ def made_of_error(error: QuickRouterError | None) -> Iterator[Any]:
 @bounded
 @given(strategies.requests, strategies.responses)
 def test_everything_that_is_made_of_a_response_is_storable(
-    request: Request, response: Answer
+    request: Request, response: Response
 ) -> None:
     for value in made_of(request, response):
         check_storable(value)
@@ -121,7 +121,7 @@ def store(database: Connection, json_text: str, message: str = "") -> Any:
 @settings(bounded, max_examples=150)
 @given(strategies.requests, strategies.responses)
 def test_postgresql_stores_everything_that_is_made_of_a_response(
-    database: Connection, request: Request, response: Answer
+    database: Connection, request: Request, response: Response
 ) -> None:
     for value in made_of(request, response):
         message = value if isinstance(value, str) else ""

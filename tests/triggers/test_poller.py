@@ -276,7 +276,7 @@ def test_an_answer_that_never_comes_ends_at_the_deadline(
     outcome = asyncio.run(run())
     gateway.set_faults(None)
     assert outcome.reason is Reason.TIMEOUT
-    assert "no answer before the deadline" in str(outcome.exception())
+    assert "no response before the deadline" in str(outcome.exception())
 
 
 def test_a_poller_has_a_hook_as_soon_as_it_has_read_its_connection(gateway: Sandbox) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.protocol import Answer, Request, get
+from airflow_provider_quickrouter.api.protocol import Request, Response, get
 from airflow_provider_quickrouter.hooks import quickrouter as hook_module
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.polling import poller as poller_module
@@ -28,7 +28,7 @@ from tests.conftest import KEY, connect
 from tests.tasks import Clock
 from tests.triggers.test_poller import CONNECTION, event, submit
 
-Send = Callable[[QuickRouterHook, Request], Awaitable[Answer]]
+Send = Callable[[QuickRouterHook, Request], Awaitable[Response]]
 
 
 async def wait_for(
@@ -83,11 +83,11 @@ def test_a_refusal_of_the_key_before_last_is_not_one_of_the_key(
     async def run() -> Outcome:
         async with shared_poller(CONNECTION) as poller:
 
-            async def late(hook: QuickRouterHook, request: Request) -> Answer:
-                answer = await real(hook, request)
+            async def late(hook: QuickRouterHook, request: Request) -> Response:
+                response = await real(hook, request)
                 connect(monkeypatch, host=gateway.url, password=KEY)
                 await poller.connected(0.0)
-                return answer
+                return response
 
             monkeypatch.setattr(QuickRouterHook, "asend", late)
             return await wait_for(poller, prediction_id)
@@ -179,7 +179,7 @@ def test_questions_are_asked_in_nobodys_context(
     (prediction_id,) = submit()
     real: Send = QuickRouterHook.asend
 
-    async def noted(hook: QuickRouterHook, request: Request) -> Answer:
+    async def noted(hook: QuickRouterHook, request: Request) -> Response:
         seen.add(task_of.get())
         return await real(hook, request)
 
@@ -292,8 +292,8 @@ def test_a_large_page_is_read_in_a_thread(
 
     monkeypatch.setattr(protocol, "read_page", noted)
     body = {"results": [{"id": "p1", "status": "processing", "logs": "x" * size}]}
-    answer = Answer(200, {}, json.dumps(body).encode())
-    found, cursor = asyncio.run(QuickRouterHook().aread_page(answer))
+    response = Response(200, {}, json.dumps(body).encode())
+    found, cursor = asyncio.run(QuickRouterHook().aread_page(response))
     assert [each.id for each in found] == ["p1"]
     assert cursor is None
     assert [each is not threading.main_thread() for each in threads] == [aside]

@@ -163,7 +163,7 @@ def test_a_silent_gateway_does_not_outlive_the_deadline(
     event = event_of(QuickRouterPredictionTrigger(prediction_id, deadline=now + 2))
     gateway.set_faults(None)
     assert event["reason"] == "timeout"
-    assert event["error"]["message"] == "no answer before the deadline"
+    assert event["error"]["message"] == "no response before the deadline"
     assert time.time() - now < 5
 
 
