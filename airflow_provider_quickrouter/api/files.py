@@ -73,7 +73,7 @@ class StoredFile:
     def __str__(self) -> str:
         """Path, size and dimensions, for logs."""
         size = f", {self.width} x {self.height}" if self.width and self.height else ""
-        return f"{self.path} ({readable(self.size)}{size})"
+        return f"{self.path} ({readable_size(self.size)}{size})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def is_file(text: str) -> bool:
     return named and text.isprintable() and not any(map(str.isspace, text))
 
 
-def check_whole(output: Any) -> None:
+def check_complete(output: Any) -> None:
     """Refuse an output that went through XCom without what was too large for it.
 
     :raises InvalidInputError: names the remedy.
@@ -136,7 +136,7 @@ def check_whole(output: Any) -> None:
         )
 
 
-def parsed(output: Any) -> Any:
+def parse_rendered(output: Any) -> Any:
     """Return the list or object that a template turned into a string, as ``ti.xcom_pull`` does.
 
     Another value is returned as it is.
@@ -185,12 +185,12 @@ def decode(uri: str, max_bytes: int) -> tuple[str, bytes]:
 def too_large(size: int, max_bytes: int) -> FileRefused:
     """Make the error of a file over the limit."""
     return FileRefused(
-        f"it has {readable(size)} or more, and at most {readable(max_bytes)} are taken; give a "
+        f"it has {readable_size(size)} or more, and at most {readable(max_bytes)} are taken; give a "
         "larger max_bytes if it is meant"
     )
 
 
-def readable(size: int) -> str:
+def readable_size(size: int) -> str:
     """Return a number of bytes as people read it."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= factor:

@@ -136,7 +136,7 @@ class Outcome:
         """End a wait that cannot even begin to poll."""
         return cls(reason=Reason.API_ERROR, prediction_id=prediction_id, error=error)
 
-    def seen_again(self, prediction: Prediction, now: float) -> Outcome:
+    def updated_by(self, prediction: Prediction, now: float) -> Outcome:
         """Take in a later response: what is over by then counts, a success after a timeout say.
 
         Only a prediction that this task itself has canceled is still the timeout it was.

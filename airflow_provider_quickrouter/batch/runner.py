@@ -50,7 +50,7 @@ from airflow_provider_quickrouter.submission.cancel import (
     may_run_on,
     not_canceled,
 )
-from airflow_provider_quickrouter.submission.record import fingerprint, lost_by_an_earlier_try
+from airflow_provider_quickrouter.submission.record import fingerprint, lost_in_earlier_attempt
 from airflow_provider_quickrouter.tasks.reporting import count_end, count_submitted
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Waits:
                 async with self._cancels:
                     result = await cancel_in_thread(hook, prediction_id)
                 stopped = replace(outcome, stopped=result)
-                return stopped.seen_again(await hook.aget_prediction(prediction_id), time.time())
+                return stopped.updated_by(await hook.aget_prediction(prediction_id), time.time())
         return stopped
 
 
@@ -363,5 +363,5 @@ class Submitting:
             lost = f"the responses to {TRIES} create requests were lost, and none was accepted"
             await self._stop(UpstreamError(lost), index)
         else:
-            error = lost_by_an_earlier_try(create.request, create.begun_at, time.time())
+            error = lost_in_earlier_attempt(create.request, create.begun_at, time.time())
             await self.waits.end(index, ItemResult.without_output(index, UNCERTAIN, str(error)))

@@ -146,7 +146,7 @@ class QuickRouterHook(HttpHook):
         except (QuickRouterError, GeneratorExit):
             raise
         except AirflowTaskTimeout:
-            raise protocol.cut_off() from None
+            raise protocol.cut_off_by_timeout() from None
         except BaseException as error:
             # Airflow 2 ends a task by a BaseException, after which it would try again.
             lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
@@ -322,7 +322,8 @@ def create_with(
         try:
             return send(request)
         except UncertainCreateError as error:
-            raise protocol.dated(error, request, begun_at, time.time()) from error.__cause__
+            lost = error.sent_between(begun_at, time.time(), request.reference)
+            raise lost from error.__cause__
         except APIError as error:
             pause = resend_after(error, attempt, waited)
             if pause is None:

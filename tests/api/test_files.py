@@ -13,13 +13,13 @@ from airflow_provider_quickrouter.api.errors import FileRefused, InvalidInputErr
 from airflow_provider_quickrouter.api.files import (
     Source,
     StoredFile,
-    check_whole,
+    check_complete,
     decode,
     digest_of,
     find_files,
     is_file,
-    parsed,
-    readable,
+    parse_rendered,
+    readable_size,
 )
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT
 from airflow_provider_quickrouter.storage.record import Inventory
@@ -158,9 +158,9 @@ def test_a_new_signature_makes_no_new_file_but_another_number_or_path_does() -> 
 
 
 def test_an_output_with_a_note_is_not_whole() -> None:
-    check_whole([URL, "text"])
+    check_complete([URL, "text"])
     with pytest.raises(InvalidInputError, match="give prediction_id= instead"):
-        check_whole([{"image": f"{LEFT_OUT}data: URI of 9 characters]"}])
+        check_complete([{"image": f"{LEFT_OUT}data: URI of 9 characters]"}])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_an_output_with_a_note_is_not_whole() -> None:
     ],
 )
 def test_what_a_template_made_text_of_is_read_again(text: Any, value: Any) -> None:
-    assert parsed(text) == value
+    assert parse_rendered(text) == value
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_what_a_template_made_text_of_is_read_again(text: Any, value: Any) -> No
     ],
 )
 def test_a_size_is_told_to_people(size: int, words: str) -> None:
-    assert readable(size) == words
+    assert readable_size(size) == words
 
 
 def test_a_stored_file_is_the_same_after_json() -> None:

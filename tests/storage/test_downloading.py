@@ -21,7 +21,7 @@ from airflow_provider_quickrouter.api.errors import (
     FileUnavailable,
     PredictionExpired,
 )
-from airflow_provider_quickrouter.api.storable import storable_text
+from airflow_provider_quickrouter.api.storable import storable_string
 from airflow_provider_quickrouter.storage import download
 from airflow_provider_quickrouter.storage.fetching import PATIENCE, Owner
 from airflow_provider_quickrouter.storage.store import Storing
@@ -304,7 +304,7 @@ def test_headers_that_cannot_be_decoded_reach_neither_xcom_nor_log(
     assert (stored.content_type, stored.path[-4:]) == ("application/octet-stream", ".bin")
     assert pauses == [0.5]
     for text in (log.text, json.dumps(stored.to_json(), ensure_ascii=False)):
-        assert storable_text(text) == text
+        assert storable_string(text) == text
         assert len(text) < 1000
 
 
@@ -312,7 +312,7 @@ def test_an_error_does_not_quote_headers_that_cannot_be_decoded(storing: Make) -
     page = http(PAGE.encode(), f"Content-Type: text/html; charset={ODD}", f"Server: {ODD}")
     with answering(page) as (url, _):
         said = refused(storing(), url)
-    assert storable_text(said) == said
+    assert storable_string(said) == said
     assert len(said) < 1000
 
 
