@@ -110,13 +110,13 @@ def test_a_data_uri_is_decoded(uri: str, content_type: str, data: bytes) -> None
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("data:image/png;base64,A", "no base64"),
-        ("data:image/png;base64,AA!A", "no base64"),
-        ("data:image/png;base64,", "holds nothing"),
-        ("data:,", "holds nothing"),
-        ("data:image/png;base64", "is none"),
-        ("data:," + "x" * 101, "at most 100 bytes are taken"),
-        ("data:," + "x" * 400, "at most 100 bytes are taken"),
+        ("data:image/png;base64,A", "not valid base64"),
+        ("data:image/png;base64,AA!A", "not valid base64"),
+        ("data:image/png;base64,", "is empty"),
+        ("data:,", "is empty"),
+        ("data:image/png;base64", "is malformed"),
+        ("data:," + "x" * 101, "max_bytes allows 100 bytes"),
+        ("data:," + "x" * 400, "max_bytes allows 100 bytes"),
     ],
 )
 def test_a_damaged_data_uri_is_refused(uri: str, says: str) -> None:
@@ -159,7 +159,7 @@ def test_a_new_signature_makes_no_new_file_but_another_number_or_path_does() -> 
 
 def test_an_output_with_a_note_is_not_whole() -> None:
     check_complete([URL, "text"])
-    with pytest.raises(InvalidInputError, match="give prediction_id= instead"):
+    with pytest.raises(InvalidInputError, match="Pass prediction_id= instead"):
         check_complete([{"image": f"{LEFT_OUT}data: URI of 9 characters]"}])
 
 
@@ -219,7 +219,7 @@ def test_a_stored_file_is_the_same_after_json() -> None:
 def test_what_is_no_stored_file_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
     odd: list[Any] = [STORED.to_json() | wrong, None, []]
     for one in odd:
-        with pytest.raises(ValueError, match="no stored file"):
+        with pytest.raises(ValueError, match="not a stored file"):
             StoredFile.from_json(one)
 
 

@@ -151,7 +151,7 @@ def test_a_file_over_the_limit_is_refused(declared: bool, storing: Make, tmp_pat
     length = [f"Content-Length: {len(body)}"] if declared else []
     with answering(http(body, *length)) as (url, _):
         said = refused(storing(max_bytes=4000), url)
-    assert "at most 3.9 KiB are taken; give a larger max_bytes" in said
+    assert "max_bytes allows 3.9 KiB; set a larger max_bytes" in said
     assert nothing_below(tmp_path / "kept")
 
 
@@ -270,9 +270,9 @@ def test_a_data_uri_becomes_a_file(storing: Make) -> None:
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("data:image/png;base64,iVBORw0KGgo$", "this is no base64"),
-        ("data:image/png;base64,iVBOR", "this is no base64"),
-        ("data:image/png;base64,", "holds nothing"),
+        ("data:image/png;base64,iVBORw0KGgo$", "not valid base64"),
+        ("data:image/png;base64,iVBOR", "not valid base64"),
+        ("data:image/png;base64,", "is empty"),
         ("data:image/png;base64", "begins like a data: URI"),
         (data_uri(PAGE.encode(), "text/html"), "an HTML page"),
         (data_uri(b"text", "image/png"), "its bytes are not"),
@@ -287,7 +287,7 @@ def test_a_damaged_data_uri_is_refused(uri: str, says: str, storing: Make, tmp_p
 
 @pytest.mark.parametrize("uri", [data_uri(bytes(5000)), "data:text/plain," + "x" * 1500])
 def test_a_data_uri_over_the_limit_is_refused(uri: str, storing: Make) -> None:
-    assert "give a larger max_bytes" in refused(storing(max_bytes=1000), uri)
+    assert "set a larger max_bytes" in refused(storing(max_bytes=1000), uri)
 
 
 ODD = "\udcff" + "x" * 5000
