@@ -1,6 +1,6 @@
-"""``make live``: one cheap prediction on the real gateway, and what it really answers.
+"""``make live``: one cheap prediction on the real gateway, and what it really returns.
 
-For whoever has a key: prints status codes, names of headers, keys and states of each answer,
+For whoever has a key: prints status codes, names of headers, keys and states of each response,
 so that what is only inferred about the API can be settled. Values and the key are not printed.
 """
 
@@ -16,7 +16,11 @@ from airflow_provider_quickrouter.api import protocol
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 from airflow_provider_quickrouter.api.protocol import Request, Response
-from airflow_provider_quickrouter.hooks.connection import DEFAULT_BASE_URL, DEFAULT_PATH_PREFIX, Settings
+from airflow_provider_quickrouter.hooks.connection import (
+    DEFAULT_BASE_URL,
+    DEFAULT_PATH_PREFIX,
+    Settings,
+)
 from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT
 from airflow_provider_quickrouter.hooks.transport import BearerAuth, send
 from dev.gateway import KEY_VARIABLE
@@ -29,7 +33,7 @@ USAGE = Request("GET", "api/usage/token/", prefixed=False)
 
 
 class Gateway:
-    """The gateway at one address, whose answers are printed."""
+    """The gateway at one address, whose responses are printed."""
 
     def __init__(self, base_url: str, path_prefix: str, api_key: str) -> None:
         self.settings = Settings(base_url=base_url, path_prefix=path_prefix, api_key=api_key)
@@ -37,22 +41,22 @@ class Gateway:
         self.session.auth = BearerAuth(api_key)
         self.session.headers["User-Agent"] = USER_AGENT
 
-    def ask(self, request: Request, what: str) -> Response:
-        """Send a request and print the shape of the answer."""
-        answer = send(self.session, self.settings, request)
+    def send(self, request: Request, what: str) -> Response:
+        """Send a request and print the shape of the response."""
+        response = send(self.session, self.settings, request)
         print(f"\n{what}: {request.method} {self.settings.url(request)}")
-        print("\n".join(f"    {line}" for line in shape(answer)), flush=True)
-        return answer
+        print("\n".join(f"    {line}" for line in shape(response)), flush=True)
+        return response
 
 
-def shape(answer: Response) -> Iterator[str]:
-    """Yield what an answer is made of, without its values."""
-    yield f"status   {answer.status}"
-    yield f"headers  {', '.join(sorted(answer.headers))}"
+def shape(response: Response) -> Iterator[str]:
+    """Yield what a response is made of, without its values."""
+    yield f"status   {response.status}"
+    yield f"headers  {', '.join(sorted(response.headers))}"
     try:
-        body = json.loads(answer.body)
+        body = json.loads(response.body)
     except ValueError:
-        yield f"body     no JSON: {answer.body[:80]!r}"
+        yield f"body     no JSON: {response.body[:80]!r}"
         return
     if not isinstance(body, dict):
         yield f"body     {type(body).__name__}"
@@ -67,11 +71,11 @@ def wait(gateway: Gateway, prediction_id: str) -> Prediction:
     said, deadline = "", time.monotonic() + PATIENCE
     request = protocol.get(prediction_id)
     while time.monotonic() < deadline:
-        answer = send(gateway.session, gateway.settings, request)
-        prediction = protocol.read_prediction(request, answer, time.time())
+        response = send(gateway.session, gateway.settings, request)
+        prediction = protocol.read_prediction(request, response, time.time())
         if prediction.raw_status != said:
             said = prediction.raw_status
-            gateway.ask(request, f"state {said!r}, read as {prediction.status_word!r}")
+            gateway.send(request, f"state {said!r}, read as {prediction.status_word!r}")
         if prediction.status.terminal:
             return prediction
         time.sleep(1)
@@ -80,16 +84,16 @@ def wait(gateway: Gateway, prediction_id: str) -> Prediction:
 
 def look(gateway: Gateway) -> bool:
     """Ask everything once; return whether the picture was made."""
-    gateway.ask(protocol.probe(), "free call with a good key")
-    gateway.ask(USAGE, "usage of the key")
-    gateway.ask(LIST, "list of predictions (may not exist)")
-    gateway.ask(protocol.get(UNKNOWN_ID), "unknown id")
+    gateway.send(protocol.probe(), "free call with a good key")
+    gateway.send(USAGE, "usage of the key")
+    gateway.send(LIST, "list of predictions (may not exist)")
+    gateway.send(protocol.get(UNKNOWN_ID), "unknown id")
     create = protocol.create(CHEAP, version=STABLE_DIFFUSION, cancel_after=300)
-    answer = gateway.ask(create, "create (this one costs money)")
-    made = wait(gateway, protocol.read_prediction(create, answer, time.time()).id)
-    gateway.ask(protocol.cancel(made.id), "cancel of a prediction that is over (may not exist)")
+    response = gateway.send(create, "create (this one costs money)")
+    made = wait(gateway, protocol.read_prediction(create, response, time.time()).id)
+    gateway.send(protocol.cancel(made.id), "cancel of a prediction that is over (may not exist)")
     stranger = Gateway(gateway.settings.base_url, gateway.settings.path_prefix, "not-a-good-key")
-    stranger.ask(protocol.probe(), "free call with a bad key")
+    stranger.send(protocol.probe(), "free call with a bad key")
     print(f"\nprediction {made.id}: {made.status_word}, {len(made.items)} item(s) {made.error}")
     return made.status is PredictionStatus.SUCCEEDED
 

@@ -9,7 +9,7 @@ from airflow_provider_quickrouter.api.errors import APIError
 from airflow_provider_quickrouter.hooks.quickrouter import resend_after
 from airflow_provider_quickrouter.policies.retry import retry_pause
 from airflow_provider_quickrouter.polling.poll import Again, Poll
-from tests.hooks.answering import Answer
+from tests.hooks.answering import Response
 from tests.test_error_table import TABLE, Row
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -39,7 +39,7 @@ rows against the operators and the sensor, over real HTTP and with a clock of th
 
 
 def error_of(row: Row, name: str) -> APIError:
-    status = row.answer.status if isinstance(row.answer, Answer) else None
+    status = row.response.status if isinstance(row.response, Response) else None
     made: APIError = getattr(errors, name)("text", status=status, retry_after=row.asked)
     return made
 

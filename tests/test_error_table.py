@@ -25,7 +25,7 @@ from airflow_provider_quickrouter.policies.retry import QuickRouterRetryPolicy
 from airflow_provider_quickrouter.polling.poll import GONE_AFTER, PATIENCE
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from tests.conftest import connect
-from tests.hooks.answering import ID, Answer, Network, answering
+from tests.hooks.answering import ID, Network, Response, answering
 from tests.tasks import Clock, Store, TaskInstance, context_of, run
 
 
@@ -46,7 +46,7 @@ class Row:
     """
 
     says: str
-    answer: Answer | Network
+    response: Response | Network
     create: str
     create_retries: bool
     wait: str
@@ -55,27 +55,27 @@ class Row:
     first: str = ""
 
 
-def fails(says: str, answer: Answer, error: str) -> Row:
+def fails(says: str, response: Response, error: str) -> Row:
     """Fail after a create request; wait out after a poll, as it says nothing of a prediction."""
-    return Row(says, answer, error, False, "UpstreamError", True)
+    return Row(says, response, error, False, "UpstreamError", True)
 
 
-def refused(says: str, answer: Answer, error: str) -> Row:
+def refused(says: str, response: Response, error: str) -> Row:
     """Fail also at a sensor's first poll: key, account or permissions are wrong."""
-    return Row(says, answer, error, False, "UpstreamError", True, first=error)
+    return Row(says, response, error, False, "UpstreamError", True, first=error)
 
 
-def gone(says: str, answer: Answer) -> Row:
+def gone(says: str, response: Response) -> Row:
     """Fail also after a poll, if that lasts for a minute: the API does not know the prediction."""
-    return Row(says, answer, "NotFoundError", False, "NotFoundError", False)
+    return Row(says, response, "NotFoundError", False, "NotFoundError", False)
 
 
-def unsure(says: str, answer: Answer | Network, wait: str = "UpstreamError") -> Row:
-    return Row(says, answer, "UncertainCreateError", False, wait, True)
+def unsure(says: str, response: Response | Network, wait: str = "UpstreamError") -> Row:
+    return Row(says, response, "UncertainCreateError", False, wait, True)
 
 
-def limit(says: str, answer: Answer, asked: float | None) -> Row:
-    return Row(says, answer, "RateLimitError", True, "RateLimitError", True, asked)
+def limit(says: str, response: Response, asked: float | None) -> Row:
+    return Row(says, response, "RateLimitError", True, "RateLimitError", True, asked)
 
 
 PAGE = "<html><head><title>502 Bad Gateway</title></head></html>"
@@ -85,58 +85,58 @@ NEVER_SERVED = "当前分组 default 下对于模型 sd 无可用渠道"
 INVALID = [{"field": "input.width", "description": "must be a multiple of 64"}]
 
 TABLE = [
-    fails("400", Answer(400, gateway("invalid JSON")), "InvalidRequestError"),
-    fails("413", Answer(413, PAGE), "InvalidRequestError"),
+    fails("400", Response(400, gateway("invalid JSON")), "InvalidRequestError"),
+    fails("413", Response(413, PAGE), "InvalidRequestError"),
     fails(
         "422",
-        Answer(422, replicate(422, "Input validation failed", invalid_fields=INVALID)),
+        Response(422, replicate(422, "Input validation failed", invalid_fields=INVALID)),
         "InvalidRequestError",
     ),
-    refused("401", Answer(401, gateway("无效的令牌")), "AuthenticationError"),
-    refused("401, page", Answer(401, PAGE), "AuthenticationError"),
-    refused("402", Answer(402, replicate(402, "Insufficient credit")), "QuotaError"),
-    refused("403, no money", Answer(403, gateway("-", "insufficient_user_quota")), "QuotaError"),
-    refused("403, key's quota", Answer(403, gateway("-", "pre_consume_token_quota_failed")), "QuotaError"),
-    refused("403, local quota", Answer(403, gateway("-", "local:insufficient_quota")), "QuotaError"),
-    refused("403, 余额", Answer(403, gateway("用户余额不足")), "QuotaError"),
-    refused("403", Answer(403, gateway("This token has no access")), "PermissionDeniedError"),
-    fails("403, page", Answer(403, PAGE), "PermissionDeniedError"),
-    gone("404", Answer(404, replicate(404, "Not found"))),
-    gone("404, route", Answer(404, gateway("Invalid URL (POST /x)"))),
-    gone("410", Answer(410, replicate(410, "Gone"))),
-    gone("400, unknown task", Answer(400, gateway("task not exist", "task_not_exist"))),
-    fails("404, page", Answer(404, PAGE), "NotFoundError"),
-    fails("405, page", Answer(405, PAGE), "InvalidRequestError"),
-    fails("302", Answer(302, "", {"Location": "https://elsewhere/"}), "RedirectError"),
-    unsure("408", Answer(408, gateway("timeout"))),
-    unsure("500", Answer(500, gateway("do request failed", "do_request_failed"))),
-    unsure("502, page", Answer(502, PAGE)),
-    unsure("503", Answer(503, "")),
-    unsure("504, page", Answer(504, PAGE)),
-    unsure("524", Answer(524, PAGE)),
-    Row("521", Answer(521, PAGE), "NotConnectedError", True, "NotConnectedError", True),
-    limit("429, header", Answer(429, replicate(429, SLOW), {"Retry-After": "7"}), 7),
-    limit("429, body", Answer(429, replicate(429, SLOW, retry_after=8)), 8),
-    limit("429, text", Answer(429, gateway(f"{SLOW} Your rate limit resets in ~30s.")), 30),
-    limit("429, other text", Answer(429, gateway("Expected available in 1 second.")), 1),
-    limit("429, bare", Answer(429, gateway(SATURATED)), None),
-    limit("429, long", Answer(429, gateway(SLOW), {"Retry-After": "3600"}), 3600),
-    fails("503, no model", Answer(503, gateway("-", "model_not_found")), "NoChannelError"),
-    fails("503, no channel", Answer(503, gateway(NEVER_SERVED)), "NoChannelError"),
-    unsure("200, no success", Answer(200, {"success": False, "message": "upstream error"})),
-    unsure("200, code 500", Answer(200, {"code": 500, "message": "error", "data": None})),
-    refused("200, code 401", Answer(200, {"code": 401, "message": "no"}), "AuthenticationError"),
-    refused("200, code 403", Answer(200, {"code": "403", "message": "no"}), "PermissionDeniedError"),
-    limit("200, code 429", Answer(200, {"code": 429, "message": "slow"}), None),
+    refused("401", Response(401, gateway("无效的令牌")), "AuthenticationError"),
+    refused("401, page", Response(401, PAGE), "AuthenticationError"),
+    refused("402", Response(402, replicate(402, "Insufficient credit")), "QuotaError"),
+    refused("403, no money", Response(403, gateway("-", "insufficient_user_quota")), "QuotaError"),
+    refused("403, key's quota", Response(403, gateway("-", "pre_consume_token_quota_failed")), "QuotaError"),
+    refused("403, local quota", Response(403, gateway("-", "local:insufficient_quota")), "QuotaError"),
+    refused("403, 余额", Response(403, gateway("用户余额不足")), "QuotaError"),
+    refused("403", Response(403, gateway("This token has no access")), "PermissionDeniedError"),
+    fails("403, page", Response(403, PAGE), "PermissionDeniedError"),
+    gone("404", Response(404, replicate(404, "Not found"))),
+    gone("404, route", Response(404, gateway("Invalid URL (POST /x)"))),
+    gone("410", Response(410, replicate(410, "Gone"))),
+    gone("400, unknown task", Response(400, gateway("task not exist", "task_not_exist"))),
+    fails("404, page", Response(404, PAGE), "NotFoundError"),
+    fails("405, page", Response(405, PAGE), "InvalidRequestError"),
+    fails("302", Response(302, "", {"Location": "https://elsewhere/"}), "RedirectError"),
+    unsure("408", Response(408, gateway("timeout"))),
+    unsure("500", Response(500, gateway("do request failed", "do_request_failed"))),
+    unsure("502, page", Response(502, PAGE)),
+    unsure("503", Response(503, "")),
+    unsure("504, page", Response(504, PAGE)),
+    unsure("524", Response(524, PAGE)),
+    Row("521", Response(521, PAGE), "NotConnectedError", True, "NotConnectedError", True),
+    limit("429, header", Response(429, replicate(429, SLOW), {"Retry-After": "7"}), 7),
+    limit("429, body", Response(429, replicate(429, SLOW, retry_after=8)), 8),
+    limit("429, text", Response(429, gateway(f"{SLOW} Your rate limit resets in ~30s.")), 30),
+    limit("429, other text", Response(429, gateway("Expected available in 1 second.")), 1),
+    limit("429, bare", Response(429, gateway(SATURATED)), None),
+    limit("429, long", Response(429, gateway(SLOW), {"Retry-After": "3600"}), 3600),
+    fails("503, no model", Response(503, gateway("-", "model_not_found")), "NoChannelError"),
+    fails("503, no channel", Response(503, gateway(NEVER_SERVED)), "NoChannelError"),
+    unsure("200, no success", Response(200, {"success": False, "message": "upstream error"})),
+    unsure("200, code 500", Response(200, {"code": 500, "message": "error", "data": None})),
+    refused("200, code 401", Response(200, {"code": 401, "message": "no"}), "AuthenticationError"),
+    refused("200, code 403", Response(200, {"code": "403", "message": "no"}), "PermissionDeniedError"),
+    limit("200, code 429", Response(200, {"code": 429, "message": "slow"}), None),
     fails(
         "200, no channel",
-        Answer(200, {"success": False, "message": "no available channel"}),
+        Response(200, {"success": False, "message": "no available channel"}),
         "NoChannelError",
     ),
-    unsure("200, page", Answer(200, PAGE)),
-    unsure("200, empty", Answer(200, "")),
-    unsure("200, no id", Answer(200, {"status": "starting"})),
-    unsure("200, a list", Answer(200, [])),
+    unsure("200, page", Response(200, PAGE)),
+    unsure("200, empty", Response(200, "")),
+    unsure("200, no id", Response(200, {"status": "starting"})),
+    unsure("200, a list", Response(200, [])),
     Row("refused", Network.REFUSED, "NotConnectedError", True, "NotConnectedError", True),
     unsure("reset", Network.DROPPED, "ConnectionLostError"),
 ]
@@ -179,7 +179,7 @@ def check(error: Any, name: str, retries: bool, asked: float | None) -> None:
 @each_row
 @pytest.mark.parametrize("make", [create, create_and_wait])
 def test_the_answer_to_a_create(row: Row, make: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(row.answer) as (url, methods):
+    with answering(row.response) as (url, methods):
         connect(monkeypatch, host=url)
         with DAG("test"):
             task = make()
@@ -195,7 +195,7 @@ def test_the_answer_to_a_create(row: Row, make: Any, clock: Clock, monkeypatch: 
         assert methods[0] == "POST"
         assert set(methods[1:]) == {"GET"}
         assert sum(clock.pauses) < 30
-    elif row.answer is not Network.REFUSED:
+    elif row.response is not Network.REFUSED:
         assert (methods, clock.pauses) == (["POST"], [])
 
 
@@ -205,7 +205,7 @@ def test_the_answers_to_a_waiting_task(
     row: Row, make: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, creates = clock.now, make is create_and_wait
-    with answering(row.answer, accepts=creates) as (url, methods):
+    with answering(row.response, accepts=creates) as (url, methods):
         connect(monkeypatch, host=url)
         with pytest.raises(AirflowException) as failed:
             run(make, TaskInstance(Store(), 1, 2))
@@ -230,7 +230,7 @@ def test_what_ends_a_first_poll_is_waited_out_once_there_was_a_good_response(
     row: Row, make: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began = clock.now
-    with answering(row.answer, good=1) as (url, methods):
+    with answering(row.response, good=1) as (url, methods):
         connect(monkeypatch, host=url)
         with pytest.raises(AirflowException) as failed:
             run(make, TaskInstance(Store(), 1, 2))

@@ -22,7 +22,7 @@ from typing import Any
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 # Returns what is sent for a file: takes the name of its field and its location.
-Read = Callable[[str, str], str]
+ReadFile = Callable[[str, str], str]
 
 _NOUNS = "(?:image|img|picture|photo|mask|frame|video|audio|file)s?"
 _AFTER = r"_(?:\d+|(?:input|prompt|reference|url|uri|path)s?)"
@@ -62,7 +62,7 @@ def is_template(value: Any) -> bool:
     return hasattr(value, "resolve")
 
 
-def with_texts(value: Any, is_file: bool = False) -> Any:
+def with_paths(value: Any, is_file: bool = False) -> Any:
     """Return an input with the text of each ``ObjectStoragePath`` in a field named like a file.
 
     So Airflow shows the path. In other fields the object stays, since it alone shows that a file
@@ -71,13 +71,13 @@ def with_texts(value: Any, is_file: bool = False) -> Any:
     if is_file and (location := location_of(value)) is not None:
         return location
     if isinstance(value, dict):
-        return {key: with_texts(item, takes_file(str(key))) for key, item in value.items()}
+        return {key: with_paths(item, takes_file(str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [with_texts(item, is_file) for item in value]
+        return [with_paths(item, is_file) for item in value]
     return value
 
 
-def replaced(values: Mapping[str, Any], known: Mapping[str, bool], read: Read) -> dict[str, Any]:
+def replace_files(values: Mapping[str, Any], known: Mapping[str, bool], read: ReadFile) -> dict[str, Any]:
     """Return an input with what ``read`` gives in the place of each file of a storage.
 
     :param known: whether a field takes a file, of those that a model's page lists.
@@ -105,8 +105,8 @@ def replaced(values: Mapping[str, Any], known: Mapping[str, bool], read: Read) -
     }
 
 
-def leave(field: str, location: str) -> str:
-    """Leave a file to be read when the task runs; a :data:`Read`.
+def read_later(field: str, location: str) -> str:
+    """Leave a file to be read when the task runs; a :data:`ReadFile`.
 
     :raises InvalidInputError: the location holds a password.
     """
@@ -114,8 +114,8 @@ def leave(field: str, location: str) -> str:
     return location
 
 
-def refuse(field: str, location: str) -> str:
-    """Refuse a file in object storage; a :data:`Read`."""
+def refuse_file(field: str, location: str) -> str:
+    """Refuse a file in object storage; a :data:`ReadFile`."""
     raise InvalidInputError(
         f"input.{field}: {location} is in object storage, which is not read here; give an "
         "https URL (a presigned one, for instance) or a data: URI."

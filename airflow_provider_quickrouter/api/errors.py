@@ -8,9 +8,10 @@ after each.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
-from airflow_provider_quickrouter.api.storable import storable_text
+from airflow_provider_quickrouter.api.storable import storable_string
 
 # Characters; a shorter string is not a real key, and replacing it would damage any message.
 SHORTEST_SECRET = 8
@@ -38,7 +39,7 @@ class QuickRouterError(Exception):
     def __init__(
         self, message: str, *, transient: bool | None = None, retry_after: float | None = None
     ) -> None:
-        super().__init__(storable_text(message))
+        super().__init__(storable_string(message))
         if transient is not None:
             self.transient = transient
         if retry_after is not None:
@@ -94,9 +95,9 @@ class APIError(QuickRouterError):
         transient: bool | None = None,
     ) -> None:
         super().__init__(message, transient=transient)
-        self.message = storable_text(message)
+        self.message = storable_string(message)
         self.status = status
-        self.request_id = storable_text(request_id)
+        self.request_id = storable_string(request_id)
         self.retry_after = retry_after
         self.from_api = from_api
 
@@ -212,8 +213,13 @@ class UncertainCreateError(APIError):
     begun_at: float | None = None
     until: float | None = None
 
-    def between(self, begun_at: float, until: float, message: str) -> Self:
-        """Return a copy that names the times (epoch seconds) between which it was sent."""
+    def sent_between(self, begun_at: float, until: float, reference: str) -> Self:
+        """Return a copy that names the times (epoch seconds) and the model to look for."""
+        start, end = (
+            datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds")
+            for instant in (begun_at, until)
+        )
+        message = f"{self.message}; look for {reference} created from {start} to {end}"
         return self._copy(message=message, begun_at=begun_at, until=until)
 
     def resubmitted(self) -> Self:

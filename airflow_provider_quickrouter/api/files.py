@@ -1,4 +1,4 @@
-"""The files of an output: where they are named, and what is known of one that was stored."""
+"""The files of an output: find them, decode ``data:`` URIs, and describe a stored file."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from airflow_provider_quickrouter.api.errors import FileRefused, InvalidInputError
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT
 
-# Bytes of one file. The longest videos that were seen have a tenth of it.
-DEFAULT_MAX_BYTES = 512 * 2**20
-# Files of one output; the API's responses are too small for more.
-MAX_FILES = 10_000
+DEFAULT_MAX_BYTES = 512 * 2**20  # of one file; the longest known videos have a tenth of it
+MAX_FILES = 10_000  # files of one output
 
-_DATA = re.compile(
-    r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[\w.+-]{1,50}=[^;,\s]{0,200}){0,8}(;base64)?,", re.IGNORECASE
+_DATA_URI = re.compile(
+    r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[\w.+-]{1,50}=[^;,\s]{0,200}){0,8}(;base64)?,",
+    re.IGNORECASE,
 )
-_HEADER = 4_096
+_HEADER = 4_096  # characters of a data: URI in which its comma is searched for
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file that was stored; as JSON it is in XCom under the key ``files``.
+    """One stored file; XCom ``files`` holds a list of them as JSON.
 
-    :ivar path: as ``ObjectStoragePath`` takes it.
+    :ivar path: as ``ObjectStoragePath`` accepts it.
     :ivar size: bytes.
     :ivar sha256: of its bytes, 64 hex digits.
     :ivar width: and ``height``: pixels of a picture; None where they are not known.
@@ -48,31 +47,31 @@ class StoredFile:
     height: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON from which :meth:`from_json` makes an equal one."""
+        """Return JSON from which :meth:`from_json` makes an equal one."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, given: Any) -> StoredFile:
-        """Read what :meth:`to_json` made.
+        """Read the JSON of :meth:`to_json`.
 
         :raises ValueError: it is something else.
         """
         found: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
         file = cls(**{name: found.get(name) for name in cls.__slots__})  # type: ignore[arg-type]
         strings = (file.path, file.content_type, file.sha256)
-        sides = [side for side in (file.width, file.height) if side is not None]
+        numbers = [file.size, *(side for side in (file.width, file.height) if side is not None)]
         if not (
             all(isinstance(value, str) for value in strings)
             and _SHA256.fullmatch(file.sha256)
-            and all(type(value) is int and value >= 0 for value in (file.size, *sides))
+            and all(type(value) is int and value >= 0 for value in numbers)
         ):
-            raise ValueError("no stored file")
+            raise ValueError("not a stored file")
         return file
 
     def __str__(self) -> str:
         """Path, size and dimensions, for logs."""
         size = f", {self.width} x {self.height}" if self.width and self.height else ""
-        return f"{self.path} ({readable(self.size)}{size})"
+        return f"{self.path} ({readable_size(self.size)}{size})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,62 +83,59 @@ class Source:
 
     @property
     def inline(self) -> bool:
-        """Whether the URL holds the bytes itself."""
+        """Whether the URL is a ``data:`` URI, which contains the bytes."""
         return self.url[:5].casefold() == "data:"
 
     @property
     def key(self) -> str:
-        """What it is called in the record of what was stored."""
+        """The file's name in the record of what was stored."""
         # A new signature in the query does not make it another file.
         plain = self.url if self.inline else self.url.partition("?")[0]
         return hashlib.sha256(f"{self.n} {plain}".encode("utf-8", "replace")).hexdigest()
 
 
 def find_files(output: Any) -> list[Source]:
-    """Return every file of an output, in its order: URLs and ``data:`` URIs, in any nesting.
+    """Return all URLs and ``data:`` URIs of an output, in its order, at any depth.
 
-    :raises FileRefused: there are more than anybody stores.
+    :raises FileRefused: there are more than ``MAX_FILES``.
     """
     found: list[Source] = []
-    for text in _strings(output):
-        if (url := text.strip()) and is_file(url):
+    for value in _strings(output):
+        if (url := value.strip()) and is_file(url):
             found.append(Source(len(found), url))
         if len(found) > MAX_FILES:
-            raise FileRefused(f"The output names more than {MAX_FILES} files.")
+            raise FileRefused(f"The output has more than {MAX_FILES} files.")
     return found
 
 
-def is_file(text: str) -> bool:
-    """Whether a string of an output is an address, and not something that was written."""
-    if text[:5].casefold() == "data:":
-        header = text[:_HEADER]
-        return bool(_DATA.match(header)) or ";base64" in header.partition(",")[0].casefold()
-    if not text[:8].casefold().startswith(("http://", "https://")):
+def is_file(value: str) -> bool:
+    """Return whether a string of an output is the URL of a file, and not text of a model."""
+    if value[:5].casefold() == "data:":
+        header = value[:_HEADER]
+        return bool(_DATA_URI.match(header)) or ";base64" in header.partition(",")[0].casefold()
+    if not value[:8].casefold().startswith(("http://", "https://")):
         return False
     try:
-        named = bool(urlsplit(text).hostname)
+        has_host = bool(urlsplit(value).hostname)
     except ValueError:
         return False
-    return named and text.isprintable() and not any(map(str.isspace, text))
+    return has_host and value.isprintable() and not any(map(str.isspace, value))
 
 
-def check_whole(output: Any) -> None:
-    """Refuse an output that went through XCom without what was too large for it.
+def check_complete(output: Any) -> None:
+    """Refuse an output from XCom of which a part was left out because of its size.
 
     :raises InvalidInputError: names the remedy.
     """
-    if any(text.startswith(LEFT_OUT) for text in _strings(output)):
+    if any(value.startswith(LEFT_OUT) for value in _strings(output)):
         raise InvalidInputError(
-            "output: a part of it was too large for XCom, and a note replaces it; give "
-            "prediction_id= instead, which fetches the whole output."
+            "output: XCom does not hold all of it, since a part was too large. Pass "
+            "prediction_id= instead: the task then polls the whole output."
         )
 
 
-def parsed(output: Any) -> Any:
-    """Return the list or object that a template turned into a string, as ``ti.xcom_pull`` does.
-
-    Another value is returned as it is.
-    """
+def parse_rendered(output: Any) -> Any:
+    """Return the list or dict that a template rendered as a string; other values unchanged."""
     if not isinstance(output, str) or output.lstrip()[:1] not in ("[", "{"):
         return output
     for read in (json.loads, ast.literal_eval):
@@ -149,23 +145,24 @@ def parsed(output: Any) -> Any:
 
 
 def digest_of(output: Any) -> str:
-    """Return a name for an output without a known id; equal outputs have the same one."""
-    whole = json.dumps(output, sort_keys=True, default=str)
-    return hashlib.sha256(whole.encode()).hexdigest()[:26]
+    """Return a name for an output whose prediction id is not known; equal for equal outputs."""
+    content = json.dumps(output, sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:26]
 
 
 def decode(uri: str, max_bytes: int) -> tuple[str, bytes]:
-    """Return content type and bytes of a ``data:`` URI. May take long: not on an event loop.
+    """Return content type and bytes of a ``data:`` URI. Slow if large: not on an event loop.
 
-    :raises FileRefused: it is none, holds nothing, or more than ``max_bytes``.
+    :raises FileRefused: it is malformed, empty, or has more than ``max_bytes``.
     """
-    match = _DATA.match(uri[:_HEADER])
+    match = _DATA_URI.match(uri[:_HEADER])
     if not match:
-        raise FileRefused("it starts like a data: URI, but is not one")
-    # Before anything is copied: the URI may be very large.
-    room = len(uri) - match.end()
-    if room > 3 * max_bytes + 4:  # percent-encoded, each byte takes three characters at most
-        raise too_large(room * 3 // 4, max_bytes)
+        raise FileRefused("it begins like a data: URI, but is malformed")
+    # Before anything is copied, since the URI may be very large. A percent-encoded byte has three
+    # characters.
+    length = len(uri) - match.end()
+    if length > 3 * max_bytes + 4:
+        raise too_large(length * 3 // 4, max_bytes)
     data = unquote_to_bytes(uri[match.end() :])
     if match[2]:
         # Blanks, a missing "=" at the end and the URL-safe alphabet occur.
@@ -173,29 +170,29 @@ def decode(uri: str, max_bytes: int) -> tuple[str, bytes]:
         try:
             data = base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
         except binascii.Error:
-            raise FileRefused("its data: URI is damaged: it is not base64") from None
+            raise FileRefused("its data: URI is not valid base64") from None
     if len(data) > max_bytes:
         raise too_large(len(data), max_bytes)
     if not data:
-        raise FileRefused("its data: URI holds nothing")
+        raise FileRefused("its data: URI is empty")
     return match[1] or "text/plain", data
 
 
 def too_large(size: int, max_bytes: int) -> FileRefused:
-    """Make the error of a file over the limit."""
+    """Return the error of a file over the limit."""
     return FileRefused(
-        f"it has {readable(size)} or more, and at most {readable(max_bytes)} are taken; give a "
-        "larger max_bytes if it is meant"
+        f"it has at least {readable_size(size)}, and max_bytes allows {readable_size(max_bytes)}; "
+        "set a larger max_bytes to store it"
     )
 
 
 def counted(number: int, noun: str) -> str:
-    """Return number and noun, ``1 file`` or ``2 files``."""
+    """Return number and noun: ``1 file``, ``2 files``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def readable(size: int) -> str:
-    """Return a number of bytes as people read it."""
+def readable_size(size: int) -> str:
+    """Return a number of bytes for people, as ``1.5 MiB``."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
@@ -204,12 +201,12 @@ def readable(size: int) -> str:
 
 def _strings(output: Any) -> Iterator[str]:
     """Yield every string of JSON in its order, at any depth."""
-    waiting = [output]
-    while waiting:
-        value = waiting.pop()
+    pending = [output]  # not recursive: JSON may be nested deeper than Python's stack
+    while pending:
+        value = pending.pop()
         if isinstance(value, str):
             yield value
         elif isinstance(value, Mapping):
-            waiting.extend(reversed(list(value.values())))
+            pending.extend(reversed(list(value.values())))
         elif isinstance(value, list | tuple):
-            waiting.extend(reversed(value))
+            pending.extend(reversed(value))

@@ -12,12 +12,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from airflow_provider_quickrouter.api.attachments import Read, refuse, replaced, takes_file, with_texts
+from airflow_provider_quickrouter.api.attachments import (
+    ReadFile,
+    refuse_file,
+    replace_files,
+    takes_file,
+    with_paths,
+)
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 
 def check_input(
-    input: Any, reference: str, ignore: Collection[str] = (), read: Read = refuse
+    input: Any, reference: str, ignore: Collection[str] = (), read: ReadFile = refuse_file
 ) -> dict[str, Any]:
     """Return the input as a plain dict, checked against the rules of a known model.
 
@@ -41,11 +47,11 @@ def check_input(
     return obeyed
 
 
-def with_files(input: Any, reference: str, read: Read) -> dict[str, Any]:
+def with_files(input: Any, reference: str, read: ReadFile) -> dict[str, Any]:
     """Return the input as a plain dict, with what ``read`` gives for each file of a storage."""
     from airflow_provider_quickrouter.api.model_inputs import file_fields
 
-    return replaced(as_dict(input), file_fields(reference), read)
+    return replace_files(as_dict(input), file_fields(reference), read)
 
 
 def as_dict(input: Any) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def as_dict(input: Any) -> dict[str, Any]:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: with_texts(value, takes_file(name)) for name, value in values.items()}
+    return {name: with_paths(value, takes_file(name)) for name, value in values.items()}
 
 
 def _check_json(field: str, value: Any) -> None:

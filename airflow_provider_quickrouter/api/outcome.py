@@ -129,7 +129,7 @@ class Outcome:
         """Return the end of a wait that could not be polled."""
         return cls(reason=Reason.API_ERROR, prediction_id=prediction_id, error=error)
 
-    def seen_again(self, prediction: Prediction, now: float) -> Outcome:
+    def updated_by(self, prediction: Prediction, now: float) -> Outcome:
         """Return the end that a later response shows, for instance a success after a timeout.
 
         Only a prediction that this task itself has canceled is still the timeout it was.

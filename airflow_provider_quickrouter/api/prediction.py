@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import filterfalse
 from typing import Any
 
-from airflow_provider_quickrouter.api.storable import storable_text
+from airflow_provider_quickrouter.api.storable import storable_string
 
 # The start of a note that replaces what is too large for XCom.
 LEFT_OUT = "[left out of XCom: "
@@ -120,7 +120,7 @@ class Prediction:
         return cls(
             id=str(body["id"]),
             status=PredictionStatus.of(body.get("status")),
-            raw_status=storable_text(str(body.get("status") or ""), _LONGEST_WORD),
+            raw_status=storable_string(str(body.get("status") or ""), _LONGEST_WORD),
             output=body.get("output"),
             error=reason_in(body.get("error") or body.get("fail_reason")),
             model=_word(body.get("model")),
@@ -135,7 +135,7 @@ class Prediction:
         )
 
     @classmethod
-    def unseen(cls, prediction_id: str) -> Prediction:
+    def from_id(cls, prediction_id: str) -> Prediction:
         """Return a prediction of which only the id is known."""
         return cls(id=prediction_id, status=PredictionStatus.UNKNOWN)
 
@@ -216,7 +216,7 @@ def truncated(value: Any, depth: int = 0) -> Any:
     # A data: URI is a file: XCom holds what is known of it, storage holds its bytes.
     if value[:40].lstrip().casefold().startswith("data:"):
         return _note(f"data: URI of {len(value)}")
-    return storable_text(value) if len(value) <= MAX_TEXT else _note(f"text of {len(value)}")
+    return storable_string(value) if len(value) <= MAX_TEXT else _note(f"text of {len(value)}")
 
 
 def _note(what: str) -> str:
@@ -256,15 +256,15 @@ def _text(value: object, part: slice = _BEGINNING) -> str:
     :param part: the characters that are stored: cut before anything searches in them.
     """
     if value is None or isinstance(value, str):
-        return storable_text((value or "")[part])
+        return storable_string((value or "")[part])
     try:
-        return storable_text(json.dumps(value, ensure_ascii=False, default=str)[part])
+        return storable_string(json.dumps(value, ensure_ascii=False, default=str)[part])
     except RecursionError:
         return "(nested too deeply to be shown)"
 
 
 def _word(value: object) -> str | None:
-    return storable_text(value, _LONGEST_WORD) if isinstance(value, str) and value else None
+    return storable_string(value, _LONGEST_WORD) if isinstance(value, str) and value else None
 
 
 def _seed(body: Mapping[str, Any]) -> int | None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -38,7 +38,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.inputs import check_input
 from airflow_provider_quickrouter.api.prediction import Prediction, reason_in
-from airflow_provider_quickrouter.api.storable import parse_json, storable_text
+from airflow_provider_quickrouter.api.storable import parse_json, storable_string
 
 # Characters of the API's message that an error carries.
 MAX_MESSAGE = 1_000
@@ -291,22 +291,9 @@ def uncertain(error: APIError) -> UncertainCreateError:
     return UncertainCreateError(message, status=error.status, request_id=error.request_id)
 
 
-def cut_off() -> UncertainCreateError:
+def cut_off_by_timeout() -> UncertainCreateError:
     """Make the error of a create that ``execution_timeout`` ended before its response."""
     return uncertain(ConnectionLostError("the task's execution_timeout came before it"))
-
-
-def dated(
-    error: UncertainCreateError, request: Request, begun_at: float, until: float
-) -> UncertainCreateError:
-    """Add to the error what a person looks for in the console. Times are epoch seconds."""
-    sought = f"look for {request.reference} created from {utc_time(begun_at)} to {utc_time(until)}"
-    return error.between(begun_at, until, f"{error.message}; {sought}")
-
-
-def utc_time(instant: float) -> str:
-    """Return an instant, in epoch seconds, as ISO 8601 in UTC; raises ValueError out of range."""
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds")
 
 
 def retry_after(headers: Mapping[str, str], body: Any, message: str, now: float) -> float | None:
@@ -361,7 +348,7 @@ def _complaint(raw: bytes, body: Any) -> tuple[str, str]:
     """
     if not isinstance(body, dict):
         # A page of something on the way, or nothing.
-        text = storable_text(raw[:_MAX_PAGE].decode("utf-8", "replace").strip())
+        text = storable_string(raw[:_MAX_PAGE].decode("utf-8", "replace").strip())
         return body[:MAX_MESSAGE] if isinstance(body, str) and body else _page(text), ""
     error = body.get("error")
     source = error if isinstance(error, dict) else body

@@ -26,7 +26,7 @@ _INTEGERS = range(-(2**63), 2**63)
 _SAFE_DIGITS = 18
 
 
-def storable_text(text: str, limit: int | None = None) -> str:
+def storable_string(text: str, limit: int | None = None) -> str:
     """Return a string without NUL and unpaired surrogates.
 
     :param limit: the most characters to return; None returns all.
@@ -41,9 +41,9 @@ def storable(value: Any) -> Any:
     beyond 64 bits becomes the string of its digits.
     """
     if isinstance(value, str):
-        return storable_text(value)
+        return storable_string(value)
     if isinstance(value, dict):
-        return {storable_text(str(key)): storable(item) for key, item in value.items()}
+        return {storable_string(str(key)): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     if isinstance(value, float):
@@ -55,7 +55,7 @@ def storable(value: Any) -> Any:
 
 def storable_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers with names in lower case; HTTP clients decode invalid bytes to surrogates."""
-    return {name.lower(): storable_text(value, LONGEST_HEADER) for name, value in headers.items()}
+    return {name.lower(): storable_string(value, LONGEST_HEADER) for name, value in headers.items()}
 
 
 def parse_json(body: bytes) -> Any:

@@ -150,7 +150,7 @@ class Waits:
                 async with self._cancels:
                     result = await cancel_in_thread(hook, prediction_id)
                 stopped = replace(outcome, stopped=result)
-                return stopped.seen_again(await hook.aget_prediction(prediction_id), time.time())
+                return stopped.updated_by(await hook.aget_prediction(prediction_id), time.time())
         return stopped
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from airflow_provider_quickrouter.api.attachments import leave
+from airflow_provider_quickrouter.api.attachments import check_no_password
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
 from airflow_provider_quickrouter.api.inputs import with_files
 from airflow_provider_quickrouter.storage.media import sniff
@@ -35,7 +35,7 @@ def read_files(input: Any, *, version: Any, model: Any) -> dict[str, Any]:
 
 def _read(field: str, location: str) -> str:
     """Return the file of a field as a data URI."""
-    leave(field, location)
+    check_no_password(f"input.{field}", location)
     remedy = "give its connection the right to, or name another: s3://conn_id@bucket/key."
     try:
         return data_uri(_bytes(location))

@@ -138,7 +138,7 @@ class QuickRouterHook(HttpHook):
         except (QuickRouterError, GeneratorExit):
             raise
         except AirflowTaskTimeout:
-            raise protocol.cut_off() from None
+            raise protocol.cut_off_by_timeout() from None
         except BaseException as error:
             # Airflow 2 ends a task by a BaseException, which would be retried.
             lost = ConnectionLostError(f"reading it ended with {type(error).__name__}")
@@ -150,11 +150,11 @@ class QuickRouterHook(HttpHook):
 
     def get_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
-        return self._ask(protocol.get(prediction_id))
+        return self._exchange_and_read(protocol.get(prediction_id))
 
     def cancel_prediction(self, prediction_id: str) -> Prediction:
         """Cancel a prediction; safe to repeat. A gateway may not have the route (404, 405, 501)."""
-        return self._ask(protocol.cancel(prediction_id))
+        return self._exchange_and_read(protocol.cancel(prediction_id))
 
     async def aget_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once, without blocking the event loop."""
@@ -268,7 +268,7 @@ class QuickRouterHook(HttpHook):
         proxy_and_tls(session, self.settings.base_url)  # raises what is wrong with them
         return session
 
-    def _ask(self, request: protocol.Request) -> Prediction:
+    def _exchange_and_read(self, request: protocol.Request) -> Prediction:
         try:
             return self._send_and_read(self._session, request)
         except AuthenticationError:
@@ -314,7 +314,8 @@ def create_with(
         try:
             return send(request)
         except UncertainCreateError as error:
-            raise protocol.dated(error, request, begun_at, time.time()) from error.__cause__
+            lost = error.sent_between(begun_at, time.time(), request.reference)
+            raise lost from error.__cause__
         except APIError as error:
             pause = resend_after(error, attempt, waited)
             if pause is None:

@@ -266,7 +266,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         outcome = self._outcome(event)
         with self._failing():
             if not outcome.prediction and isinstance(outcome.error, APIError):
-                self._push_manifest(context, Prediction.unseen(self.prediction_id))
+                self._push_manifest(context, Prediction.from_id(self.prediction_id))
         return self.execute_complete(context, event)
 
     def resume_after_deadline(self, context: Context) -> list[Any]:

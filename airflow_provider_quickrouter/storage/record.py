@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable
 from airflow_provider_quickrouter.api.files import MAX_FILES, Source, StoredFile
-from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
+from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_string
 from airflow_provider_quickrouter.storage.media import ext_of
 from airflow_provider_quickrouter.storage.names import file_name, safe_name
 from airflow_provider_quickrouter.storage.target import Target, reason_of
@@ -87,7 +87,7 @@ def _entry(given: Any) -> tuple[int, StoredFile]:
     file = StoredFile.from_json(given)
     if max(file.size, file.width or 0, file.height or 0) > _MAX_NUMBER:
         raise ValueError("a number is too large")
-    content_type = storable_text(file.content_type, LONGEST_HEADER)
+    content_type = storable_string(file.content_type, LONGEST_HEADER)
     return int(given["n"]), replace(file, content_type=content_type)
 
 

@@ -23,16 +23,16 @@ from airflow_provider_quickrouter.api.files import (
     DEFAULT_MAX_BYTES,
     Source,
     StoredFile,
-    check_whole,
+    check_complete,
     counted,
     digest_of,
     find_files,
-    readable,
+    readable_size,
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
 from airflow_provider_quickrouter.api.protocol import MAX_MESSAGE
-from airflow_provider_quickrouter.api.storable import storable_text
+from airflow_provider_quickrouter.api.storable import storable_string
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.storage.addresses import shown
 from airflow_provider_quickrouter.storage.download import Client, Downloader
@@ -82,13 +82,13 @@ class Job:
         errors = [result for result in results if isinstance(result, BaseException)]
         errors.sort(key=lambda error: getattr(error, "transient", True))
         for error in errors[1:]:
-            self.log.warning("%s", storable_text(str(error), MAX_MESSAGE))
+            self.log.warning("%s", storable_string(str(error), MAX_MESSAGE))
         if errors:
             raise errors[0]
         self.log.info(
             "Stored %s, %s, in %.1f s; %d of them existed already",
             counted(len(self._done), "file"),
-            readable(sum(file.size for file in self._done.values())),
+            readable_size(sum(file.size for file in self._done.values())),
             time.monotonic() - began,
             self._found,
         )
@@ -130,7 +130,7 @@ class Job:
                 "%d of %d files are stored; %s have come",
                 len(self._done),
                 len(self.sources),
-                readable(self.loader.received),
+                readable_size(self.loader.received),
             )
 
 
@@ -199,7 +199,7 @@ class Storing:
         :raises PredictionExpired: the API has deleted the files.
         """
         owner = owner or Owner(digest_of(output), known=False)
-        check_whole(output)
+        check_complete(output)
         sources = find_files(output)
         if not sources:
             self._log.warning("The output of %s names no file: nothing is stored", owner)

@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow_provider_quickrouter.api.attachments import connection_in
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
-from airflow_provider_quickrouter.api.storable import storable_text
+from airflow_provider_quickrouter.api.storable import storable_string
 from airflow_provider_quickrouter.storage.names import check_folder
 
 # Protocols of the storages that show a file only when it is complete.
@@ -163,4 +163,4 @@ def _storage_errors(path: str) -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """Return the message of a foreign error: bounded, and without what a log cannot take."""
-    return storable_text(str(error), MAX_REASON)
+    return storable_string(str(error), MAX_REASON)

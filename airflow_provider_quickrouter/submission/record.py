@@ -12,7 +12,7 @@ an intent, but no id            reports the create as uncertain, unless that was
                                 before and a person has cleared the task since: submits
 an id, of another input         submits
 an id, the task had succeeded   submits if a person cleared it, else resumes it
-an id                           resumes it, see :func:`still_good`
+an id                           resumes it, see :func:`is_reusable`
 ==============================  ==========================================
 """
 
@@ -22,13 +22,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import UncertainCreateError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, check_id, dated, utc_time
+from airflow_provider_quickrouter.api.protocol import Request, check_id
 
 _LOST = "an earlier attempt of this task ended before it received the response to its create"
 
@@ -72,7 +73,7 @@ class Attempt:
             given = dict(stored) if isinstance(stored, Mapping) else {}
             fingerprint, prediction_id = given["fingerprint"], given.get("prediction_id")
             begun_at = float(given.get("begun_at") or 0)
-            utc_time(begun_at)  # raises out of range
+            datetime.fromtimestamp(begun_at, UTC)  # raises ValueError out of range
             if not (fingerprint and isinstance(fingerprint, str)):
                 return None
             return cls(
@@ -120,7 +121,7 @@ def fingerprint(request: Request) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def still_good(prediction: Prediction, now: float, *, cleared: bool = False) -> bool:
+def is_reusable(prediction: Prediction, now: float, *, cleared: bool = False) -> bool:
     """Whether an earlier prediction runs, or has succeeded and its output is still there.
 
     :param cleared: a person has cleared the task since, and wants no prediction without an output.
@@ -134,4 +135,4 @@ def still_good(prediction: Prediction, now: float, *, cleared: bool = False) -> 
 
 def lost_by_earlier_attempt(request: Request, begun_at: float, now: float) -> UncertainCreateError:
     """Return the error of an intent whose attempt ended without an id."""
-    return dated(UncertainCreateError(_LOST), request, begun_at, now)
+    return UncertainCreateError(_LOST).sent_between(begun_at, now, request.reference)

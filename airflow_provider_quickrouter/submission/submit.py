@@ -19,7 +19,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.api.protocol import Request, cut_off, dated
+from airflow_provider_quickrouter.api.protocol import Request, cut_off_by_timeout
 from airflow_provider_quickrouter.hooks.airflow_errors import tries_left
 from airflow_provider_quickrouter.polling.poll import Poll
 from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log, has_nothing_to_cancel
@@ -28,8 +28,8 @@ from airflow_provider_quickrouter.submission.record import (
     Attempt,
     Step,
     fingerprint,
+    is_reusable,
     lost_by_earlier_attempt,
-    still_good,
 )
 from airflow_provider_quickrouter.submission.store import RecordStore
 from airflow_provider_quickrouter.tasks.reporting import count_submitted
@@ -129,7 +129,7 @@ class Submission:
         except NotFoundError:
             found = self._cancel_missing(request, old, prediction_id)
         cleared = old.cleared(self.store.max_tries)
-        if found and (still_good(found, time.time(), cleared=cleared) or is_stored(found)):
+        if found and (is_reusable(found, time.time(), cleared=cleared) or is_stored(found)):
             self.log.info("Resuming prediction %s: %s", found.id, found.status_word)
             self.prediction_id = found.id
             if cleared:
@@ -166,7 +166,7 @@ class Submission:
                 f"prediction {prediction_id} of an earlier attempt is not found, and could not be "
                 f"canceled ({error})"
             )
-            raise dated(uncertain, request, old.begun_at, time.time()) from None
+            raise uncertain.sent_between(old.begun_at, time.time(), request.reference) from None
 
     def _create(self, request: Request) -> tuple[Prediction, float]:
         """Send the create request, between storing its intent and storing its id."""
@@ -207,7 +207,7 @@ class Submission:
         # It is paid for: no error of this GET may lead to another one.
         with suppress(QuickRouterError):
             return self.hook.get_prediction(found)
-        return Prediction.unseen(found)
+        return Prediction.from_id(found)
 
     def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
         self._sent = None
@@ -228,7 +228,7 @@ class Submission:
             self.store.flush()
         elif self._sent:
             request, attempt = self._sent
-            lost = dated(cut_off(), request, attempt.begun_at, time.time())
+            lost = cut_off_by_timeout().sent_between(attempt.begun_at, time.time(), request.reference)
             raise self._uncertain(lost, attempt)
         else:
             if tries_left(self.ti):

@@ -7,14 +7,21 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_quickrouter.api.attachments import Read, is_template, leave, refuse
+from airflow_provider_quickrouter.api.attachments import (
+    ReadFile,
+    is_template,
+    read_later,
+    refuse_file,
+)
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
 from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_reference, create
 from airflow_provider_quickrouter.polling.poll import LONGEST
 
 
-def check_create(input: Any, version: Any, model: Any, cancel_after: Any, files: Read = leave) -> None:
+def check_create(
+    input: Any, version: Any, model: Any, cancel_after: Any, files: ReadFile = read_later
+) -> None:
     """Check what a create is made of; what still is a template is left for later.
 
     :param files: how files in object storage are sent, see ``api.attachments``.
@@ -39,7 +46,7 @@ def check_creates(inputs: Any, version: Any, model: Any) -> None:
     for index, given in enumerate(inputs):
         if not is_template(given) or isinstance(given, dict):
             with naming(index):
-                check_create(as_dict(given), version, model, None, refuse)
+                check_create(as_dict(given), version, model, None, refuse_file)
 
 
 def checked_list(inputs: Any, version: Any, model: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from pydantic import BaseModel
 
-from airflow_provider_quickrouter.api.attachments import is_template, with_texts
+from airflow_provider_quickrouter.api.attachments import is_template, with_paths
 from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
@@ -116,7 +116,7 @@ class PredictionTask:
         came from XCom, and so must not be rendered, is in ``seen_oids``.
         """
         if isinstance(content, dict | BaseModel) and id(content) not in (seen_oids or ()):
-            content = as_dict(content) if isinstance(content, BaseModel) else with_texts(content)
+            content = as_dict(content) if isinstance(content, BaseModel) else with_paths(content)
         return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -169,7 +169,7 @@ class PredictionTask:
         except QuickRouterError as error:
             if isinstance(error, APIError) and not (poll.last or poll.error):
                 # So that the link leads to the prediction during an outage, too.
-                self._push_manifest(context, Prediction.unseen(poll.prediction_id))
+                self._push_manifest(context, Prediction.from_id(poll.prediction_id))
             step = poll.on_error(error, time.time())
         else:
             if poll.last is None:
@@ -193,7 +193,7 @@ class PredictionTask:
         if outcome.reason is Reason.SUCCEEDED or no_response:
             return outcome
         try:
-            return outcome.seen_again(self.hook.get_prediction(outcome.prediction_id), time.time())
+            return outcome.updated_by(self.hook.get_prediction(outcome.prediction_id), time.time())
         except (QuickRouterError, AirflowTaskTimeout) as error:
             self.log.warning("The model's log could not be fetched: %s", error)
             return outcome

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, parsed
+from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, parse_rendered
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, NOTHING, check_folder, check_name
@@ -126,5 +126,5 @@ def _check(path: Any, prediction_id: Any, output: Any) -> None:
 def _plain(output: Any) -> Any:
     """Return as JSON what templates made text of, and XComs of mapped tasks that come singly."""
     if isinstance(output, str | Mapping) or not isinstance(output, Iterable):
-        return parsed(output)
+        return parse_rendered(output)
     return list(output)

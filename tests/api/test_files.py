@@ -13,13 +13,13 @@ from airflow_provider_quickrouter.api.errors import FileRefused, InvalidInputErr
 from airflow_provider_quickrouter.api.files import (
     Source,
     StoredFile,
-    check_whole,
+    check_complete,
     decode,
     digest_of,
     find_files,
     is_file,
-    parsed,
-    readable,
+    parse_rendered,
+    readable_size,
 )
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT
 from airflow_provider_quickrouter.storage.record import Inventory
@@ -110,13 +110,13 @@ def test_a_data_uri_is_decoded(uri: str, content_type: str, data: bytes) -> None
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("data:image/png;base64,A", "not base64"),
-        ("data:image/png;base64,AA!A", "not base64"),
-        ("data:image/png;base64,", "holds nothing"),
-        ("data:,", "holds nothing"),
-        ("data:image/png;base64", "is not one"),
-        ("data:," + "x" * 101, "at most 100 bytes are taken"),
-        ("data:," + "x" * 400, "at most 100 bytes are taken"),
+        ("data:image/png;base64,A", "not valid base64"),
+        ("data:image/png;base64,AA!A", "not valid base64"),
+        ("data:image/png;base64,", "is empty"),
+        ("data:,", "is empty"),
+        ("data:image/png;base64", "is malformed"),
+        ("data:," + "x" * 101, "max_bytes allows 100 bytes"),
+        ("data:," + "x" * 400, "max_bytes allows 100 bytes"),
     ],
 )
 def test_a_damaged_data_uri_is_refused(uri: str, says: str) -> None:
@@ -158,9 +158,9 @@ def test_a_new_signature_makes_no_new_file_but_another_number_or_path_does() -> 
 
 
 def test_an_output_with_a_note_is_not_whole() -> None:
-    check_whole([URL, "text"])
-    with pytest.raises(InvalidInputError, match="give prediction_id= instead"):
-        check_whole([{"image": f"{LEFT_OUT}data: URI of 9 characters]"}])
+    check_complete([URL, "text"])
+    with pytest.raises(InvalidInputError, match="Pass prediction_id= instead"):
+        check_complete([{"image": f"{LEFT_OUT}data: URI of 9 characters]"}])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_an_output_with_a_note_is_not_whole() -> None:
     ],
 )
 def test_what_a_template_made_text_of_is_read_again(text: Any, value: Any) -> None:
-    assert parsed(text) == value
+    assert parse_rendered(text) == value
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_what_a_template_made_text_of_is_read_again(text: Any, value: Any) -> No
     [(0, "0 bytes"), (1023, "1023 bytes"), (2048, "2.0 KiB"), (3 * 2**20, "3.0 MiB"), (2**31, "2.0 GiB")],
 )
 def test_a_size_is_told_to_people(size: int, words: str) -> None:
-    assert readable(size) == words
+    assert readable_size(size) == words
 
 
 def test_a_stored_file_is_the_same_after_json() -> None:
@@ -213,7 +213,7 @@ def test_a_stored_file_is_the_same_after_json() -> None:
 def test_what_is_no_stored_file_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
     odd: list[Any] = [STORED.to_json() | wrong, None, []]
     for one in odd:
-        with pytest.raises(ValueError, match="no stored file"):
+        with pytest.raises(ValueError, match="not a stored file"):
             StoredFile.from_json(one)
 
 

@@ -12,9 +12,9 @@ from airflow_provider_quickrouter.api import models
 from airflow_provider_quickrouter.api.attachments import (
     is_location,
     is_template,
-    leave,
+    read_later,
     takes_file,
-    with_texts,
+    with_paths,
 )
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import check_input, with_files
@@ -129,7 +129,7 @@ def test_a_path_object_is_no_text_of_a_known_model() -> None:
     given = {"prompt": StoragePath(CAT), "image": CAT}
     assert found(given, SD_IMG2IMG) == [("image", CAT)]
     with pytest.raises(InvalidInputError, match=r"input\.prompt: .*valid string"):
-        check_input(given, SD_IMG2IMG, read=leave)
+        check_input(given, SD_IMG2IMG, read=read_later)
 
 
 def test_a_field_that_a_known_models_page_does_not_list_goes_by_its_name() -> None:
@@ -146,12 +146,12 @@ def test_what_is_found_is_replaced_and_the_input_that_was_given_stays() -> None:
 def test_a_models_input_takes_a_path_object_and_shows_its_text() -> None:
     given: Any = StoragePath("s3://conn@bucket/cat.png")
     made = SDImg2ImgInput(image=given)
-    assert check_input(made, SD_IMG2IMG, read=leave) == {"image": "s3://conn@bucket/cat.png"}
+    assert check_input(made, SD_IMG2IMG, read=read_later) == {"image": "s3://conn@bucket/cat.png"}
 
 
 def test_objects_become_texts_where_the_name_says_that_a_file_is_meant() -> None:
     cat = StoragePath(CAT)
-    assert with_texts({"image": cat, "images": [cat], "weights": cat}) == {
+    assert with_paths({"image": cat, "images": [cat], "weights": cat}) == {
         "image": CAT,
         "images": [CAT],
         "weights": cat,
@@ -166,12 +166,12 @@ def test_a_file_that_nobody_reads_is_not_sent(reference: str) -> None:
 
 def test_a_plain_local_path_is_refused_with_the_remedy() -> None:
     with pytest.raises(InvalidInputError, match=r"input\.image: '/tmp/x\.png': .*file:///tmp"):
-        check_input({"image": "/tmp/x.png"}, models.SD_IMG2IMG, read=leave)
+        check_input({"image": "/tmp/x.png"}, models.SD_IMG2IMG, read=read_later)
 
 
 def test_a_password_in_a_path_is_refused_and_not_shown() -> None:
     with pytest.raises(InvalidInputError) as refused:
-        leave("image", "sftp://me:hunter2@host/cat.png")
+        read_later("image", "sftp://me:hunter2@host/cat.png")
     assert "hunter2" not in str(refused.value)
     assert "give the id of an Airflow connection, as in sftp://conn_id@..." in str(refused.value)
 

@@ -151,7 +151,7 @@ def test_the_tail_of_a_log_is_20_lines_of_300_characters() -> None:
 
 
 def later(outcome: Outcome, **fields: Any) -> Outcome:
-    return outcome.seen_again(Prediction.from_json({"id": "p1", **fields}), END)
+    return outcome.updated_by(Prediction.from_json({"id": "p1", **fields}), END)
 
 
 TIMED_OUT = Outcome(reason=Reason.TIMEOUT, prediction_id="p1", last_state="processing")

@@ -12,7 +12,7 @@ from airflow_provider_quickrouter.api.protocol import Response, page, read_page
 NOW = 1_000_000.0
 
 
-def answer(body: Any, status: int = 200) -> Response:
+def response(body: Any, status: int = 200) -> Response:
     return Response(status, {}, json.dumps(body).encode())
 
 
@@ -23,7 +23,7 @@ def test_a_page_is_asked_for_at_the_connections_own_address() -> None:
 
 def test_a_page_tells_predictions_and_the_cursor_of_the_next() -> None:
     found, cursor = read_page(
-        answer(
+        response(
             {
                 "next": "https://api.replicate.com/v1/predictions?cursor=cD0yMDIy%3D",
                 "results": [{"id": "p1", "status": "processing"}, {"id": "p2", "status": "failed"}],
@@ -38,23 +38,23 @@ def test_a_page_tells_predictions_and_the_cursor_of_the_next() -> None:
 
 @pytest.mark.parametrize("link", [None, 7, "", "https://x/predictions", "http://[/?cursor=1"])
 def test_a_page_without_a_cursor_is_the_last_one(link: Any) -> None:
-    assert read_page(answer({"next": link, "results": []}), NOW) == ([], None)
+    assert read_page(response({"next": link, "results": []}), NOW) == ([], None)
 
 
 def test_entries_that_are_no_predictions_are_passed_over() -> None:
-    found, _ = read_page(answer({"results": [None, "p1", {"status": "x"}, {"id": "p2"}]}), NOW)
+    found, _ = read_page(response({"results": [None, "p1", {"status": "x"}, {"id": "p2"}]}), NOW)
     assert [each.id for each in found] == ["p2"]
 
 
 @pytest.mark.parametrize("body", [{}, {"results": {}}, {"id": "p1"}])
 def test_what_is_no_page_is_an_error(body: Any) -> None:
     with pytest.raises(errors.UpstreamError, match="not a page"):
-        read_page(answer(body), NOW)
+        read_page(response(body), NOW)
 
 
 def test_a_gateway_without_a_list_is_a_typed_error() -> None:
     with pytest.raises(errors.NotFoundError):
-        read_page(answer({"error": {"message": "Invalid URL (GET /predictions)"}}, 404), NOW)
+        read_page(response({"error": {"message": "Invalid URL (GET /predictions)"}}, 404), NOW)
 
 
 def test_a_body_with_a_byte_order_mark_is_read() -> None:

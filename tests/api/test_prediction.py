@@ -259,6 +259,6 @@ def test_the_output_is_gone_when_the_api_says_so_or_an_hour_after_the_end() -> N
 
 
 def test_a_prediction_of_which_only_the_id_is_known_is_not_finished() -> None:
-    unseen = Prediction.unseen(ID)
+    unseen = Prediction.from_id(ID)
     assert unseen.manifest(LINK)["status"] == "unknown"
     assert not unseen.status.terminal

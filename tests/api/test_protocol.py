@@ -20,7 +20,7 @@ CREATE = protocol.create(PROMPT, version=STABLE_DIFFUSION)
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 
 
-def answer(status: int, body: Any = b"", **headers: str) -> Response:
+def response(status: int, body: Any = b"", **headers: str) -> Response:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
 
@@ -109,15 +109,15 @@ def test_an_id_that_does_not_look_like_one_never_enters_a_path(wrong: Any) -> No
 
 def test_a_good_answer_is_a_prediction() -> None:
     for status in (200, 201, 202):
-        seen = protocol.read_prediction(GET, answer(status, {"id": ID, "status": "starting"}), NOW)
+        seen = protocol.read_prediction(GET, response(status, {"id": ID, "status": "starting"}), NOW)
         assert seen.id == ID
 
 
 def test_numbers_that_json_does_not_have_are_read_as_null() -> None:
     body = b'{"id": "%s", "metrics": {"predict_time": NaN}}' % ID.encode()
-    assert protocol.read_prediction(GET, answer(200, body), NOW).metrics == {"predict_time": None}
+    assert protocol.read_prediction(GET, response(200, body), NOW).metrics == {"predict_time": None}
     body = b'{"id": "%s", "metrics": {"predict_time": 1e999}}' % ID.encode()
-    assert protocol.read_prediction(GET, answer(200, body), NOW).metrics == {"predict_time": None}
+    assert protocol.read_prediction(GET, response(200, body), NOW).metrics == {"predict_time": None}
 
 
 QUOTA = {"error": {"message": "user quota is not enough", "code": "insufficient_user_quota"}}
@@ -129,58 +129,58 @@ FIELDS = REPLICATE | {"status": 422, "invalid_fields": {"input.prompt": "is requ
 @pytest.mark.parametrize(
     ("reply", "kind", "says"),
     [
-        (answer(400, {"error": {"message": "bad", "code": 7}}), errors.InvalidRequestError, "bad"),
-        (answer(413, b""), errors.InvalidRequestError, "an empty body"),
-        (answer(422, FIELDS), errors.InvalidRequestError, "input.prompt: is required"),
-        (answer(422, {"detail": "no", "invalid_fields": ["a"]}), errors.InvalidRequestError, "no: a"),
-        (answer(401, {"detail": "Unauthenticated"}), errors.AuthenticationError, "API key"),
-        (answer(402, REPLICATE), errors.QuotaError, "Top up"),
-        (answer(403, QUOTA), errors.QuotaError, "user quota is not enough"),
-        (answer(403, {"error": {"message": "额度不足", "code": ""}}), errors.QuotaError, "额度"),
+        (response(400, {"error": {"message": "bad", "code": 7}}), errors.InvalidRequestError, "bad"),
+        (response(413, b""), errors.InvalidRequestError, "an empty body"),
+        (response(422, FIELDS), errors.InvalidRequestError, "input.prompt: is required"),
+        (response(422, {"detail": "no", "invalid_fields": ["a"]}), errors.InvalidRequestError, "no: a"),
+        (response(401, {"detail": "Unauthenticated"}), errors.AuthenticationError, "API key"),
+        (response(402, REPLICATE), errors.QuotaError, "Top up"),
+        (response(403, QUOTA), errors.QuotaError, "user quota is not enough"),
+        (response(403, {"error": {"message": "额度不足", "code": ""}}), errors.QuotaError, "额度"),
         (
-            answer(403, {"code": "pre_consume_token_quota_failed", "message": "x", "data": None}),
+            response(403, {"code": "pre_consume_token_quota_failed", "message": "x", "data": None}),
             errors.QuotaError,
             "x",
         ),
         (
-            answer(403, {"error": {"message": "x", "type": "local:insufficient_quota"}}),
+            response(403, {"error": {"message": "x", "type": "local:insufficient_quota"}}),
             errors.QuotaError,
             "x",
         ),
-        (answer(403, {"detail": "no", "type": "forbidden"}), errors.PermissionDeniedError, "no"),
-        (answer(403, HTML), errors.PermissionDeniedError, "an HTML page instead of JSON"),
-        (answer(404, {"error": "Invalid URL (POST /x)"}), errors.NotFoundError, "Invalid URL"),
-        (answer(410, {}), errors.NotFoundError, "no reason given"),
-        (answer(408, b"slow"), errors.UpstreamError, "'slow'"),
-        (answer(425, b"<p>no title"), errors.UpstreamError, "without a title"),
-        (answer(429, {"detail": "throttled"}), errors.RateLimitError, "throttled"),
-        (answer(500, {"error": {"message": "", "code": None}}), errors.UpstreamError, "no reason"),
-        (answer(502, HTML), errors.UpstreamError, "502 Bad Gateway"),
-        (answer(503, b""), errors.UpstreamError, "an empty body"),
-        (answer(503, NO_CHANNEL), errors.NoChannelError, "no available channel"),
-        (answer(503, {"error": {"message": "无可用渠道"}}), errors.NoChannelError, "无可用渠道"),
-        (answer(599, "text"), errors.UpstreamError, "text"),
-        (answer(302, b"", location="https://evil.example"), errors.RedirectError, "not followed"),
-        (answer(200, HTML), errors.UpstreamError, "an HTML page"),
-        (answer(200, b""), errors.UpstreamError, "an empty body"),
-        (answer(200, b'{"id": "qpt5'), errors.UpstreamError, "a body that is not a JSON object"),
-        (answer(200, [1, 2]), errors.UpstreamError, "a body that is not a JSON object"),
-        (answer(200, b"[" * 100_000), errors.UpstreamError, "a body that is not a JSON object"),
-        (answer(200, {"status": "starting"}), errors.UpstreamError, "no reason given"),
-        (answer(200, {"id": ID, "success": False, "message": "no"}), errors.UpstreamError, "no"),
-        (answer(200, {"success": False, "message": "busy"}), errors.UpstreamError, "busy"),
-        (answer(200, {"code": 401, "message": "bad key"}), errors.AuthenticationError, "bad key"),
-        (answer(200, {"code": "429", "message": "slow"}), errors.RateLimitError, "slow"),
-        (answer(200, {"code": 422, "message": "bad"}), errors.InvalidRequestError, "bad"),
+        (response(403, {"detail": "no", "type": "forbidden"}), errors.PermissionDeniedError, "no"),
+        (response(403, HTML), errors.PermissionDeniedError, "an HTML page instead of JSON"),
+        (response(404, {"error": "Invalid URL (POST /x)"}), errors.NotFoundError, "Invalid URL"),
+        (response(410, {}), errors.NotFoundError, "no reason given"),
+        (response(408, b"slow"), errors.UpstreamError, "'slow'"),
+        (response(425, b"<p>no title"), errors.UpstreamError, "without a title"),
+        (response(429, {"detail": "throttled"}), errors.RateLimitError, "throttled"),
+        (response(500, {"error": {"message": "", "code": None}}), errors.UpstreamError, "no reason"),
+        (response(502, HTML), errors.UpstreamError, "502 Bad Gateway"),
+        (response(503, b""), errors.UpstreamError, "an empty body"),
+        (response(503, NO_CHANNEL), errors.NoChannelError, "no available channel"),
+        (response(503, {"error": {"message": "无可用渠道"}}), errors.NoChannelError, "无可用渠道"),
+        (response(599, "text"), errors.UpstreamError, "text"),
+        (response(302, b"", location="https://evil.example"), errors.RedirectError, "not followed"),
+        (response(200, HTML), errors.UpstreamError, "an HTML page"),
+        (response(200, b""), errors.UpstreamError, "an empty body"),
+        (response(200, b'{"id": "qpt5'), errors.UpstreamError, "a body that is not a JSON object"),
+        (response(200, [1, 2]), errors.UpstreamError, "a body that is not a JSON object"),
+        (response(200, b"[" * 100_000), errors.UpstreamError, "a body that is not a JSON object"),
+        (response(200, {"status": "starting"}), errors.UpstreamError, "no reason given"),
+        (response(200, {"id": ID, "success": False, "message": "no"}), errors.UpstreamError, "no"),
+        (response(200, {"success": False, "message": "busy"}), errors.UpstreamError, "busy"),
+        (response(200, {"code": 401, "message": "bad key"}), errors.AuthenticationError, "bad key"),
+        (response(200, {"code": "429", "message": "slow"}), errors.RateLimitError, "slow"),
+        (response(200, {"code": 422, "message": "bad"}), errors.InvalidRequestError, "bad"),
         (
-            answer(200, {"success": False, "code": "model_not_found", "message": "x"}),
+            response(200, {"success": False, "code": "model_not_found", "message": "x"}),
             errors.NoChannelError,
             "x",
         ),
-        (answer(422, {"detail": "no", "invalid_fields": 5}), errors.InvalidRequestError, "no"),
-        (answer(502, b"<html><title>" + b" " * 50_000), errors.UpstreamError, "an HTML page"),
-        (answer(200, {"id": "other", "status": "succeeded"}), errors.UpstreamError, "'other'"),
-        (answer(200, {"id": "../x", "status": "succeeded"}), errors.UpstreamError, "'../x'"),
+        (response(422, {"detail": "no", "invalid_fields": 5}), errors.InvalidRequestError, "no"),
+        (response(502, b"<html><title>" + b" " * 50_000), errors.UpstreamError, "an HTML page"),
+        (response(200, {"id": "other", "status": "succeeded"}), errors.UpstreamError, "'other'"),
+        (response(200, {"id": "../x", "status": "succeeded"}), errors.UpstreamError, "'../x'"),
     ],
 )
 def test_each_bad_answer_is_one_typed_error_with_a_readable_message(
@@ -194,37 +194,37 @@ def test_each_bad_answer_is_one_typed_error_with_a_readable_message(
 
 
 def test_an_error_carries_the_request_id() -> None:
-    assert error_of(answer(500, b"", x_oneapi_request_id="abc")).request_id == "abc"
-    assert "[request id abc]" in str(error_of(answer(500, b"", x_request_id="abc")))
+    assert error_of(response(500, b"", x_oneapi_request_id="abc")).request_id == "abc"
+    assert "[request id abc]" in str(error_of(response(500, b"", x_request_id="abc")))
 
 
 def test_a_very_long_message_is_cut() -> None:
-    assert len(error_of(answer(500, {"detail": "x" * 50_000})).message) == 1_000
+    assert len(error_of(response(500, {"detail": "x" * 50_000})).message) == 1_000
 
 
 def test_a_text_that_is_only_json_null_is_named_by_its_status() -> None:
-    assert error_of(answer(500, b'""')).message == "a body that is not a JSON object: '\"\"'"
+    assert error_of(response(500, b'""')).message == "a body that is not a JSON object: '\"\"'"
 
 
 @pytest.mark.parametrize(
     ("reply", "seconds"),
     [
-        (answer(429, {}, retry_after="7"), 7),
-        (answer(429, {}, retry_after="Sun, 01 Mar 2026 12:00:09 GMT"), 9),
-        (answer(429, {}, retry_after="Sun, 01 Mar 2026 11:00:00 GMT"), 0),
-        (answer(429, {"detail": "resets in ~30s"}, retry_after="-3"), 30),
-        (answer(429, {"detail": "resets in ~30s", "retry_after": False}), 30),
-        (answer(429, b'{"retry_after": 1' + b"0" * 400 + b"}"), 86_400),
-        (answer(429, {"detail": "retry in" + " " * 50_000 + "3 seconds"}), None),
-        (answer(429, {}, retry_after="1e99"), 86_400),
-        (answer(429, {}, retry_after="soon"), None),
-        (answer(429, {"detail": "x", "retry_after": 11}), 11),
-        (answer(429, {"detail": "Your rate limit resets in ~30s."}), 30),
-        (answer(429, {"detail": "Expected available in 1 second"}), 1),
-        (answer(429, {"detail": "Try again in 2.5 seconds"}), 2.5),
-        (answer(429, {"error": {"message": "Current group upstream load is saturated"}}), None),
-        (answer(429, b"", retry_after="4"), 4),
-        (answer(503, b"", retry_after="5"), 5),
+        (response(429, {}, retry_after="7"), 7),
+        (response(429, {}, retry_after="Sun, 01 Mar 2026 12:00:09 GMT"), 9),
+        (response(429, {}, retry_after="Sun, 01 Mar 2026 11:00:00 GMT"), 0),
+        (response(429, {"detail": "resets in ~30s"}, retry_after="-3"), 30),
+        (response(429, {"detail": "resets in ~30s", "retry_after": False}), 30),
+        (response(429, b'{"retry_after": 1' + b"0" * 400 + b"}"), 86_400),
+        (response(429, {"detail": "retry in" + " " * 50_000 + "3 seconds"}), None),
+        (response(429, {}, retry_after="1e99"), 86_400),
+        (response(429, {}, retry_after="soon"), None),
+        (response(429, {"detail": "x", "retry_after": 11}), 11),
+        (response(429, {"detail": "Your rate limit resets in ~30s."}), 30),
+        (response(429, {"detail": "Expected available in 1 second"}), 1),
+        (response(429, {"detail": "Try again in 2.5 seconds"}), 2.5),
+        (response(429, {"error": {"message": "Current group upstream load is saturated"}}), None),
+        (response(429, b"", retry_after="4"), 4),
+        (response(503, b"", retry_after="5"), 5),
     ],
 )
 def test_the_time_to_wait_is_read_from_header_body_or_text(reply: Response, seconds: float | None) -> None:
@@ -234,20 +234,20 @@ def test_the_time_to_wait_is_read_from_header_body_or_text(reply: Response, seco
 @pytest.mark.parametrize(
     "reply",
     [
-        answer(408),
-        answer(500, HTML),
-        answer(502, HTML),
-        answer(503),
-        answer(504, HTML),
-        answer(200, HTML),
-        answer(201, b""),
-        answer(201, b'{"id": "qpt5'),
-        answer(201, {"status": "starting"}),
-        answer(201, {"id": "../x"}),
-        answer(200, {"success": False, "message": "busy"}),
-        answer(201, {"id": ID, "status": "starting", "code": 429}),
-        answer(201, {"id": ID, "status": "429"}),
-        answer(201, {"id": ID, "success": False}),
+        response(408),
+        response(500, HTML),
+        response(502, HTML),
+        response(503),
+        response(504, HTML),
+        response(200, HTML),
+        response(201, b""),
+        response(201, b'{"id": "qpt5'),
+        response(201, {"status": "starting"}),
+        response(201, {"id": "../x"}),
+        response(200, {"success": False, "message": "busy"}),
+        response(201, {"id": ID, "status": "starting", "code": 429}),
+        response(201, {"id": ID, "status": "429"}),
+        response(201, {"id": ID, "success": False}),
     ],
 )
 def test_a_create_that_may_have_been_accepted_is_uncertain(reply: Response) -> None:
@@ -260,10 +260,10 @@ def test_a_create_that_may_have_been_accepted_is_uncertain(reply: Response) -> N
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (answer(401), errors.AuthenticationError),
-        (answer(422, FIELDS), errors.InvalidRequestError),
-        (answer(429), errors.RateLimitError),
-        (answer(503, NO_CHANNEL), errors.NoChannelError),
+        (response(401), errors.AuthenticationError),
+        (response(422, FIELDS), errors.InvalidRequestError),
+        (response(429), errors.RateLimitError),
+        (response(503, NO_CHANNEL), errors.NoChannelError),
     ],
 )
 def test_a_create_that_was_refused_is_not_uncertain(reply: Response, kind: type[errors.APIError]) -> None:
@@ -273,16 +273,16 @@ def test_a_create_that_was_refused_is_not_uncertain(reply: Response, kind: type[
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 429, 500, 503])
 @pytest.mark.parametrize("request_", [GET, protocol.cancel(ID)], ids=["get", "cancel"])
 def test_only_a_json_object_is_a_response_of_the_api(status: int, request_: Request) -> None:
-    assert error_of(answer(status, {"detail": "no"}), request_).from_api
+    assert error_of(response(status, {"detail": "no"}), request_).from_api
     for body in (HTML, b"", b"404 page not found", ["no"], "no", None):
-        assert not error_of(answer(status, body), request_).from_api
-    assert error_of(answer(200, {"code": status, "message": "no"})).from_api
+        assert not error_of(response(status, body), request_).from_api
+    assert error_of(response(200, {"code": status, "message": "no"})).from_api
 
 
 def test_the_probe_is_free_and_only_a_good_answer_passes() -> None:
     assert protocol.probe() == Request("GET", "v1/models", prefixed=False)
-    protocol.read_object(answer(200, {"object": "list", "data": []}), NOW)
-    for reply in (answer(401), answer(200, HTML), answer(200, {"success": False})):
+    protocol.read_object(response(200, {"object": "list", "data": []}), NOW)
+    for reply in (response(401), response(200, HTML), response(200, {"success": False})):
         with pytest.raises(errors.APIError):
             protocol.read_object(reply, NOW)
 
@@ -308,11 +308,11 @@ values = st.none() | st.text(max_size=8) | st.integers() | st.lists(st.text(max_
 
 @given(body=st.dictionaries(words, values), status=st.sampled_from([200, 403, 429, 503]))
 def test_any_json_object_is_a_prediction_or_a_typed_error(body: dict[str, Any], status: int) -> None:
-    assert read(CREATE, answer(status, body))
+    assert read(CREATE, response(status, body))
 
 
 def test_an_answer_without_the_key_is_otherwise_the_same() -> None:
-    reply = answer(401, {"detail": "bad key qr-12345678"}, x_request_id="r")
+    reply = response(401, {"detail": "bad key qr-12345678"}, x_request_id="r")
     clean = reply.without("qr-12345678")
     assert clean.body == b'{"detail": "bad key ***"}'
     assert (clean.status, clean.headers) == (reply.status, reply.headers)

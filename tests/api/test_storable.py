@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_quickrouter.api.storable import parse_json, storable, storable_text
+from airflow_provider_quickrouter.api.storable import parse_json, storable, storable_string
 
 NAN, HUGE = math.nan, 10**5_000
 
@@ -25,12 +25,12 @@ NAN, HUGE = math.nan, 10**5_000
     ],
 )
 def test_only_nul_and_unpaired_surrogates_are_replaced(text: str, stored: str) -> None:
-    assert storable_text(text) == storable(text) == stored
+    assert storable_string(text) == storable(text) == stored
     assert storable({text: [text]}) == {stored: [stored]}
 
 
 def test_a_text_is_cut_before_it_is_looked_through() -> None:
-    assert storable_text("ab\0" * 1_000, 4) == "ab\ufffda"
+    assert storable_string("ab\0" * 1_000, 4) == "ab\ufffda"
 
 
 @pytest.mark.parametrize(

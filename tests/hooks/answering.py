@@ -1,4 +1,4 @@
-"""A gateway of one answer: it accepts creates if it is told to, and else says always the same."""
+"""A gateway of one response: it accepts creates if asked to, and else always sends the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Network(Enum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A bad answer; ``body`` is JSON, or text as it is."""
 
     status: int
@@ -37,13 +37,13 @@ class Answer:
         return "\r\n".join(lines).encode()
 
 
-ACCEPTED = Answer(201, {"id": ID, "status": "starting"})
-PROCESSING = Answer(200, {"id": ID, "status": "processing"})
+ACCEPTED = Response(201, {"id": ID, "status": "starting"})
+PROCESSING = Response(200, {"id": ID, "status": "processing"})
 
 
 @contextmanager
 def answering(
-    answer: Answer | Network, *, accepts: bool = False, good: int = 0
+    response: Response | Network, *, accepts: bool = False, good: int = 0
 ) -> Iterator[tuple[str, list[str]]]:
     """Serve; give the address, and the methods of the requests that come.
 
@@ -61,16 +61,16 @@ def answering(
                     _reply(connection, methods[-1])
 
     def _reply(connection: socket.socket, method: str) -> None:
-        if method == "POST" and accepts and answer is Network.REFUSED:
+        if method == "POST" and accepts and response is Network.REFUSED:
             listener.close()
         is_good = methods.count("GET") <= good
-        reply = _chosen(method, accepts=accepts, is_good=is_good) or answer
-        if isinstance(reply, Answer):
+        reply = _chosen(method, accepts=accepts, is_good=is_good) or response
+        if isinstance(reply, Response):
             connection.sendall(reply.as_bytes())
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        if answer is Network.REFUSED and not accepts:
+        if response is Network.REFUSED and not accepts:
             listener.close()
         else:
             thread = threading.Thread(target=serve, daemon=True)
@@ -80,7 +80,7 @@ def answering(
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _chosen(method: str, *, accepts: bool, is_good: bool) -> Answer | None:
+def _chosen(method: str, *, accepts: bool, is_good: bool) -> Response | None:
     """Return what a good gateway would send; None for what the test has given."""
     if method == "POST":
         return ACCEPTED if accepts else None

@@ -16,8 +16,12 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable, PredictionExpired
-from airflow_provider_quickrouter.api.storable import storable_text
+from airflow_provider_quickrouter.api.errors import (
+    FileRefused,
+    FileUnavailable,
+    PredictionExpired,
+)
+from airflow_provider_quickrouter.api.storable import storable_string
 from airflow_provider_quickrouter.storage import download
 from airflow_provider_quickrouter.storage.fetching import PATIENCE, Owner
 from airflow_provider_quickrouter.storage.store import Storing
@@ -145,7 +149,7 @@ def test_a_file_over_the_limit_is_refused(declared: bool, storing: Make, tmp_pat
     length = [f"Content-Length: {len(body)}"] if declared else []
     with answering(http(body, *length)) as (url, _):
         said = refused(storing(max_bytes=4000), url)
-    assert "at most 3.9 KiB are taken; give a larger max_bytes" in said
+    assert "max_bytes allows 3.9 KiB; set a larger max_bytes" in said
     assert nothing_below(tmp_path / "kept")
 
 
@@ -259,10 +263,10 @@ def test_a_data_uri_becomes_a_file(storing: Make) -> None:
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("data:image/png;base64,iVBORw0KGgo$", "it is not base64"),
-        ("data:image/png;base64,iVBOR", "it is not base64"),
-        ("data:image/png;base64,", "holds nothing"),
-        ("data:image/png;base64", "starts like a data: URI"),
+        ("data:image/png;base64,iVBORw0KGgo$", "not valid base64"),
+        ("data:image/png;base64,iVBOR", "not valid base64"),
+        ("data:image/png;base64,", "is empty"),
+        ("data:image/png;base64", "begins like a data: URI"),
         (data_uri(PAGE.encode(), "text/html"), "an HTML page"),
         (data_uri(b"text", "image/png"), "its bytes are not"),
     ],
@@ -276,7 +280,7 @@ def test_a_damaged_data_uri_is_refused(uri: str, says: str, storing: Make, tmp_p
 
 @pytest.mark.parametrize("uri", [data_uri(bytes(5000)), "data:text/plain," + "x" * 1500])
 def test_a_data_uri_over_the_limit_is_refused(uri: str, storing: Make) -> None:
-    assert "give a larger max_bytes" in refused(storing(max_bytes=1000), uri)
+    assert "set a larger max_bytes" in refused(storing(max_bytes=1000), uri)
 
 
 ODD = "\udcff" + "x" * 5000
@@ -293,7 +297,7 @@ def test_headers_that_cannot_be_decoded_reach_neither_xcom_nor_log(
     assert (stored.content_type, stored.path[-4:]) == ("application/octet-stream", ".bin")
     assert pauses == [0.5]
     for text in (log.text, json.dumps(stored.to_json(), ensure_ascii=False)):
-        assert storable_text(text) == text
+        assert storable_string(text) == text
         assert len(text) < 1000
 
 
@@ -301,7 +305,7 @@ def test_an_error_does_not_quote_headers_that_cannot_be_decoded(storing: Make) -
     page = http(PAGE.encode(), f"Content-Type: text/html; charset={ODD}", f"Server: {ODD}")
     with answering(page) as (url, _):
         said = refused(storing(), url)
-    assert storable_text(said) == said
+    assert storable_string(said) == said
     assert len(said) < 1000
 
 

@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable, InvalidInputError
-from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_text
+from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_string
 from airflow_provider_quickrouter.storage.fetching import Owner
 from airflow_provider_quickrouter.storage.record import FOLDER
 from airflow_provider_quickrouter.storage.store import Storing
@@ -270,7 +270,7 @@ def test_what_a_storage_says_is_bounded_and_can_be_logged(
     with pytest.raises(FileUnavailable) as failed:
         storing(path=memory).store([data_uri(image()), data_uri(image("GIF"))], Owner("p2"))
     for text in (str(failed.value), log.text):
-        assert storable_text(text) == text
+        assert storable_string(text) == text
         assert len(text) < 2000
     assert failed.value.__cause__ is None
 
@@ -379,7 +379,7 @@ def test_a_record_puts_nothing_into_xcom_that_cannot_be_stored(
     found = storing().stored_before("p1")
     assert bool(found) is good
     for file in found:
-        assert storable_text(file.content_type) == file.content_type
+        assert storable_string(file.content_type) == file.content_type
         assert len(file.content_type) <= LONGEST_HEADER
 
 

@@ -9,13 +9,13 @@ import pytest
 from airflow_provider_quickrouter.api.errors import UncertainCreateError
 from airflow_provider_quickrouter.api.models import FLUX_KONTEXT_PRO, SDXL, STABLE_DIFFUSION
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, create, dated
+from airflow_provider_quickrouter.api.protocol import Request, create
 from airflow_provider_quickrouter.submission.record import (
     Attempt,
     Step,
     fingerprint,
+    is_reusable,
     lost_by_earlier_attempt,
-    still_good,
 )
 
 PROMPT = "a prompt that nobody else should read"
@@ -157,20 +157,20 @@ def test_an_earlier_prediction_is_good_while_it_runs_or_its_output_is_there(
     fields: dict[str, Any], good: bool
 ) -> None:
     earlier = Prediction.from_json({"id": "p1", **fields})
-    assert still_good(earlier, LONG_AGO) is good
-    assert still_good(earlier, LONG_AGO, cleared=True) is good
+    assert is_reusable(earlier, LONG_AGO) is good
+    assert is_reusable(earlier, LONG_AGO, cleared=True) is good
 
 
 @pytest.mark.parametrize("output", [None, [], [None]])
 def test_a_success_without_output_is_good_for_a_retry_and_not_after_a_clear(output: Any) -> None:
     empty = Prediction.from_json({"id": "p1", "status": "succeeded", "output": output})
-    assert still_good(empty, LONG_AGO)
-    assert not still_good(empty, LONG_AGO, cleared=True)
+    assert is_reusable(empty, LONG_AGO)
+    assert not is_reusable(empty, LONG_AGO, cleared=True)
 
 
 def test_an_uncertain_create_is_dated_and_names_the_version_to_look_for() -> None:
     lost = UncertainCreateError("the answer was lost", status=502, request_id="r1")
-    error = dated(lost, request(), LONG_AGO, LONG_AGO + 61.9)
+    error = lost.sent_between(LONG_AGO, LONG_AGO + 61.9, request().reference)
     window = "created from 2026-01-01T00:00:00+00:00 to 2026-01-01T00:01:01+00:00"
     assert f"the answer was lost; look for {STABLE_DIFFUSION} {window}" in str(error)
     assert (error.status, error.request_id) == (502, "r1")
@@ -196,5 +196,5 @@ def test_an_intent_without_an_id_is_told_as_the_loss_of_an_earlier_try() -> None
 def test_a_request_without_a_body_can_be_dated_too() -> None:
     bare = replace(request(), body=None)
     assert "look for predictions created" in str(
-        dated(UncertainCreateError("lost"), bare, LONG_AGO, LONG_AGO)
+        UncertainCreateError("lost").sent_between(LONG_AGO, LONG_AGO, bare.reference)
     )

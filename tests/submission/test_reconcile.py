@@ -302,7 +302,7 @@ def test_inputs_are_compared_but_for_files_that_became_urls(
     assert compare({"id": "x", "input": theirs}, request_of(ours)) is likeness
 
 
-def answer(*entries: dict[str, Any], older: str | None = None, status: int = 200) -> Response:
+def response(*entries: dict[str, Any], older: str | None = None, status: int = 200) -> Response:
     following = f"https://elsewhere/predictions?cursor={older}" if older else None
     body = json.dumps({"results": entries, "next": following}).encode()
     return Response(status, {"retry-after": "7"} if status == 429 else {}, body)
@@ -333,16 +333,16 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_the_list_is_read_page_by_page_as_far_as_it_matters(pauses: list[float]) -> None:
-    first = answer(entry("new", CAT), older="2")
-    looked, send = search(ours=90), Sender(first, answer(entry("ours", DOG, 90), older="3"))
+    first = response(entry("new", CAT), older="2")
+    looked, send = search(ours=90), Sender(first, response(entry("ours", DOG, 90), older="3"))
     looked.read_list(send)
     assert (shown(looked), pauses) == (({0: "new"}, set()), [])
     assert send.paths == ["predictions", "predictions?cursor=2"]
 
 
 def test_a_page_is_requested_again_after_a_transient_error(pauses: list[float]) -> None:
-    page = answer(entry("new", CAT), entry("ours", DOG, 5))
-    looked, send = search(ours=5), Sender(NotConnectedError("?"), answer(status=429), page)
+    page = response(entry("new", CAT), entry("ours", DOG, 5))
+    looked, send = search(ours=5), Sender(NotConnectedError("?"), response(status=429), page)
     looked.read_list(send)
     assert (looked.result().found, pauses) == ({0: "new"}, [2.0, 7.0])
 
@@ -350,7 +350,7 @@ def test_a_page_is_requested_again_after_a_transient_error(pauses: list[float]) 
 @pytest.mark.parametrize(
     ("steps", "requests"),
     [
-        ([answer(status=404)], 1),
+        ([response(status=404)], 1),
         ([InvalidConnectionError("no key")], 1),
         ([NotConnectedError("?")] * module.ATTEMPTS, module.ATTEMPTS),
     ],

@@ -117,7 +117,7 @@ def test_a_note_in_place_of_data_names_the_remedy(path: str) -> None:
     error = failure(path=path, output=[[f"{LEFT_OUT}data: URI of 400000 characters]"]])
     assert isinstance(error, InvalidInputError)
     assert isinstance(error, AirflowFailException)
-    assert "give prediction_id= instead" in str(error)
+    assert "Pass prediction_id= instead" in str(error)
 
 
 @pytest.mark.parametrize("fault", [Faults(status=503), Faults(status=403)], ids=["503", "403"])

@@ -82,10 +82,10 @@ def test_a_refusal_of_the_key_before_last_is_not_one_of_the_key(
         async with shared_poller(CONNECTION) as poller:
 
             async def late(hook: QuickRouterHook, request: Request) -> Response:
-                answer = await real(hook, request)
+                response = await real(hook, request)
                 connect(monkeypatch, host=gateway.url, password=KEY)
                 await poller.connected(0.0)
-                return answer
+                return response
 
             monkeypatch.setattr(QuickRouterHook, "asend", late)
             return await wait_for(poller, prediction_id)
@@ -282,8 +282,8 @@ def test_a_large_page_is_read_in_a_thread(
 
     monkeypatch.setattr(protocol, "read_page", noted)
     body = {"results": [{"id": "p1", "status": "processing", "logs": "x" * size}]}
-    answer = Response(200, {}, json.dumps(body).encode())
-    found, cursor = asyncio.run(QuickRouterHook().aread_page(answer))
+    response = Response(200, {}, json.dumps(body).encode())
+    found, cursor = asyncio.run(QuickRouterHook().aread_page(response))
     assert [each.id for each in found] == ["p1"]
     assert cursor is None
     assert [each is not threading.main_thread() for each in threads] == [aside]
