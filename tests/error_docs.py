@@ -1,4 +1,4 @@
-"""Write docs/errors.md from the table that the tests hold: ``python -m tests.error_docs``."""
+"""Write docs/reference/http-errors.md from the tests' table: ``python -m tests.error_docs``."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from airflow_provider_quickrouter.polling.poll import Again, Poll
 from tests.hooks.answering import Response
 from tests.test_error_table import TABLE, Row
 
-PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "http-errors.md"
 HEAD = """\
-# Which answer becomes which exception
+# HTTP errors and exceptions
 
-Made by `python -m tests.error_docs` from the table in `tests/test_error_table.py`, whose rows are
-run against the operators and the sensor, over real HTTP and with a clock of their own.
+Which exception a task raises for which HTTP response. `python -m tests.error_docs` writes this page
+from the table in `tests/test_error_table.py`. The tests run each row against the operators and the
+sensor, over HTTP.
 
-- **Create**: what the submit and the run operator raise when a create is answered so. *Sent again*
-  is the first pause, in seconds, after which the same try sends it again, for two minutes of pauses
-  at most; later pauses double where the server names none, and up to a tenth is added.
-- **Poll**: what the run operator and the sensor raise (poking and deferred alike) when each poll of
-  a prediction gets this response. *Polled again* is the first pause, in seconds, give or take a
-  fifth; pauses are at most five minutes long. Only the API's own 404 or 410 (a JSON body) that
-  lasts for a minute means that the prediction is gone. Every other error is waited out for ten
-  minutes. The exception then quotes the last response, nothing is canceled, and a retry resumes the
-  prediction. The run operator cancels it only if no retry can resume it: before Airflow 3.3, or
-  with `durable=False`.
-- **First poll**: what ends a sensor's wait at once, without a retry, as long as no poll of it has
-  had a good response: the key, the account or its permissions are wrong. "the same" stands for what
-  the columns under *Poll* say.
-- **Retry**: whether Airflow tries the task again after that, and after how many seconds with
-  `QuickRouterRetryPolicy()`; without it the task's `retry_delay` holds.
+- **Create**: the exception of the submit and run operators when a create request gets this response.
+  *Sent again* is the first pause, in seconds, before the same attempt sends the request again. Later
+  pauses double if the server does not name one, each pause is up to 10 % longer, and the pauses end
+  after two minutes.
+- **Poll**: the exception of the run operator and the sensor, in every mode, when each poll gets this
+  response. *Polled again* is the first pause, in seconds, plus or minus 20 %. A pause is at most five
+  minutes long. Only a JSON 404 or 410 of the API that lasts for a minute means that the prediction is
+  gone. After any other error the task polls for ten minutes. Then it raises this exception, which
+  quotes the last response. Nothing is canceled, and a retry resumes the prediction. The run operator
+  cancels the prediction only if no retry can resume it: before Airflow 3.3, or with `durable=False`.
+- **First poll**: the exception that ends a sensor's wait at once, without a retry, if no earlier poll
+  succeeded. The key, the account or its permissions are wrong. "the same" means: as under *Poll*.
+- **Retry**: whether Airflow retries the task, and after how many seconds with
+  `QuickRouterRetryPolicy()`. Without this policy Airflow waits for the task's `retry_delay`.
 
 | Response | Create: exception | Sent again | Retry | Poll: exception | Polled again | Retry | First poll |
 |---|---|---|---|---|---|---|---|

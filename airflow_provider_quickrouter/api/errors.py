@@ -1,7 +1,7 @@
 """What can go wrong, as one tree of classes. Each says whether a retry can help and what to do.
 
 On a task's ``context["exception"]`` these classes stand together with Airflow's own
-(``AirflowFailException`` and others), so both ``isinstance`` checks hold. ``docs/failures.md`` says
+(``AirflowFailException`` and others), so both ``isinstance`` checks hold. ``docs/operations/troubleshooting.md`` says
 what Airflow does after each.
 """
 
