@@ -41,7 +41,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "source-integration-name": _NAME,
                 "target-integration-name": "Common IO",
-                "how-to-guide": "/docs/howto/store.md",
+                "how-to-guide": "/docs/guides/store.md",
                 "python-module": f"{package}.transfers.object_storage",
             }
         ],

@@ -26,7 +26,7 @@ from benchmarks.report import markdown, number
 from benchmarks.waiting.plan import ends, percentile
 
 WAITS = (10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000)
-FIGURE = Path(__file__).resolve().parent.parent / "docs" / "waits.svg"
+FIGURE = Path(__file__).resolve().parent.parent / "docs" / "figures" / "waits.svg"
 
 
 class Point(NamedTuple):

@@ -34,7 +34,7 @@ from dev.waiting import ending_in_order
 PREDICTIONS = 5
 """Predictions for each history."""
 
-FIGURE = Path(__file__).resolve().parent.parent / "docs" / "schedules.svg"
+FIGURE = Path(__file__).resolve().parent.parent / "docs" / "figures" / "schedules.svg"
 
 BEFORE, FOLLOWED, CLOSE = 60.0, 60, 0.5
 """Of a model that changed: median of its past runs in seconds, how many new ones are looked at,

@@ -1,4 +1,4 @@
-"""Write the ERROR lines of docs/failures.md: ``python -m tests.error_lines``."""
+"""Write the ERROR lines of docs/operations/troubleshooting.md: ``python -m tests.error_lines``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_quickrouter.api.protocol import Response, create, read_pre
 from airflow_provider_quickrouter.hooks.airflow_errors import error_line
 from airflow_provider_quickrouter.polling.poll import PATIENCE, Poll
 
-PAGE = Path(__file__).parent.parent / "docs" / "failures.md"
+PAGE = Path(__file__).parent.parent / "docs" / "operations" / "troubleshooting.md"
 BEGIN, END = "<!-- lines: python -m tests.error_lines -->\n", "<!-- end of lines -->\n"
 ID = "ufawqhfynnddngldkgtslldrkq"
 REQUEST = create({"prompt": "a cat"}, model="stability-ai/sdxl")

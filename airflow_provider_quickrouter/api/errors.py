@@ -1,8 +1,8 @@
 """The errors of this package. Each states whether a retry can help and what to do.
 
 In a task's ``context["exception"]`` an error is an instance of its class here and of one of
-Airflow's (``AirflowFailException`` and others). ``docs/failures.md`` describes what Airflow does
-after each.
+Airflow's (``AirflowFailException`` and others). ``docs/operations/troubleshooting.md`` describes
+what Airflow does after each.
 """
 
 from __future__ import annotations

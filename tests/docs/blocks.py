@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
-PRELUDE = DOCS / "howto" / "index.md"
+PRELUDE = DOCS / "guides" / "index.md"
 
 
 @dataclass(frozen=True)

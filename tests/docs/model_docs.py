@@ -1,4 +1,4 @@
-"""Write docs/models.md from the classes of ``api.models``: ``python -m tests.docs.model_docs``."""
+"""Write docs/reference/model-fields.md from ``api.models``: ``python -m tests.docs.model_docs``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from airflow_provider_quickrouter.api import models
 from airflow_provider_quickrouter.api.model_inputs import INPUTS, IS_FILE, ModelInput
 from tests.docs.blocks import DOCS
 
-PAGE = DOCS / "models.md"
+PAGE = DOCS / "reference" / "model-fields.md"
 HEAD = """\
-# Models
+# Models and their inputs
 
-The models on QuickRouter's pages, made by `python -m tests.docs.model_docs` from `api.models`. A
-field that you do not set is not sent; the defaults are the server's. All take `seed`, a whole
-number, which makes a run repeatable. How to give an input, and files: [inputs](howto/inputs.md).
+The models on QuickRouter's pages. `python -m tests.docs.model_docs` writes this page from
+`api.models`. A field that you do not set is not sent, and the server uses its default. All models
+take `seed`, an integer that makes a run repeatable. How to set inputs and files:
+[inputs](../guides/inputs.md).
 
 """
 BY_NAME = ("black-forest-labs/", "flux-kontext-apps/")
@@ -40,8 +41,7 @@ def range_of(schema: dict[str, Any]) -> str:
 
 def kind_of(name: str, kind: type[ModelInput], schema: dict[str, Any]) -> str:
     file = IS_FILE in kind.model_fields[name].metadata
-    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "flag"}
-    return "file" if file else words[schema["type"]]
+    return "file" if file else str(schema["type"])
 
 
 def default_of(name: str, schema: dict[str, Any], required: list[str]) -> str:
@@ -71,7 +71,7 @@ def section(reference: str, kind: type[ModelInput]) -> str:
     summary = (kind.__doc__ or "").splitlines()[0].replace("``", "`")
     head = f"## {own.rpartition('/')[2]}\n\n{summary}\n\n"
     use = f"`{argument}={name}` is {told}; input class `{kind.__name__}`.\n\n"
-    table = "| Field | Is | Default | Range |\n|---|---|---|---|\n"
+    table = "| Field | Type | Default | Range |\n|---|---|---|---|\n"
     return head + use + table + "".join(rows(kind))
 
 

@@ -41,14 +41,15 @@ PUBLIC = {
     "policies.retry.QuickRouterRetryPolicy": "retry-policy",
     "decorators.pictures.quickrouter_pictures": "taskflow",
 }
+TROUBLESHOOTING = "operations/troubleshooting.md"
 ABSTRACT = ("QuickRouterError", "APIError", "FileError", "PredictionError")
 
 
-@pytest.mark.parametrize(("path", "howto"), PUBLIC.items())
-def test_a_public_name_has_a_how_to_and_a_place_in_the_reference(path: str, howto: str) -> None:
+@pytest.mark.parametrize(("path", "guide"), PUBLIC.items())
+def test_a_public_name_has_a_guide_and_a_place_in_the_reference(path: str, guide: str) -> None:
     name = path.rpartition(".")[2]
     assert resolve_name(f"{PACKAGE}.{path}")
-    assert name in (DOCS / "howto" / f"{howto}.md").read_text()
+    assert name in (DOCS / "guides" / f"{guide}.md").read_text()
     reference = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
     assert re.search(rf"auto(class|function):: {PACKAGE}\.{re.escape(path)}\n", reference)
     assert name in (ROOT / "README.md").read_text()
@@ -56,7 +57,7 @@ def test_a_public_name_has_a_how_to_and_a_place_in_the_reference(path: str, howt
 
 def failure_rows() -> dict[str, tuple[str, str]]:
     """``{class: last two columns}`` of the table of failures: of operators and of the sensor."""
-    table = (DOCS / "failures.md").read_text().partition("## All exceptions")[2]
+    table = (DOCS / TROUBLESHOOTING).read_text().partition("## All exceptions")[2]
     rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| `")]
     promises = [(row[0], (row[-2].strip(), row[-1].strip())) for row in rows]
     return {name: said for names, said in promises for name in re.findall(r"`(\w+)`", names)}
@@ -87,7 +88,7 @@ def test_the_table_of_failures_names_every_error_and_what_airflow_does() -> None
 
 
 def test_who_is_on_call_finds_every_error() -> None:
-    told = {name for name in first_cells("failures.md", "On call") if name[0].isupper()}
+    told = {name for name in first_cells(TROUBLESHOOTING, "On call") if name[0].isupper()}
     assert told == {kind.__name__ for kind in errors_below(QuickRouterError)}
 
 
@@ -107,11 +108,11 @@ def first_cells_of(text: str) -> list[str]:
 
 
 def test_every_fault_of_the_sandbox_is_told() -> None:
-    assert set(first_cells("sandbox.md", "What can go wrong")) == set(KINDS)
+    assert set(first_cells("guides/sandbox.md", "What can go wrong")) == set(KINDS)
 
 
 def test_every_option_of_the_sandbox_is_told() -> None:
-    told = {cell.split(" ")[0] for cell in first_cells("sandbox.md", "The command line")}
+    told = {cell.split(" ")[0] for cell in first_cells("guides/sandbox.md", "The command line")}
     options = {name for action in _parser()._actions for name in action.option_strings}
     assert told == options - {"-h", "--help"}
 
@@ -119,29 +120,29 @@ def test_every_option_of_the_sandbox_is_told() -> None:
 def test_every_asset_extra_the_connection_is_told() -> None:
     from airflow_provider_quickrouter.hooks.connection import EXTRAS
 
-    assert set(first_cells("howto/connection.md", "Fields")) == EXTRAS
+    assert set(first_cells("getting-started/connection.md", "Fields")) == EXTRAS
 
 
 def test_the_keys_of_the_manifest_and_of_a_stored_file_are_told() -> None:
     manifest = Prediction.from_json({"id": "p1"}).manifest("https://x")
-    assert first_cells("concepts/xcom.md", "`prediction`: the manifest") == list(manifest)
+    assert first_cells("reference/xcom.md", "`prediction`: the manifest") == list(manifest)
     (example,) = [block for block in those_in("json") if '"sha256"' in block.text]
     (file,) = json.loads(example.text)
     assert StoredFile.from_json(file).to_json() == file
 
 
 def test_the_fields_of_a_name_are_told() -> None:
-    assert {cell[1:-1] for cell in first_cells("howto/store.md", "Names")} >= set(FIELDS)
+    assert {cell[1:-1] for cell in first_cells("guides/store.md", "Names")} >= set(FIELDS)
 
 
 def test_every_outcome_of_a_line_of_a_batch_is_told() -> None:
     words = {str(reason) for reason in Reason} - {Reason.START_TIMEOUT}
-    told = first_cells("howto/batch.md", "What it returns")
+    told = first_cells("guides/batch.md", "What it returns")
     assert set(told) - {"outcome"} == words | {REFUSED, UNCERTAIN, NOT_SUBMITTED}
 
 
 def test_every_reason_of_a_metric_is_told_and_every_metric() -> None:
-    page = (DOCS / "howto" / "observe.md").read_text()
+    page = (DOCS / "operations" / "metrics.md").read_text()
     reasons = page.partition("`reason` is one of:")[2].partition("\nEach")[0]
     told = re.findall(r"`(\w+)`", " ".join(re.findall(r"(?m)^\| (`.*?) \|", reasons)))
     assert set(told) - {"reason"} == {str(reason) for reason in Reason}
@@ -150,29 +151,33 @@ def test_every_reason_of_a_metric_is_told_and_every_metric() -> None:
 
 
 def test_what_an_asset_event_tells_is_told() -> None:
-    told = first_cells_of((DOCS / "howto" / "assets.md").read_text())
+    told = first_cells_of((DOCS / "guides" / "assets.md").read_text())
     extra = asset_extra(Prediction.from_json({"id": "p1"}), [])
     assert set(told) - {"extra"} == set(extra)
 
 
 def test_figures_outside_of_the_measurements_are_those_of_the_measurements() -> None:
-    measured = (DOCS / "waiting.md").read_text()
-    rows = re.findall(r"(?m)^\| (.*\d(?: s)?) \|$", (DOCS / "production.md").read_text())
+    measured = (DOCS / "operations" / "polling.md").read_text()
+    production = (DOCS / "operations" / "production.md").read_text()
+    rows = re.findall(r"(?m)^\| (.*\d(?: s)?) \|$", production)
     figures = [cell for row in rows for cell in row.split(" | ") if cell[0].isdigit()]
     assert len(figures) > 8
     assert [figure for figure in figures if f"| {figure} |" not in measured] == []
 
 
 LIMITS = {
-    "howto/inputs.md": (f"{input_files.DATA_URI_LIMIT:,} characters", f"{input_files.LARGEST_FILE:,} bytes"),
-    "howto/gallery.md": (f"{stored.MAX_SIZE // 2**20} MiB at most",),
-    "howto/store.md": (
+    "guides/inputs.md": (
+        f"{input_files.DATA_URI_LIMIT:,} characters",
+        f"{input_files.LARGEST_FILE:,} bytes",
+    ),
+    "guides/gallery.md": (f"{stored.MAX_SIZE // 2**20} MiB at most",),
+    "guides/store.md": (
         f"default {DEFAULT_MAX_BYTES // 2**20} MiB",
         f"default `{DEFAULT_NAME}`",
         f"`{record.FOLDER}/<prediction id>.json`",
     ),
-    "howto/batch.md": (f"({CREATES_PER_MINUTE:.0f} a minute: `creates_per_minute`)",),
-    "concepts/xcom.md": (
+    "guides/batch.md": (f"({CREATES_PER_MINUTE:.0f} a minute: `creates_per_minute`)",),
+    "reference/xcom.md": (
         f"more than {prediction.MAX_TEXT:,} characters",
         f"more than {prediction.MAX_JSON:,}",
     ),
@@ -186,7 +191,7 @@ def test_limits_are_those_of_the_code(page: str, told: tuple[str, ...]) -> None:
 
 
 def test_the_fields_that_are_said_to_take_a_file_do() -> None:
-    text = (DOCS / "howto" / "inputs.md").read_text()
+    text = (DOCS / "guides" / "inputs.md").read_text()
     named = text.partition("Of others the name decides:")[2].partition("and the like")[0]
     names = re.findall(r"`(\w+)`", named)
     assert names
