@@ -1,6 +1,6 @@
 """The settings of the distributed Airflow: those of production, and what a short run needs.
 
-``docs/operations/production.md`` explains each of them.
+``docs/operations/celery.md`` explains each of them.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def first_cells_of(text: str) -> list[str]:
 
 
 def test_every_fault_of_the_sandbox_is_told() -> None:
-    assert set(first_cells("guides/sandbox.md", "What can go wrong")) == set(KINDS)
+    assert set(first_cells("guides/sandbox.md", "Faults")) == set(KINDS)
 
 
 def test_every_option_of_the_sandbox_is_told() -> None:
@@ -192,7 +192,7 @@ def test_limits_are_those_of_the_code(page: str, told: tuple[str, ...]) -> None:
 
 def test_the_fields_that_are_said_to_take_a_file_do() -> None:
     text = (DOCS / "guides" / "inputs.md").read_text()
-    named = text.partition("Of others the name decides:")[2].partition("and the like")[0]
+    named = text.partition("goes by the field's name:")[2].partition("and the like")[0]
     names = re.findall(r"`(\w+)`", named)
     assert names
     assert all(map(attachments.takes_file, names))
