@@ -29,16 +29,16 @@ def column(result: Result) -> dict[str, str]:
     counted = score(result.books)
     numbers = {
         "tasks": len(result.books.jobs),
-        "tasks that ended well": counted.well,
-        "tasks that ended as uncertain": counted.uncertain,
-        "tasks that failed with their prediction": counted.doomed,
-        "tasks that failed otherwise": counted.failed,
+        "tasks succeeded": counted.well,
+        "tasks failed as uncertain": counted.uncertain,
+        "tasks failed with their prediction": counted.doomed,
+        "tasks failed otherwise": counted.failed,
         "creates accepted": counted.accepted,
         "... delivered": counted.fates[Fate.DELIVERED],
-        "... ended badly": counted.fates[Fate.ENDED_BADLY],
+        "... failed": counted.fates[Fate.ENDED_BADLY],
         "... reported as uncertain": counted.fates[Fate.REPORTED],
         "... lost": counted.fates[Fate.LOST],
-        "lost behind a task that ended well": counted.hidden,
+        "lost, though the task succeeded": counted.hidden,
         "duplicates": counted.duplicates,
         "requests": result.requests,
     }
