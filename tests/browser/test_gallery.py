@@ -38,7 +38,7 @@ def test_a_picture_that_is_not_stored_is_shown_while_it_lives(visitor: Visitor) 
     expect(frame.get_by_role("button", name="Open at the gateway")).to_be_visible()
 
 
-def test_after_its_hour_nothing_leads_to_the_gateway(stranger: Visitor) -> None:
+def test_after_an_hour_no_button_opens_the_gateway(stranger: Visitor) -> None:
     stranger.log_in("admin")
     stranger.page.clock.install()
     open_alone(stranger, f"dag_id={DAG_ID}&run_id=motley&task_id=wait&map_index=10")
@@ -46,22 +46,22 @@ def test_after_its_hour_nothing_leads_to_the_gateway(stranger: Visitor) -> None:
     expect(gateway).to_be_visible()
     stranger.page.clock.fast_forward("01:00:01")
     expect(gateway).to_be_hidden()
-    expect(stranger.page.get_by_text("its hour is over")).to_be_visible()
+    expect(stranger.page.get_by_text("expired")).to_be_visible()
 
 
-def test_a_picture_that_the_gateway_gives_no_more_is_no_failure(visitor: Visitor) -> None:
+def test_a_picture_that_the_gateway_has_deleted_is_not_an_error(visitor: Visitor) -> None:
     visitor.page.route("**/out-0.png", lambda route: route.fulfill(status=404))
     frame = visitor.open_task(DAG_ID, "motley", "wait", 10)
-    said = frame.locator(".note")
-    expect(said).to_contain_text("The gateway does not give this picture any more")
-    expect(said).to_contain_text("output_path=")
+    note = frame.locator(".note")
+    expect(note).to_contain_text("The gateway has deleted this picture")
+    expect(note).to_contain_text("output_path=")
     expect(frame.locator(".broken")).to_have_count(0)
     visitor.complaints.clear()
 
 
-def test_a_prediction_whose_task_failed_says_so(visitor: Visitor) -> None:
+def test_a_card_shows_that_its_task_failed(visitor: Visitor) -> None:
     frame = visitor.open_run(DAG_ID, "lost")
-    expect(frame.locator(".card.lost")).to_contain_text("Its task failed before it saw the end")
+    expect(frame.locator(".card.lost")).to_contain_text("The task failed before the prediction ended")
 
 
 def test_of_many_pictures_each_is_counted_and_has_its_own_file(visitor: Visitor) -> None:
@@ -143,9 +143,9 @@ def test_a_download_leaves_the_frame(visitor: Visitor) -> None:
     assert caught.value.suggested_filename == f"{manifest(0)['id']}-0.png"
 
 
-def test_running_predictions_are_asked_for_again(visitor: Visitor) -> None:
+def test_running_predictions_are_requested_again(visitor: Visitor) -> None:
     frame = visitor.open_run(DAG_ID, "running")
-    expect(frame.get_by_text("2 of 6 predictions over")).to_be_visible()
+    expect(frame.get_by_text("2 of 6 predictions finished")).to_be_visible()
     expect(frame.locator(".card.running")).to_have_count(4)
     before = frame.locator(".ticking").first.inner_text()
     expect(frame.locator(".ticking").first).not_to_have_text(before)
@@ -171,14 +171,14 @@ def test_nothing_that_was_written_becomes_markup(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("dag_id", [DAG_ID, "no_pictures_at_all"])
-def test_a_run_without_pictures_says_which_operators_make_some(visitor: Visitor, dag_id: str) -> None:
+def test_a_run_without_pictures_shows_which_operators_create_some(visitor: Visitor, dag_id: str) -> None:
     frame = visitor.open_run(dag_id, "empty" if dag_id == DAG_ID else "plain")
-    expect(frame.get_by_role("heading")).to_have_text("This run has made no pictures")
+    expect(frame.get_by_role("heading")).to_have_text("No pictures in this run")
     expect(frame.get_by_text("QuickRouterRunPredictionOperator")).to_be_visible()
     expect(frame.get_by_text("its results are in its output file")).to_be_visible()
 
 
-def test_a_run_whose_own_tasks_made_none_is_not_told_of_classes(visitor: Visitor) -> None:
+def test_a_run_whose_own_tasks_created_none_shows_no_operators(visitor: Visitor) -> None:
     frame = visitor.open_run(DAG_ID, "skipped")
     expect(frame.get_by_text("skipped, or never started")).to_be_visible()
     expect(frame.locator(".makers")).to_have_count(0)
@@ -188,23 +188,23 @@ def open_alone(visitor: Visitor, query: str) -> None:
     visitor.page.goto(f"{visitor.url}/quickrouter/gallery?{query}")
 
 
-def test_who_may_not_see_a_dag_is_told_what_to_ask_for(stranger: Visitor) -> None:
+def test_a_user_without_access_sees_which_permission_is_missing(stranger: Visitor) -> None:
     stranger.log_in("outsider")
     open_alone(stranger, f"dag_id={SECRET_DAG}&run_id=secret")
-    expect(stranger.page.get_by_role("heading")).to_have_text("You may not see this")
+    expect(stranger.page.get_by_role("heading")).to_have_text("You have no access to these pictures")
     expect(stranger.page.get_by_role("alert")).to_contain_text("administrator")
 
 
-def test_who_is_logged_out_is_told_to_log_in(stranger: Visitor) -> None:
+def test_a_user_who_is_logged_out_sees_to_log_in(stranger: Visitor) -> None:
     open_alone(stranger, f"dag_id={DAG_ID}&run_id=motley")
     expect(stranger.page.get_by_role("heading")).to_have_text("You are logged out")
 
 
-def test_a_run_that_is_gone_and_a_server_that_is_gone_are_told_apart(stranger: Visitor) -> None:
+def test_a_deleted_run_and_a_server_that_is_down_have_different_messages(stranger: Visitor) -> None:
     page = stranger.page
     stranger.log_in("admin")
     open_alone(stranger, f"dag_id={DAG_ID}&run_id=none")
-    expect(page.get_by_role("heading")).to_have_text("There is no such run")
+    expect(page.get_by_role("heading")).to_have_text("This run does not exist")
     page.route("**/pictures?*", lambda route: route.abort())
     page.get_by_role("button", name="Try again").click()
-    expect(page.get_by_role("heading")).to_have_text("Airflow does not answer")
+    expect(page.get_by_role("heading")).to_have_text("Airflow does not respond")

@@ -1,12 +1,12 @@
-// The requests to the plugin's own API, and what can go wrong with them.
+// The requests to the plugin's own API, and their errors.
 
 import { here } from "./params.js";
 
 const ROOT = new URL(`api/dags/${encodeURIComponent(here.dagId ?? "")}/`, document.baseURI);
-const PATIENCE = 20_000;
+const TIMEOUT = 20_000;
 
-export class Trouble extends Error {
-  // status 0: no answer at all.
+export class ApiError extends Error {
+  // Status 0: no response.
   constructor(status, detail) {
     super(detail);
     this.status = status;
@@ -21,18 +21,18 @@ function address(name, query) {
   return url.href;
 }
 
-async function ask(url) {
+async function request(url) {
   try {
-    return await fetch(url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
+    return await fetch(url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(TIMEOUT) });
   } catch {
-    throw new Trouble(0, "");
+    throw new ApiError(0, "");
   }
 }
 
-async function detail(answer) {
+async function detail(response) {
   try {
-    const said = (await answer.json()).detail;
-    return typeof said === "string" ? said : "";
+    const { detail: message } = await response.json();
+    return typeof message === "string" ? message : "";
   } catch {
     return "";
   }
@@ -40,19 +40,19 @@ async function detail(answer) {
 
 export async function load({ state, q, offset, limit }) {
   const only = here.taskId === null ? {} : { task_id: here.taskId, map_index: here.mapIndex };
-  const answer = await ask(address("pictures", { run_id: here.runId, ...only, state, q, offset, limit }));
-  if (!answer.ok) throw new Trouble(answer.status, await detail(answer));
-  return answer.json();
+  const response = await request(address("pictures", { run_id: here.runId, ...only, state, q, offset, limit }));
+  if (!response.ok) throw new ApiError(response.status, await detail(response));
+  return response.json();
 }
 
-// `tag` changes with the file, so that the browser may keep it.
+// `tag` changes with the file, so that the browser can cache it.
 export function fileUrl(file, size, download = false) {
   const { task_id, map_index, n, tag } = file;
   const query = { run_id: here.runId, task_id, map_index, n, size, v: tag };
   return address("file", download ? { ...query, download: true } : query);
 }
 
-export async function whyNot(url) {
-  const answer = await ask(url);
-  return answer.ok ? "The browser cannot show this file." : detail(answer);
+export async function reasonOf(url) {
+  const response = await request(url);
+  return response.ok ? "The browser cannot show this file." : detail(response);
 }

@@ -13,7 +13,7 @@ export function badge(card) {
 
 export function promptText(card) {
   if (card.prompt) return el("p", { class: "prompt", title: card.prompt }, card.prompt);
-  return el("p", { class: "prompt absent" }, "Airflow has kept no prompt");
+  return el("p", { class: "prompt absent" }, "Airflow has not stored the prompt");
 }
 
 export function timeOf(card) {
@@ -21,7 +21,7 @@ export function timeOf(card) {
   return el("span", { class: "time ticking", "data-since": card.created_at ?? "" });
 }
 
-export function getting(card) {
+export function downloadButton(card) {
   const [first] = card.stored;
   const many = card.stored.length > 1 ? ` file 1 of ${card.stored.length}` : "";
   if (first) return button(`Download${many}`, () => download(fileUrl(first, "full", true)), { class: "ghost" }, icon("download"));
@@ -40,12 +40,12 @@ function meta(card) {
 }
 
 export function cardOf(card, open) {
-  const foot = el("div", { class: "foot" }, badge(card), timeOf(card), el("span", { class: "push" }), getting(card));
+  const foot = el("div", { class: "foot" }, badge(card), timeOf(card), el("span", { class: "push" }), downloadButton(card));
   const body = el("div", { class: "body" }, promptText(card), meta(card), foot);
   return el("li", { class: `card ${card.state}`, "data-key": card.key }, frameOf(card, open), body);
 }
 
-// The server's clock counts, since it wrote the times.
+// Uses the server's clock, since the server wrote the times.
 export function tick(root, ahead) {
   for (const node of root.querySelectorAll(".ticking")) {
     const since = Date.parse(node.dataset.since);
@@ -56,8 +56,8 @@ export function tick(root, ahead) {
   }
 }
 
-// A button to what is no more there goes away.
+// Hides a button to an expired file.
 function expire(node, rest) {
   if (node.matches("button")) node.hidden = rest <= 0;
-  else node.textContent = rest > 0 ? `in ${left(rest)}` : "its hour is over";
+  else node.textContent = rest > 0 ? `in ${left(rest)}` : "expired";
 }

@@ -1,10 +1,10 @@
-// All that is known of a card, beside its picture.
+// The details of a card, next to its picture.
 
 import { badge, timeOf } from "./card.js";
 import { button, el } from "./dom.js";
 import { actionsOf, factsOf, filesOf } from "./files.js";
 import { moment, seconds, taskName } from "./format.js";
-import { excuseOf, mediaOf } from "./frame.js";
+import { placeholderOf, mediaOf } from "./frame.js";
 import { goTo } from "./host.js";
 import { icon } from "./icons.js";
 import { here } from "./params.js";
@@ -30,7 +30,7 @@ async function copy(text, node) {
   setTimeout(() => (node.lastChild.data = "Copy"), 1500);
 }
 
-// Without HTTPS, or in a frame without the right to it, there is no clipboard but this one.
+// Without HTTPS, or in a frame without permission, `navigator.clipboard` does not exist.
 function fallback(text) {
   const around = document.querySelector("dialog[open]") ?? document.body;
   const area = el("textarea", { value: text, class: "unseen" });
@@ -46,28 +46,28 @@ function copyButton(text, what) {
 }
 
 function prompt(card) {
-  if (!card.prompt) return el("p", { class: "absent" }, "Airflow has kept no prompt: it was purged, or it is no field of this task.");
+  if (!card.prompt) return el("p", { class: "absent" }, "Airflow has not stored the prompt: it was deleted, or the task has no such field.");
   const head = el("div", { class: "row" }, el("h3", {}, "Prompt"), copyButton(card.prompt, "prompt"));
-  return el("div", { class: "said-prompt" }, head, el("p", {}, card.prompt));
+  return el("div", { class: "full-prompt" }, head, el("p", {}, card.prompt));
 }
 
-// Where there is no picture, this stands in its place already.
-function trouble(card) {
+// Without a picture, its placeholder shows this already.
+function problem(card) {
   if (card.state === "succeeded" || card.state === "running" || !mediaOf(card).length) return null;
-  const { text, hint } = excuseOf(card);
-  return el("div", { class: `trouble ${card.state}` }, el("strong", {}, text), hint && el("p", {}, hint));
+  const { text, hint } = placeholderOf(card);
+  return el("div", { class: `problem ${card.state}` }, el("strong", {}, text), hint && el("p", {}, hint));
 }
 
 function timing(card) {
   if (card.state === "running") return [["Since", moment(card.created_at)], ["For", timeOf(card)]];
   const parts = [["Queue", seconds(card.queue)], ["Run", seconds(card.run)], ["Total", seconds(card.total)]];
-  return [...parts, ["Made", card.created_at && moment(card.created_at)]];
+  return [...parts, ["Created", card.created_at && moment(card.created_at)]];
 }
 
 const inputs = (card) =>
   Object.keys(card.inputs).length ? [el("h3", {}, "Other inputs"), facts(Object.entries(card.inputs))] : [];
 
-// `n` is the picture that is shown beside it, null where all of them are.
+// `n` is the picture that is shown next to it, or null if all of them are.
 export function detailsOf(card, n) {
   const items = mediaOf(card);
   const only = items.length === 1 ? items[0] : null;
@@ -77,9 +77,9 @@ export function detailsOf(card, n) {
     ...factsOf(card, only),
     ...timing(card),
     ["Task", taskLink(card)],
-    ["Try", card.try_number > 1 ? card.try_number : null],
+    ["Attempt", card.try_number > 1 ? card.try_number : null],
     ["Prediction", card.id && el("code", {}, card.id)],
   ];
   const files = only ? [] : filesOf(card, items, n);
-  return [el("div", { class: "row" }, badge(card)), trouble(card), prompt(card), actionsOf(card, only), ...files, facts(known), ...inputs(card)].filter(Boolean);
+  return [el("div", { class: "row" }, badge(card)), problem(card), prompt(card), actionsOf(card, only), ...files, facts(known), ...inputs(card)].filter(Boolean);
 }

@@ -1,5 +1,5 @@
-// Elements are made here and nowhere else. Text becomes a text node: nothing that somebody wrote
-// into a prompt, a model's name or an error can become markup.
+// Only this file creates elements. Strings become text nodes, so prompts, names of models and errors
+// from outside cannot become markup.
 
 const DIRECT = new Set(["value", "hidden", "disabled", "src", "loading", "decoding", "muted"]);
 
@@ -18,7 +18,7 @@ function set(node, name, value) {
   else node.setAttribute(name, value === true ? "" : value);
 }
 
-// Long names of classes may be broken where a new word begins.
+// Allows line breaks between the words of a class name.
 export function breakable(text) {
   const parts = text.split(/(?<=[a-z])(?=[A-Z])/);
   return parts.flatMap((part, at) => (at ? [el("wbr"), part] : [part]));

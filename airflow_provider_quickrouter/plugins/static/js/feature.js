@@ -1,9 +1,9 @@
-// The only card of a task instance has room: its pictures at their size, and all about it beside.
+// The only card of a task instance: its pictures in full size, and its details next to them.
 
 import { tick } from "./card.js";
 import { detailsOf } from "./details.js";
 import { button, el } from "./dom.js";
-import { excuseOf, mediaOf, medium, wordsOf } from "./frame.js";
+import { placeholderOf, mediaOf, medium, placeholderBox } from "./frame.js";
 
 export class Feature {
   constructor(open) {
@@ -25,7 +25,7 @@ export class Feature {
 
   parts(card) {
     const items = mediaOf(card);
-    const shown = items.length ? items.map((item, n) => this.picture(card, item, n)) : [wordsOf(excuseOf(card), card)];
+    const shown = items.length ? items.map((item, n) => this.picture(card, item, n)) : [placeholderBox(placeholderOf(card), card)];
     const side = el("aside", { class: "side", "aria-label": "Details" }, detailsOf(card, null));
     return [el("div", { class: `sheet of-${Math.min(2, shown.length)}` }, shown), side];
   }

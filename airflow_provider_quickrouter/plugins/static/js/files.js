@@ -1,4 +1,4 @@
-// The files of a card: what is known of each, and what can be done with it.
+// The files of a card: their properties and buttons.
 
 import { fileUrl } from "./api.js";
 import { button, el } from "./dom.js";
@@ -10,7 +10,7 @@ const save = (item) => () => download(fileUrl(item, "full", true));
 const original = (item) => () => openTab(fileUrl(item, "full"));
 const weight = (item) => [item.type, bytes(item.size)].filter(Boolean).join(", ");
 
-// Its text is written by `tick`.
+// `tick` writes its text.
 function expiry(card) {
   return card.expires_at && el("span", { "data-until": card.expires_at, title: moment(card.expires_at) });
 }
@@ -38,8 +38,8 @@ export function factsOf(card, item) {
   ];
 }
 
-// Of several files each has a row of its own. Beside one of the pictures its row is marked, and
-// that one alone says where the file is.
+// One row for each of several files. If one picture is shown, its row is marked, and only this row
+// shows the path.
 export function filesOf(card, items, shown) {
   if (!items.length) return [];
   const rows = items.map((item, n) => row(card, item, n, shown));
@@ -49,8 +49,8 @@ export function filesOf(card, items, shown) {
 function row(card, item, n, shown) {
   const about = [pixels(item), weight(item)].filter(Boolean).join(", ");
   const where = (shown === null || shown === n || !about) && el("code", {}, item.path ?? item.url);
-  const said = el("div", {}, about, where);
-  return el("li", { "aria-current": shown === n && "true" }, el("span", { class: "n" }, n + 1), said, ...buttons(card, item, n + 1));
+  const text = el("div", {}, about, where);
+  return el("li", { "aria-current": shown === n && "true" }, el("span", { class: "n" }, n + 1), text, ...buttons(card, item, n + 1));
 }
 
 function buttons(card, item, n) {

@@ -16,7 +16,7 @@ export function seconds(value) {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
 
-// How long something still lasts: no seconds, as long as there are minutes.
+// Remaining time, in minutes if there are any, else in seconds.
 export function left(value) {
   if (value < 60) return seconds(Math.floor(value));
   const minutes = Math.floor(value / 60);
@@ -32,7 +32,7 @@ export function bytes(value) {
   return `${at && size < 9.95 ? size.toFixed(1) : Math.round(size)} ${units[at]}`;
 }
 
-// As Airflow writes it, in the zone that was chosen there.
+// In Airflow's format, and in the time zone that is chosen there.
 export function moment(iso) {
   const digits = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
   const form = { year: "numeric", month: "2-digit", day: "2-digit", ...digits, timeZone: zone() };
@@ -52,9 +52,9 @@ export const pixels = (file) => (file.width && file.height ? `${file.width} × $
 
 export function taskName(card) {
   if (card.map_index < 0) return card.task_id;
-  // A label that is the prompt, or its beginning, would stand there twice.
-  const twice = !card.label || card.prompt?.startsWith(card.label);
-  return `${card.task_id} [${twice ? card.map_index : card.label}]`;
+  // The card already shows the prompt, so a label with its beginning is left out.
+  const repeatsPrompt = !card.label || card.prompt?.startsWith(card.label);
+  return `${card.task_id} [${repeatsPrompt ? card.map_index : card.label}]`;
 }
 
 export const STATES = {
@@ -62,11 +62,11 @@ export const STATES = {
   running: { word: "Running", icon: "spark" },
   failed: { word: "Failed", icon: "close" },
   canceled: { word: "Canceled", icon: "stop" },
-  lost: { word: "Not followed", icon: "warning" },
+  lost: { word: "Unknown", icon: "warning" },
 };
 
-// While it is on its way the API's own word says more.
+// Of a running prediction, the API's own state is more exact.
 export function stateWord(card) {
-  const going = card.state === "running" && card.status;
-  return going ? card.status[0].toUpperCase() + card.status.slice(1) : STATES[card.state].word;
+  const status = card.state === "running" && card.status;
+  return status ? status[0].toUpperCase() + status.slice(1) : STATES[card.state].word;
 }

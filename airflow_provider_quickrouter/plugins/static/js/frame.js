@@ -1,6 +1,6 @@
-// The box of a card in which its pictures are, or what is to be said in their place.
+// The box of a card with its pictures, or with a placeholder.
 
-import { fileUrl, whyNot } from "./api.js";
+import { fileUrl, reasonOf } from "./api.js";
 import { breakable, button, el } from "./dom.js";
 import { moment, plural } from "./format.js";
 import { icon } from "./icons.js";
@@ -38,7 +38,7 @@ function shot(card, item, n, count, open) {
 
 export function medium(item, size) {
   if (item.kind === "image") return image(item, size);
-  if (item.kind === "file") return el("span", { class: "note" }, icon("image"), "A file that is no picture");
+  if (item.kind === "file") return el("span", { class: "note" }, icon("image"), "This file is not a picture");
   const controls = size === "full";
   const props = { src: sourceOf(item, "full"), preload: "metadata", muted: !controls, controls };
   return el(item.kind, { class: "medium", ...props });
@@ -49,53 +49,53 @@ function image(item, size) {
   const node = el("img", { class: "medium", alt: "", ...lazy, decoding: "async" });
   if (item.width && item.height && size === "full") [node.width, node.height] = [item.width, item.height];
   node.addEventListener("load", () => node.classList.add("loaded"));
-  node.addEventListener("error", () => excuse(node, item, size));
+  node.addEventListener("error", () => showLoadError(node, item, size));
   node.src = sourceOf(item, size);
   return node;
 }
 
-async function excuse(node, item, size) {
+async function showLoadError(node, item, size) {
   if (item.url) return node.replaceWith(gone());
-  const said = el("span", { class: "note broken" }, icon("warning"), "This picture could not be loaded.");
-  node.replaceWith(said);
-  const why = await whyNot(fileUrl(item, size)).catch(() => "");
-  if (why) said.lastChild.data = why;
+  const note = el("span", { class: "note broken" }, icon("warning"), "This picture could not be loaded.");
+  node.replaceWith(note);
+  const reason = await reasonOf(fileUrl(item, size)).catch(() => "");
+  if (reason) note.lastChild.data = reason;
 }
 
-// Nothing has failed: a gateway keeps no file for long.
+// Not an error: the gateway deletes files after an hour.
 function gone() {
-  const text = "The gateway does not give this picture any more";
+  const text = "The gateway has deleted this picture";
   return el("span", { class: "note gone" }, icon("clock"), el("strong", {}, text), el("span", {}, breakable(REMEDY)));
 }
 
 function blank(card, open) {
-  const { text, sign, hint } = excuseOf(card);
+  const { text, sign, hint } = placeholderOf(card);
   const label = `Open details: ${card.prompt ?? card.key}`;
-  const said = [icon(sign), el("strong", {}, text), hint && el("span", { class: "hint" }, breakable(hint))];
+  const parts = [icon(sign), el("strong", {}, text), hint && el("span", { class: "hint" }, breakable(hint))];
   const bar = card.state === "running" && el("span", { class: "bar", role: "presentation" });
-  return button(label, () => open(card, 0), { class: `shot blank ${card.state}`, title: null }, ...said, bar);
+  return button(label, () => open(card, 0), { class: `shot blank ${card.state}`, title: null }, ...parts, bar);
 }
 
-export function excuseOf(card) {
+export function placeholderOf(card) {
   if (card.state === "running") return { text: waiting(card), sign: "spark", hint: "" };
   if (card.state === "failed") return { text: "Failed", sign: "warning", hint: card.error || "The gateway gave no reason." };
   if (card.state === "canceled") return { text: "Canceled", sign: "stop", hint: card.error };
   if (card.state === "lost") return lost(card);
   if (card.expired) return { text: `Expired at ${moment(card.expired)}`, sign: "clock", hint: REMEDY };
-  return { text: "No pictures", sign: "image", hint: "The output holds no file." };
+  return { text: "No pictures", sign: "image", hint: "The output contains no files." };
 }
 
-const waiting = (card) => (card.status === "processing" ? "In the making" : "Waiting for the model");
+const waiting = (card) => (card.status === "processing" ? "Processing" : "Waiting for the model");
 
 function lost(card) {
   if (card.task_state === "failed") {
-    return { text: "Its task failed before it saw the end", sign: "warning", hint: "The task's log says why." };
+    return { text: "The task failed before the prediction ended", sign: "warning", hint: "See the task's log." };
   }
-  const hint = `No task waits for it any more; last seen ${card.status || "in an unknown state"}.`;
-  return { text: "Not followed to its end", sign: "warning", hint };
+  const hint = `No task waits for it. Its last known state is ${card.status || "unknown"}.`;
+  return { text: "Its end is unknown", sign: "warning", hint };
 }
 
-export function wordsOf({ text, sign, hint }, card) {
+export function placeholderBox({ text, sign, hint }, card) {
   const bar = card.state === "running" && el("span", { class: "bar", role: "presentation" });
   return el("div", { class: `words ${card.state}` }, icon(sign), el("strong", {}, text), hint && el("p", {}, breakable(hint)), bar);
 }

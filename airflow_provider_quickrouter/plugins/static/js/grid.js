@@ -1,5 +1,4 @@
-// The cards of a page. A refresh touches only those that have changed: pictures that are loaded,
-// and what has the focus, stay.
+// The cards of a page. A refresh replaces only changed cards, so loaded pictures and the focus stay.
 
 import { cardOf } from "./card.js";
 import { el } from "./dom.js";
@@ -8,19 +7,19 @@ export class Grid {
   constructor(open) {
     this.node = el("ul", { class: "grid", "aria-label": "Pictures" });
     this.open = open;
-    this.kept = new Map();
+    this.shown = new Map();
   }
 
   show(cards) {
-    const kept = new Map();
+    const shown = new Map();
     const nodes = cards.map((card) => {
       const text = JSON.stringify(card);
-      const before = this.kept.get(card.key);
+      const before = this.shown.get(card.key);
       const node = before?.text === text ? before.node : cardOf(card, this.open);
-      kept.set(card.key, { text, node });
+      shown.set(card.key, { text, node });
       return node;
     });
-    this.kept = kept;
+    this.shown = shown;
     this.place(nodes);
   }
 
@@ -34,7 +33,7 @@ export class Grid {
   }
 
   focus(key, n = 0) {
-    const shots = this.kept.get(key)?.node.querySelectorAll(".shot");
+    const shots = this.shown.get(key)?.node.querySelectorAll(".shot");
     shots?.[Math.min(n, shots.length - 1)]?.focus();
   }
 }

@@ -1,5 +1,5 @@
-// The Airflow page around this one. Its sandbox lets this page open no tab and leave no download
-// behind; the page around it may do both, and both come from the same origin.
+// The Airflow page around this one. In its sandbox this page cannot open tabs or start downloads. The
+// page around it can, and has the same origin.
 
 function host() {
   try {
@@ -9,7 +9,7 @@ function host() {
   }
 }
 
-function press(props) {
+function click(props) {
   const around = host();
   const link = around.document.createElement("a");
   Object.assign(link, { rel: "noopener noreferrer", ...props });
@@ -18,11 +18,11 @@ function press(props) {
   link.remove();
 }
 
-export const openTab = (url) => press({ href: url, target: "_blank" });
+export const openTab = (url) => click({ href: url, target: "_blank" });
 
-export const download = (url) => press({ href: url, download: "" });
+export const download = (url) => click({ href: url, download: "" });
 
-// A path of Airflow's own, without leaving it.
+// Opens a path of Airflow without a reload.
 export function goTo(path) {
   const around = host();
   const url = new URL(path, around.document.baseURI).href;

@@ -1,13 +1,13 @@
-// A picture at its full size with all that is known of it; arrow keys lead to the others.
+// A picture in full size with its details; arrow keys show the others.
 
 import { tick } from "./card.js";
 import { detailsOf } from "./details.js";
 import { button, el } from "./dom.js";
-import { excuseOf, mediaOf, medium, wordsOf } from "./frame.js";
+import { placeholderOf, mediaOf, medium, placeholderBox } from "./frame.js";
 import { icon } from "./icons.js";
 
 export class Lightbox {
-  // `left` is told which card and picture was shown last.
+  // Calls `left` with the card and picture that were shown last.
   constructor(left) {
     this.stage = el("div", { class: "stage" });
     this.side = el("aside", { class: "side", tabindex: "0", "aria-label": "Details" });
@@ -51,13 +51,13 @@ export class Lightbox {
   show() {
     const { card, n } = this.slides[this.at];
     const item = mediaOf(card)[n];
-    this.stage.replaceChildren(item ? medium(item, "full") : wordsOf(excuseOf(card), card));
+    this.stage.replaceChildren(item ? medium(item, "full") : placeholderBox(placeholderOf(card), card));
     const picture = this.stage.querySelector("img");
     if (picture) picture.alt = card.prompt ?? "";
     this.side.replaceChildren(...detailsOf(card, n));
     this.side.scrollTop = 0;
     this.count.textContent = `${this.at + 1} / ${this.slides.length}`;
-    // Not `disabled`: a button that is, and has the focus, swallows the arrow keys.
+    // Not `disabled`: a disabled button with the focus swallows the arrow keys.
     this.back.setAttribute("aria-disabled", this.at === 0);
     this.on.setAttribute("aria-disabled", this.at === this.slides.length - 1);
     tick(this.side, this.ahead);

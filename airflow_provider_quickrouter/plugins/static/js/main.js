@@ -1,25 +1,25 @@
-// The page: asks for cards, shows them, and asks again while something is on its way.
+// The page: requests cards, shows them, and requests them again while predictions are running.
 
-import { load, Trouble } from "./api.js";
+import { load, ApiError } from "./api.js";
 import { tick } from "./card.js";
 import { el } from "./dom.js";
 import { Feature } from "./feature.js";
 import { Grid } from "./grid.js";
 import { Lightbox } from "./lightbox.js";
-import { barrenNotice, emptyNotice, nothingFound, troubleNotice } from "./notices.js";
+import { failedTasksNotice, emptyNotice, nothingFound, errorNotice } from "./notices.js";
 import { Pager } from "./pager.js";
 import { here } from "./params.js";
 import { followTheme } from "./theme.js";
 import { Toolbar } from "./toolbar.js";
 
 const LIMIT = 48;
-const SOON = 3000;
-const LATE = 30_000;
+const SHORTEST_PAUSE = 3000;
+const LONGEST_PAUSE = 30_000;
 
 const wanted = { state: null, q: "", offset: 0, limit: LIMIT };
 let page = { cards: [] };
-let asked = 0;
-let pause = SOON;
+let latest = 0;
+let pause = SHORTEST_PAUSE;
 let timer;
 let ahead = 0;
 
@@ -44,29 +44,29 @@ async function turn(to) {
 }
 
 async function refresh() {
-  const mine = (asked += 1);
+  const mine = (latest += 1);
   clearTimeout(timer);
   root.setAttribute("aria-busy", "true");
   try {
-    const answer = await load(wanted);
-    if (mine === asked) show(answer);
-  } catch (trouble) {
-    if (mine === asked) complain(trouble);
+    const response = await load(wanted);
+    if (mine === latest) show(response);
+  } catch (error) {
+    if (mine === latest) showError(error);
   }
-  if (mine === asked) root.setAttribute("aria-busy", "false");
+  if (mine === latest) root.setAttribute("aria-busy", "false");
 }
 
-function show(answer) {
-  const changed = JSON.stringify(answer.cards) !== JSON.stringify(page.cards);
-  page = answer;
+function show(response) {
+  const changed = JSON.stringify(response.cards) !== JSON.stringify(page.cards);
+  page = response;
   ahead = Date.parse(page.now) - Date.now();
   toolbar.show(page, wanted);
   showCards();
   pager.show(page);
   notes.replaceChildren(...notesOf(page));
   tick(root, ahead);
-  pause = changed ? SOON : Math.min(LATE, pause * 1.3);
-  plan();
+  pause = changed ? SHORTEST_PAUSE : Math.min(LONGEST_PAUSE, pause * 1.3);
+  scheduleRefresh();
 }
 
 function showCards() {
@@ -77,29 +77,29 @@ function showCards() {
 }
 
 function notesOf({ all, total, failed_tasks }) {
-  const barren = failed_tasks ? [barrenNotice(page)] : [];
-  if (!all) return [emptyNotice(page, here.taskId !== null), ...barren];
-  return total ? barren : [nothingFound(() => choose({ state: null, q: "" })), ...barren];
+  const failures = failed_tasks ? [failedTasksNotice(page)] : [];
+  if (!all) return [emptyNotice(page, here.taskId !== null), ...failures];
+  return total ? failures : [nothingFound(() => choose({ state: null, q: "" })), ...failures];
 }
 
-// What is shown stays, unless it may no longer be.
-function complain(trouble) {
-  if (!(trouble instanceof Trouble)) throw trouble;
-  if ([401, 403, 404].includes(trouble.status)) forget();
-  notes.replaceChildren(troubleNotice(trouble, refresh));
-  pause = Math.min(LATE, pause * 2);
-  if (trouble.status === 0 || trouble.status >= 500) plan();
+// The cards stay, unless the user has no access to them any more.
+function showError(error) {
+  if (!(error instanceof ApiError)) throw error;
+  if ([401, 403, 404].includes(error.status)) clear();
+  notes.replaceChildren(errorNotice(error, refresh));
+  pause = Math.min(LONGEST_PAUSE, pause * 2);
+  if (error.status === 0 || error.status >= 500) scheduleRefresh();
 }
 
-function forget() {
+function clear() {
   page = { cards: [], live: false };
   showCards();
   toolbar.node.hidden = true;
   pager.node.hidden = true;
 }
 
-// Nothing is asked while nobody looks, or once all is over.
-function plan() {
+// No requests while the page is hidden, or when all predictions have ended.
+function scheduleRefresh() {
   clearTimeout(timer);
   if (page.live && document.visibilityState === "visible") timer = setTimeout(refresh, pause);
 }

@@ -1,4 +1,4 @@
-// What is said in place of pictures, and what to do about it.
+// Messages in place of pictures, and what to do.
 
 import { button, el } from "./dom.js";
 import { plural } from "./format.js";
@@ -15,49 +15,49 @@ const code = (text) => el("code", {}, text);
 
 const BATCH = "its results are in its output file, not here";
 
-// There are tasks that could have made some.
+// The run has tasks of this provider, but they created no prediction.
 function idle(onTask) {
-  const who = onTask ? "This task has not made a prediction" : "The DAG's QuickRouter tasks have not made a prediction in this run";
-  const batch = ["Or it was done by ", code("QuickRouterBatchPredictionOperator"), `: ${BATCH}.`];
+  const who = onTask ? "This task has not created a prediction" : "The DAG's QuickRouter tasks have not created a prediction in this run";
+  const batch = ["Or the run used ", code("QuickRouterBatchPredictionOperator"), `: ${BATCH}.`];
   return [`${who}: skipped, or never started.`, batch];
 }
 
 export function emptyNotice(page, onTask) {
   const what = onTask ? "task instance" : "run";
-  if (page.live) return notice("spark", "No predictions yet", ["The first ones appear here as soon as the gateway has accepted them."]);
-  if (page.failed_tasks) return notice("warning", "No prediction was made", ["The tasks failed before; their logs say why."]);
-  if (page.makers) return notice("image", `This ${what} has made no pictures`, idle(onTask));
+  if (page.live) return notice("spark", "No predictions yet", ["They appear here when the gateway has accepted them."]);
+  if (page.failed_tasks) return notice("warning", "No prediction was created", ["The tasks failed before they created one. See their logs."]);
+  if (page.makers) return notice("image", `No pictures in this ${what}`, idle(onTask));
   const makers = el("ul", { class: "makers" }, [
     el("li", {}, code("QuickRouterSubmitPredictionOperator"), " and ", code("QuickRouterPredictionSensor")),
     el("li", {}, code("QuickRouterRunPredictionOperator"), ", or ", code("@task.quickrouter")),
     el("li", {}, code("quickrouter_pictures"), ", a task group of submit, wait and store"),
-    el("li", {}, code("QuickRouterToObjectStorageOperator"), ", which stores what they made"),
+    el("li", {}, code("QuickRouterToObjectStorageOperator"), ", which stores their files"),
     el("li", {}, code("QuickRouterBatchPredictionOperator"), ": ", BATCH),
   ]);
-  return notice("image", `This ${what} has made no pictures`, ["These operators make some:", makers]);
+  return notice("image", `No pictures in this ${what}`, ["These operators create pictures:", makers]);
 }
 
 export function nothingFound(clear) {
-  return notice("search", "Nothing matches", ["No prediction of this run is of that state and has this in its prompt."], button("Show all", clear, { class: "solid" }));
+  return notice("search", "Nothing matches", ["No prediction of this run has this state and this text in its prompt."], button("Show all", clear, { class: "solid" }));
 }
 
-const TROUBLES = {
-  0: ["warning", "Airflow does not answer", "The connection is down, or the API server is not running."],
-  401: ["lock", "You are logged out", "Log in to Airflow again; then load this page once more."],
-  403: ["lock", "You may not see this", "Pictures need the right to read the XComs and task instances of this DAG. An administrator of this Airflow can grant it."],
-  404: ["search", "There is no such run", "It was deleted, or the address is wrong. Choose a run on the DAG's page."],
+const ERRORS = {
+  0: ["warning", "Airflow does not respond", "The connection is down, or the API server is not running."],
+  401: ["lock", "You are logged out", "Log in to Airflow, then reload this page."],
+  403: ["lock", "You have no access to these pictures", "You need permission to read the XComs and task instances of this DAG. Ask an administrator of this Airflow."],
+  404: ["search", "This run does not exist", "It was deleted, or the URL is wrong. Choose a run on the DAG's page."],
 };
 
-export function troubleNotice(trouble, again) {
-  const otherwise = ["warning", "Something went wrong", `The API server answered ${trouble.status}; its log says why.`];
-  const [sign, title, text] = TROUBLES[trouble.status] ?? otherwise;
+export function errorNotice(error, again) {
+  const other = ["warning", "The pictures could not be loaded", `The API server responded with status ${error.status}. See its log.`];
+  const [sign, title, text] = ERRORS[error.status] ?? other;
   return notice(sign, title, [text], button("Try again", again, { class: "solid" }));
 }
 
-export function barrenNotice(page) {
+export function failedTasksNotice(page) {
   const named = page.failed_named.map(([task, index]) => (index < 0 ? task : `${task} [${index}]`));
   const more = page.failed_tasks > named.length ? ", …" : "";
-  const text = `${plural(page.failed_tasks, "task")} failed before a prediction was made: ${named.join(", ")}${more}.`;
-  return el("p", { class: "barren" }, icon("warning"), `${text} The logs say why.`);
+  const text = `${plural(page.failed_tasks, "task")} failed before a prediction was created: ${named.join(", ")}${more}.`;
+  return el("p", { class: "failed-tasks" }, icon("warning"), `${text} See the logs.`);
 }
 

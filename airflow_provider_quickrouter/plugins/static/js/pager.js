@@ -1,10 +1,10 @@
-// The buttons that lead from page to page.
+// The buttons for other pages.
 
 import { button, el } from "./dom.js";
 import { number } from "./format.js";
 import { icon } from "./icons.js";
 
-// First, last and those around the one that is shown; null stands for what is left out.
+// The first and last pages, and those next to the current one; null is a gap.
 export function pagesAround(page, count) {
   const near = [1, 2, page - 1, page, page + 1, count - 1, count];
   const shown = [...new Set(near)].filter((n) => n >= 1 && n <= count).sort((a, b) => a - b);

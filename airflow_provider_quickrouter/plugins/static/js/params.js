@@ -1,6 +1,6 @@
-// What the page was opened for. Airflow puts the ids into the address: 3.1 as they are, so that the
-// plus of a run's id must not be read as a blank; later ones encode them. Of an unmapped task the
-// map index stays as the placeholder.
+// The parameters of the page. Airflow puts the ids into the URL: 3.1 does not encode them, so a plus in
+// a run's id is not a space; later versions encode them. The map index of an unmapped task is still the
+// placeholder.
 
 function decoded(text) {
   try {

@@ -1,4 +1,4 @@
-// Airflow's own colours and font, whichever theme it has, and from then on whichever it is given.
+// Copies the colours and the font of Airflow's theme, and follows its changes.
 
 import { framed, host } from "./host.js";
 

@@ -1,4 +1,4 @@
-// Above the pictures: filters with their counts, the search, and how far a run is.
+// Above the pictures: filters with their counts, the search, and the progress of the run.
 
 import { button, el } from "./dom.js";
 import { STATES, number, plural } from "./format.js";
@@ -11,10 +11,10 @@ export class Toolbar {
     this.choose = choose;
     this.chips = el("div", { class: "chips", role: "group", "aria-label": "Show only" });
     this.input = this.searchInput();
-    this.said = el("span", { class: "said", role: "status" });
-    this.bar = el("div", { class: "progress", role: "progressbar", "aria-label": "Predictions that are over", "aria-valuemin": 0 }, el("span"));
+    this.status = el("span", { class: "status", role: "status" });
+    this.bar = el("div", { class: "progress", role: "progressbar", "aria-label": "Finished predictions", "aria-valuemin": 0 }, el("span"));
     const search = el("label", { class: "search" }, icon("search"), this.input);
-    this.node = el("header", { class: "toolbar", hidden: true }, this.chips, this.said, search, this.bar);
+    this.node = el("header", { class: "toolbar", hidden: true }, this.chips, this.status, search, this.bar);
   }
 
   searchInput() {
@@ -43,8 +43,8 @@ export class Toolbar {
     const shown = [all, ...counts.filter(([state, , count]) => count || state === wanted.state)];
     return shown.map(([state, word, count]) => {
       const props = { class: "chip", "data-state": state, "aria-pressed": String(state === (wanted.state ?? "")), title: null };
-      const said = el("span", { class: "count" }, number(count));
-      return button(`${word}: ${count}`, () => this.choose({ state: state || null }), props, word, said);
+      const amount = el("span", { class: "count" }, number(count));
+      return button(`${word}: ${count}`, () => this.choose({ state: state || null }), props, word, amount);
     });
   }
 
@@ -54,7 +54,7 @@ export class Toolbar {
     this.bar.setAttribute("aria-valuemax", whole);
     this.bar.setAttribute("aria-valuenow", over);
     this.bar.firstChild.style.setProperty("width", `${whole ? (100 * over) / whole : 0}%`);
-    const text = live ? `${number(over)} of ${plural(whole, "prediction")} over` : "";
-    if (this.said.textContent !== text) this.said.textContent = text;
+    const text = live ? `${number(over)} of ${plural(whole, "prediction")} finished` : "";
+    if (this.status.textContent !== text) this.status.textContent = text;
   }
 }
