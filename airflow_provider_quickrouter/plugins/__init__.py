@@ -1,1 +1,1 @@
-"""What this provider adds to Airflow's UI (3.1+)."""
+"""The tab *Pictures* in Airflow's UI (3.1 and later)."""

@@ -1,7 +1,7 @@
-"""The JSON of one card of the gallery, made of a manifest, stored files and the rendered input.
+"""The JSON of the gallery's cards, made from manifests, stored files and rendered inputs.
 
-Everything in it may have been written by somebody else: nothing is trusted to be of a type.
-Pure: what the database holds goes in, JSON comes out.
+XComs and inputs may come from outside, so this module checks the type of each value. Pure: it
+knows neither Airflow nor the database.
 """
 
 from __future__ import annotations
@@ -20,17 +20,22 @@ from airflow_provider_quickrouter.api.prediction import RETENTION, PredictionSta
 Place = tuple[str, int]  # a task instance of a run: task id and map index, -1 if it is not mapped
 
 # States of a task that no longer waits for its prediction, which may still run.
-ENDED_BADLY = frozenset({"failed", "upstream_failed", "skipped", "removed"})
+STOPPED = frozenset({"failed", "upstream_failed", "skipped", "removed"})
+
+MAX_PICTURES = 64  # pictures of one prediction that are shown
+MAX_PROMPT = 10_000  # characters of a prompt that are shown
+MAX_VALUE = 500  # characters of an input's value that are shown
+MAX_VALUES = 40  # inputs that are shown
 
 
 class State(StrEnum):
-    """The state of a card, in the words of the filter."""
+    """The state of a card, by which users filter."""
 
     SUCCEEDED = "succeeded"
     RUNNING = "running"
     FAILED = "failed"
     CANCELED = "canceled"
-    LOST = "lost"
+    LOST = "lost"  # no task waits for the prediction, and its end is unknown
 
 
 _STATES = {
@@ -43,175 +48,152 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An XCom of a task instance, without its value.
-
-    :ivar prediction_id: of a manifest; None where the row is about stored files.
-    :ivar status: the manifest's word.
-    :ivar task_state: the task instance's; None before it has one.
-    :ivar started: when the task instance started.
-    """
+    """An XCom of a task instance, without its value: a manifest, or stored files."""
 
     place: Place
-    prediction_id: str | None
+    prediction_id: str | None  # of a manifest; None for stored files
     status: str = ""
-    task_state: str | None = None
-    started: datetime | None = None
+    task_state: str | None = None  # None before the task instance has one
+    started: datetime | None = None  # when the task instance started
 
     @property
     def known(self) -> PredictionStatus:
-        """The status in the API's words."""
+        """The status of the manifest."""
         return PredictionStatus.of(self.status)
 
 
 @dataclass(slots=True)
 class Entry:
-    """A prediction of a run, or files that were stored without one.
-
-    :ivar manifests: rows of its manifests, in the order in which their tasks started.
-    :ivar files: the task instances that stored its files, first started first.
-    """
+    """A prediction of a run, or files that were stored without one."""
 
     prediction_id: str | None
+    # Both in the order in which the tasks started.
     manifests: list[Row] = field(default_factory=list)
     files: list[Place] = field(default_factory=list)
 
     @property
     def best(self) -> Row | None:
-        """The row that knows most: of those that are over, else of all, the last one."""
-        over = [row for row in self.manifests if row.known.terminal] or self.manifests
-        return over[-1] if over else None
+        """The last manifest with an end, else the last manifest."""
+        ended = [row for row in self.manifests if row.known.terminal] or self.manifests
+        return ended[-1] if ended else None
 
     @property
     def places(self) -> list[Place]:
-        """Every task instance that has to do with it, in the order of the tasks."""
+        """Every task instance of the prediction, in the order of the tasks."""
         return list(dict.fromkeys([row.place for row in self.manifests] + self.files))
 
     def state(self, run_is_active: bool) -> State:
-        """Its state. ``lost``: no task waits for it any more, and no end was seen."""
+        """Return the state of the card."""
         best = self.best
         if best is None:
             return State.SUCCEEDED
         if best.known.terminal:
             return _STATES[best.known]
-        return State.RUNNING if run_is_active and not self.given_up else State.LOST
+        return State.RUNNING if run_is_active and not self.stopped_state else State.LOST
 
     @property
-    def given_up(self) -> str | None:
-        """The state of the first task that had to do with it and failed."""
+    def stopped_state(self) -> str | None:
+        """The state of the first task that no longer waits for the prediction."""
         states = (row.task_state for row in self.manifests)
-        return next((state for state in states if state in ENDED_BADLY), None)
+        return next((state for state in states if state in STOPPED), None)
 
 
 def entries_of(rows: Iterable[Row]) -> list[Entry]:
-    """Put rows together: one entry for each prediction, in the order of tasks and map indexes."""
-    known = list(rows)
-    order = _order_of_tasks(known)
-    known.sort(key=lambda row: (order[row.place[0]], row.place[1]))
-    made: dict[str | Place, Entry] = {}
-    at = {row.place: row.prediction_id for row in known if row.prediction_id is not None}
-    for row in known:
-        prediction_id = at.get(row.place)
+    """Group rows into one entry for each prediction, in the order of tasks and map indexes."""
+    rows = list(rows)
+    order = _order_of_tasks(rows)
+    rows.sort(key=lambda row: (order[row.place[0]], row.place[1]))
+    entries: dict[str | Place, Entry] = {}
+    ids = {row.place: row.prediction_id for row in rows if row.prediction_id is not None}
+    for row in rows:
+        prediction_id = ids.get(row.place)
         key = row.place if prediction_id is None else prediction_id
-        entry = made.setdefault(key, Entry(prediction_id))
+        entry = entries.setdefault(key, Entry(prediction_id))
         if row.prediction_id is None:
             entry.files.append(row.place)
         else:
             entry.manifests.append(row)
-    return list(made.values())
+    return list(entries.values())
 
 
 def _order_of_tasks(rows: Sequence[Row]) -> dict[str, tuple[datetime, str]]:
-    """Tasks that started earlier come first, then by name."""
-    late = datetime.max.replace(tzinfo=UTC)
+    """Return the sort key of each task: its first start, then its name."""
+    never = datetime.max.replace(tzinfo=UTC)
     first: dict[str, tuple[datetime, str]] = {}
     for row in rows:
         task_id = row.place[0]
-        start = (row.started or late, task_id)
+        start = (row.started or never, task_id)
         first[task_id] = min(first.get(task_id, start), start)
     return first
 
 
-# Fields of the known models that hold a prompt, the likeliest first.
-PROMPTS = ("prompt", "prompt_start", "text")
+_PROMPTS = ("prompt", "prompt_start", "text")  # prompt fields of known models, the most likely first
 
-MAX_VALUE = 500  # characters of an input's value that are shown
-MAX_VALUES = 40  # inputs that are shown
-MAX_PROMPT = 10_000  # characters of a prompt that are shown
-
-_TEXT = r"""['"]{name}['"]\s*:\s*(?:'((?:[^'\\]|\\.)*)|"((?:[^"\\]|\\.)*))"""
+_STRING = r"""['"]{name}['"]\s*:\s*(?:'((?:[^'\\]|\\.)*)|"((?:[^"\\]|\\.)*))"""
 _NUMBER = r"""['"]{name}['"]\s*:\s*(-?\d+)"""
 
 
-def prompt_of(given: Any) -> str | None:
-    """Return the prompt of a rendered input, None if it cannot be found."""
-    for name in PROMPTS:
-        value = given.get(name) if isinstance(given, dict) else _text_in(given, name)
+def prompt_of(rendered: Any) -> str | None:
+    """Return the prompt of a rendered input, None if it has none."""
+    for name in _PROMPTS:
+        value = rendered.get(name) if isinstance(rendered, dict) else _string_in(rendered, name)
         if isinstance(value, str) and value:
             return value[:MAX_PROMPT]
     return None
 
 
-def seed_of(given: Any) -> int | None:
-    """Return the seed of a rendered input, None if there is none."""
-    if isinstance(given, str):
-        found = re.search(_NUMBER.format(name="seed"), given)
+def seed_of(rendered: Any) -> int | None:
+    """Return the seed of a rendered input, None if it has none."""
+    if isinstance(rendered, str):
+        found = re.search(_NUMBER.format(name="seed"), rendered)
         return int(found[1]) if found else None
-    seed = given.get("seed") if isinstance(given, dict) else None
+    seed = rendered.get("seed") if isinstance(rendered, dict) else None
     return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
 
 
-def others_of(given: Any) -> dict[str, str]:
-    """Return the inputs besides the prompt as short strings, by name."""
-    if not isinstance(given, dict):
+def others_of(rendered: Any) -> dict[str, str]:
+    """Return the other inputs than prompt and seed as short strings, by name."""
+    if not isinstance(rendered, dict):
         return {}
-    others = [(name, value) for name, value in given.items() if name not in ("prompt", "seed")]
+    others = [(name, value) for name, value in rendered.items() if name not in ("prompt", "seed")]
     return {str(name)[:100]: _short(value) for name, value in others[:MAX_VALUES]}
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    if text.startswith("data:"):
-        return f"a file within the input ({len(text):,} characters)"
-    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
+    string = value if isinstance(value, str) else repr(value)
+    if string.startswith("data:"):
+        return f"a file within the input ({len(string):,} characters)"
+    return string if len(string) <= MAX_VALUE else f"{string[:MAX_VALUE]}…"
 
 
-def _text_in(given: Any, name: str) -> str | None:
-    """Find a text in what Airflow has cut: a dict as Python prints it, without its end."""
-    if not isinstance(given, str):
+def _string_in(rendered: Any, name: str) -> str | None:
+    """Find a value in an input that Airflow has truncated: the repr of a dict, without its end."""
+    if not isinstance(rendered, str):
         return None
-    found = re.search(_TEXT.format(name=re.escape(name)), given)
+    found = re.search(_STRING.format(name=re.escape(name)), rendered)
     if not found:
         return None
-    text = found[1] if found[1] is not None else found[2]
-    return re.sub(r"\\(['\"\\n])", lambda m: "\n" if m[1] == "n" else m[1], text)
-
-
-MAX_PICTURES = 64  # pictures of one prediction that are shown
-
-_VIDEO = ("mp4", "webm", "mov")
-_AUDIO = ("mp3", "wav", "ogg", "flac", "m4a")
-_PICTURE = ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "")
+    string = found[1] if found[1] is not None else found[2]
+    return re.sub(r"\\(['\"\\n])", lambda m: "\n" if m[1] == "n" else m[1], string)
 
 
 @dataclass(slots=True)
 class Found:
-    """What the database holds of an entry."""
+    """What the database has of an entry."""
 
     manifest: dict[str, Any] = field(default_factory=dict)
     files: dict[Place, list[Any]] = field(default_factory=dict)
-    given: Any = None
+    rendered: Any = None  # the rendered input
     label: str | None = None
     try_number: int = 0
     task_state: str | None = None
 
 
 def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str, Any]:
-    """Return what a card shows.
-
-    :param now: of the database's clock, with a zone.
-    """
+    """Return the JSON of a card; ``now`` is the database's time, with a zone."""
     manifest, (task_id, map_index) = found.manifest, entry.places[0]
-    expires = _expires(manifest)
+    ended = _time(manifest.get("completed_at"))
+    expires = _time(manifest.get("expires_at")) or (ended + RETENTION if ended else None)
     stored = list(_stored(found.files))[:MAX_PICTURES]
     alive = expires is None or now < expires
     linked = [] if stored else list(_linked(manifest.get("output")))[:MAX_PICTURES]
@@ -220,20 +202,20 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
         "key": entry.prediction_id or f"{task_id}/{map_index}",
         "id": entry.prediction_id,
         "state": state,
-        "status": _text(manifest.get("status")),
-        "error": _text(manifest.get("error")),
-        "model": _text(manifest.get("model")) or _model_in(manifest.get("version")),
-        "version": _text(manifest.get("version")),
-        "url": _address(manifest.get("url")),
-        "prompt": prompt_of(found.given),
-        "seed": seed if isinstance(seed, int) else seed_of(found.given),
-        "inputs": others_of(found.given),
+        "status": _string(manifest.get("status")),
+        "error": _string(manifest.get("error")),
+        "model": _string(manifest.get("model")) or _model_in(manifest.get("version")),
+        "version": _string(manifest.get("version")),
+        "url": _web_url(manifest.get("url")),
+        "prompt": prompt_of(found.rendered),
+        "seed": seed if isinstance(seed, int) else seed_of(found.rendered),
+        "inputs": others_of(found.rendered),
         **_times(manifest),
         "task_id": task_id,
         "map_index": map_index,
         "label": found.label,
         "try_number": found.try_number,
-        "task_state": entry.given_up or found.task_state,
+        "task_state": entry.stopped_state or found.task_state,
         "stored": stored,
         "live": linked if alive else [],
         "expired": _iso(expires) if linked and not alive else None,
@@ -242,57 +224,57 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
 
 
 def _stored(files: dict[Place, list[Any]]) -> Iterator[dict[str, Any]]:
-    """Describe stored files, and how to request them: by task instance and number."""
+    """Describe stored files, with what the browser needs to request them."""
     for (task_id, map_index), listed in files.items():
         for n, file in enumerate(listed):
             if isinstance(file, dict) and isinstance(file.get("path"), str):
+                content_type = _string(file.get("content_type"))
+                kind = content_type.partition("/")[0]
                 yield {
                     "task_id": task_id,
                     "map_index": map_index,
                     "n": n,
-                    "kind": _kind_of_type(_text(file.get("content_type"))),
-                    "type": _text(file.get("content_type")),
+                    "kind": kind if kind in ("image", "video", "audio") else "file",
+                    "type": content_type,
                     "width": _count(file.get("width")),
                     "height": _count(file.get("height")),
                     "size": _count(file.get("size")),
                     "path": file["path"],
-                    "tag": _text(file.get("sha256"))[:16],
+                    "tag": _string(file.get("sha256"))[:16],
                 }
 
 
-def _kind_of_type(content_type: str) -> str:
-    kind = content_type.partition("/")[0]
-    return kind if kind in ("image", "video", "audio") else "file"
-
-
 def _linked(output: Any) -> Iterator[dict[str, Any]]:
-    """Find the addresses in an output, in any nesting."""
+    """Find the URLs in an output, at any depth."""
     try:
-        found = find_files(output)
+        sources = find_files(output)
     except FileRefused:
         return
-    yield from (
-        {"url": source.url, "kind": _kind_of_address(source.url)} for source in found if not source.inline
-    )
+    yield from ({"url": source.url, "kind": _kind_of(source.url)} for source in sources if not source.inline)
 
 
-def _kind_of_address(address: str) -> str:
-    path = re.split(r"[?#]", address)[0]
-    name = path.rpartition("/")[2]
+_KINDS = {
+    **dict.fromkeys(("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", ""), "image"),
+    **dict.fromkeys(("mp4", "webm", "mov"), "video"),
+    **dict.fromkeys(("mp3", "wav", "ogg", "flac", "m4a"), "audio"),
+}
+
+
+def _kind_of(url: str) -> str:
+    name = re.split(r"[?#]", url)[0].rpartition("/")[2]
     extension = name.rpartition(".")[2].casefold() if "." in name else ""
-    kinds = (("image", _PICTURE), ("video", _VIDEO), ("audio", _AUDIO))
-    return next((kind for kind, known in kinds if extension in known), "file")
+    return _KINDS.get(extension, "file")
 
 
-def _address(value: Any) -> str | None:
-    """Return an address that a browser may be led to: nothing but http and https."""
-    known = isinstance(value, str) and re.match(r"https?://[^\s/]", value, re.IGNORECASE)
-    return value if known else None
+def _web_url(value: Any) -> str | None:
+    """Return a URL that a browser may open: http or https only."""
+    is_web = isinstance(value, str) and re.match(r"https?://[^\s/]", value, re.IGNORECASE)
+    return value if is_web else None
 
 
 def _model_in(version: Any) -> str:
-    """``owner/name`` of ``owner/name:hash``; of a bare hash its beginning."""
-    name = _text(version).partition(":")[0]
+    """Return ``owner/name`` of ``owner/name:hash``, or the beginning of a bare hash."""
+    name = _string(version).partition(":")[0]
     return name if "/" in name else name[:12]
 
 
@@ -313,11 +295,6 @@ def _times(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _expires(manifest: dict[str, Any]) -> datetime | None:
-    given, ended = _time(manifest.get("expires_at")), _time(manifest.get("completed_at"))
-    return given or (ended + RETENTION if ended else None)
-
-
 def _seconds(since: datetime | None, until: datetime | None) -> float | None:
     if since is None or until is None:
         return None
@@ -329,6 +306,7 @@ def _time(value: Any) -> datetime | None:
         time = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
+    # Without the first and last years: adding an hour must not overflow.
     return time if time and time.tzinfo and 1 < time.year < 9999 else None
 
 
@@ -336,7 +314,7 @@ def _iso(time: datetime | None) -> str | None:
     return time.isoformat() if time else None
 
 
-def _text(value: Any) -> str:
+def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 

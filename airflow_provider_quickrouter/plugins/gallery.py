@@ -1,8 +1,8 @@
-"""The plugin that puts the gallery into Airflow's UI: a tab on DAG runs and on task instances.
+"""The plugin that adds the tab *Pictures* to DAG runs and task instances in Airflow's UI.
 
-Every process of Airflow imports this module, those of tasks included: it must stay small. The web
-app is imported by the first request to it, which only an API server gets. Before Airflow 3.1,
-which has no tabs of plugins, nothing is registered.
+Every process of Airflow imports this module, also for each task, so it must stay small. Only the first
+request, which only an API server gets, imports the web app. Before Airflow 3.1, which has no tabs
+of plugins, nothing is registered.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-# Path of the web app below Airflow's own; with a leading slash `href` would leave a prefix.
+# Path of the web app below Airflow's own. A leading slash would drop a prefix of Airflow's path.
 PREFIX = "quickrouter"
 
 _RUN = f"{PREFIX}/gallery?dag_id={{DAG_ID}}&run_id={{RUN_ID}}"
@@ -19,10 +19,10 @@ _TASK = f"{_RUN}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}"
 
 
 class LazyApp:
-    """An ASGI app that imports the real one upon the first request, outside of the event loop."""
+    """An ASGI app that imports the real one at the first request, in a thread."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Hand a request on."""
+        """Pass a request to the real app."""
         import asyncio
 
         app = await asyncio.to_thread(_load)
@@ -50,7 +50,7 @@ _HAS_TABS = hasattr(AirflowPlugin, "external_views")
 
 
 class QuickRouterGalleryPlugin(AirflowPlugin):
-    """Registers the tabs and the app behind them; there is nothing to configure."""
+    """Registers the tabs and their web app. It needs no configuration."""
 
     name = "quickrouter"
     fastapi_apps: list[Any] = (

@@ -1,4 +1,4 @@
-"""A page of the gallery: which entries of a run are requested, and the cards of those alone."""
+"""A page of the gallery: chooses the requested entries of a run, and loads only their cards."""
 
 from __future__ import annotations
 
@@ -24,17 +24,14 @@ from airflow_provider_quickrouter.plugins.query import Run, Task
 
 LIMIT = 48
 MAX_LIMIT = 96
-MAX_NAMED = 5  # tasks without a prediction that are named
+MAX_NAMED = 5  # failed tasks without a prediction that are named
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, Field(max_length=250, pattern=PRINTABLE)]
 
 
 class Wanted(BaseModel):
-    """What a request wants of a run.
-
-    :ivar q: what the prompt holds, in any case.
-    """
+    """The parameters of a request for a page; ``q`` is a part of the prompt, in any case."""
 
     run_id: Id
     task_id: Id | None = None
@@ -46,56 +43,56 @@ class Wanted(BaseModel):
 
     @property
     def place(self) -> Place | None:
-        """The task instance whose pictures are requested; None means the whole run."""
+        """The requested task instance; None means the whole run."""
         return (self.task_id, self.map_index) if self.task_id is not None else None
 
 
 def page_of(run: Run, wanted: Wanted, now: datetime) -> dict[str, Any]:
-    """Return the JSON of a page: its cards, and how many there are of each state.
+    """Return the JSON of a page: its cards, and the number of entries of each state.
 
-    :param now: with a zone.
+    ``now`` has a zone.
     """
-    here = wanted.place
-    entries = [e for e in entries_of(query.rows(run)) if here is None or here in e.places]
-    tasks = [task for task in query.own_tasks(run) if here in (None, task.place)]
-    known = _searched(run, entries, wanted.q.strip().casefold())
+    place = wanted.place
+    entries = [entry for entry in entries_of(query.rows(run)) if place is None or place in entry.places]
+    tasks = [task for task in query.own_tasks(run) if place in (None, task.place)]
+    matching = _search(run, entries, wanted.q.strip().casefold())
     states = {id(entry): entry.state(run.active) for entry in entries}
-    chosen = [entry for entry in known if wanted.state in (None, states[id(entry)])]
+    chosen = [entry for entry in matching if wanted.state in (None, states[id(entry)])]
     shown = chosen[wanted.offset : wanted.offset + wanted.limit]
     return {
         "now": now.isoformat(),
         "run_state": run.state,
-        "counts": Counter(states[id(entry)] for entry in known),
+        "counts": Counter(states[id(entry)] for entry in matching),
         "total": len(chosen),
         "offset": wanted.offset,
         "limit": wanted.limit,
-        **_outlook(run, entries, tasks, Counter(states.values())),
+        **_progress(run, entries, tasks, Counter(states.values())),
         "cards": [
             card_of(entry, states[id(entry)], found, now)
-            for entry, found in zip(shown, _found(run, shown), strict=True)
+            for entry, found in zip(shown, _load(run, shown), strict=True)
         ],
     }
 
 
-def _searched(run: Run, entries: list[Entry], text: str) -> list[Entry]:
-    if not text:
+def _search(run: Run, entries: list[Entry], part: str) -> list[Entry]:
+    if not part:
         return entries
-    given = query.inputs(run)
-    return [e for e in entries if text in (prompt_of(_first(given, e)) or "").casefold()]
+    rendered = query.inputs(run)
+    return [e for e in entries if part in (prompt_of(_input_of(e, rendered)) or "").casefold()]
 
 
-def _first(given: dict[Place, Any], entry: Entry) -> Any:
-    return next((given[place] for place in entry.places if place in given), None)
+def _input_of(entry: Entry, rendered: dict[Place, Any]) -> Any:
+    return next((rendered[place] for place in entry.places if place in rendered), None)
 
 
-def _outlook(
+def _progress(
     run: Run, entries: Sequence[Entry], tasks: Sequence[Task], states: Counter[State]
 ) -> dict[str, Any]:
-    """Return what is still to come, and which tasks created nothing."""
-    holders = {place for entry in entries for place in entry.places}
-    barren = [task for task in tasks if task.place not in holders]
-    failed = sorted(task.place for task in barren if task.state == "failed")
-    creators = (task for task in barren if not any(part in task.operator for part in FOLLOWERS))
+    """Count the predictions that are still to come, and the tasks that failed without one."""
+    with_entry = {place for entry in entries for place in entry.places}
+    without = [task for task in tasks if task.place not in with_entry]
+    failed = sorted(task.place for task in without if task.state == "failed")
+    creators = (task for task in without if not any(part in task.operator for part in FOLLOWERS))
     coming = [task for task in creators if not task.over]
     busy = states[State.RUNNING] or any(not task.over for task in tasks)
     return {
@@ -109,27 +106,20 @@ def _outlook(
     }
 
 
-def _found(run: Run, entries: Sequence[Entry]) -> list[Found]:
+def _load(run: Run, entries: Sequence[Entry]) -> list[Found]:
     """Load what the cards of some entries show."""
     places = [place for entry in entries for place in entry.places]
     manifests, files = query.manifests_and_files(run, places)
-    tasks, given = query.tasks(run, places), query.inputs(run, places)
-    return [_found_of(entry, manifests, files, tasks, _first(given, entry)) for entry in entries]
-
-
-def _found_of(
-    entry: Entry,
-    manifests: dict[Place, dict[str, Any]],
-    files: dict[Place, list[Any]],
-    tasks: dict[Place, Task],
-    given: Any,
-) -> Found:
-    task, best = tasks.get(entry.places[0]), entry.best
-    return Found(
-        manifest=manifests.get(best.place, {}) if best else {},
-        files={place: files[place] for place in entry.files[:1] if place in files},
-        given=given,
-        label=task.label if task else None,
-        try_number=task.try_number if task else 0,
-        task_state=task.state if task else None,
-    )
+    tasks, rendered = query.tasks(run, places), query.inputs(run, places)
+    loaded = []
+    for entry in entries:
+        task, best = tasks.get(entry.places[0]), entry.best
+        found = Found(
+            manifest=manifests.get(best.place, {}) if best else {},
+            files={place: files[place] for place in entry.files[:1] if place in files},
+            rendered=_input_of(entry, rendered),
+        )
+        if task:
+            found.label, found.try_number, found.task_state = task.label, task.try_number, task.state
+        loaded.append(found)
+    return loaded

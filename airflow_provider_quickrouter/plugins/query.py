@@ -1,7 +1,7 @@
-"""The gallery's queries of the metadata database; nothing else here knows Airflow's tables.
+"""The gallery's queries of the metadata database; only this module knows Airflow's tables.
 
-What is read is the same from Airflow 3.1 to 3.3. Columns are named one by one, since whole rows
-would load what they are related to.
+The queries work on Airflow 3.1 to 3.3. They name each column, since whole rows would load their
+relations, too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from airflow.models.dagrun import DagRun
@@ -22,22 +21,23 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from airflow_provider_quickrouter.links import FILES_KEY, MANIFEST_KEY, OPERATOR
-from airflow_provider_quickrouter.plugins.cards import ENDED_BADLY, Place, Row
+from airflow_provider_quickrouter.plugins.cards import STOPPED, Place, Row
 
-ACTIVE = frozenset({"queued", "running"})  # states of a run that is not over
-FINISHED = ENDED_BADLY | {"success"}  # states of a task that is over
+ACTIVE = frozenset({"queued", "running"})  # states of a run that has not ended
+ENDED = STOPPED | {"success"}  # states of a task that has ended
 PART = 500  # task instances of one statement
 
 TI = TaskInstance.__table__.c
 XCOM = XComModel.__table__.c
 FIELDS = RenderedTaskInstanceFields.__table__.c
-# Whether a task is of one of this provider's operators.
-_OURS = or_(TI.operator.like(f"%{OPERATOR}%"), TI.custom_operator_name.like("%quickrouter%"))
+KEYS = XCOM.key.in_((MANIFEST_KEY, FILES_KEY))
+# The condition that a task has one of this provider's operators.
+OWN = or_(TI.operator.like(f"%{OPERATOR}%"), TI.custom_operator_name.like("%quickrouter%"))
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run, and what can be read of it."""
+    """A DAG run, and the session of its queries."""
 
     session: Session
     dag_id: str
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def active(self) -> bool:
-        """Whether it is not over."""
+        """Whether the run has not ended."""
         return self.state in ACTIVE
 
     def of(self, table: Any) -> ColumnElement[bool]:
@@ -58,73 +58,57 @@ class Run:
 def opened(dag_id: str, run_id: str) -> Iterator[Run | None]:
     """Yield a run, or None if it does not exist; its queries share a session."""
     with create_session() as session:
-        known = (DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-        state = session.scalar(select(DagRun.state).where(*known))
+        same = (DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        state = session.scalar(select(DagRun.state).where(*same))
         yield None if state is None else Run(session, dag_id, run_id, str(state))
 
 
 def rows(run: Run) -> list[Row]:
-    """Return what the tasks of a run left in XCom that looks like ours, without the values.
+    """Return the manifests and stored files in the XComs of a run, without their values.
 
-    Other DAGs may use these keys for something else: what does not look like ours is left out.
+    Other DAGs may use these keys for other values, which are left out.
     """
     value = XComModel.__table__.c.value
     columns = (
         *(XCOM.task_id, XCOM.map_index, XCOM.key, TI.state, TI.start_date),
-        (_OURS).label("ours"),
+        OWN.label("own"),
         value["id"].as_string().label("id"),
         value["status"].as_string().label("status"),
         value[(0, "sha256")].as_string().label("sha256"),
     )
     same = [XCOM[name] == TI[name] for name in ("dag_id", "run_id", "task_id", "map_index")]
     query = select(*columns).join_from(XComModel.__table__, TaskInstance.__table__, and_(*same))
-    keys = XCOM.key.in_((MANIFEST_KEY, FILES_KEY))
-    found = run.session.execute(query.where(run.of(XCOM), keys)).all()
-    texts = _kept_as_text(run, found)
-    return [row for each in found if (row := _row(each, texts)) is not None]
+    found = run.session.execute(query.where(run.of(XCOM), KEYS)).all()
+    # XComs of a task that ended in the triggerer are JSON within a JSON string, in which the
+    # database finds no fields.
+    strings = [row for row in found if row.own and not (row.id or row.sha256)]
+    values = _values(run, [(row.task_id, row.map_index) for row in strings])
+    return [row for each in found if (row := _row(each, values)) is not None]
 
 
-def _row(found: Any, texts: dict[tuple[str, Place], Any]) -> Row | None:
+def _row(found: Any, values: dict[tuple[str, Place], Any]) -> Row | None:
     place = (found.task_id, found.map_index)
     prediction_id, status, sha256 = found.id, found.status, found.sha256
-    value = texts.get((found.key, place))
-    if value is not None:
-        prediction_id, status, sha256 = _signs(value)
-    if found.key == MANIFEST_KEY and not (prediction_id and status):
-        return None
-    if found.key == FILES_KEY and not sha256:
-        return None
+    value = values.get((found.key, place))
+    if isinstance(value, dict):
+        prediction_id, status = value.get("id"), value.get("status")
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        sha256 = value[0].get("sha256")
     if found.key == FILES_KEY:
-        return Row(place, None, "", found.state, found.start_date)
+        return Row(place, None, "", found.state, found.start_date) if sha256 else None
+    if not (prediction_id and status):
+        return None
     return Row(place, str(prediction_id), str(status), found.state, found.start_date)
 
 
-def _signs(value: Any) -> tuple[Any, Any, Any]:
-    """Return id and status of a manifest, and the checksum of the first of stored files."""
-    if isinstance(value, dict):
-        return value.get("id"), value.get("status"), None
-    first = value[0] if isinstance(value, list) and value else None
-    return None, None, first.get("sha256") if isinstance(first, dict) else None
-
-
-def _kept_as_text(run: Run, found: Any) -> dict[tuple[str, Place], Any]:
-    """Return the values in which the database sees no fields.
-
-    XComs of a task that ended in the triggerer are JSON within a JSON string.
-    """
-    unseen = [row for row in found if row.ours and not (row.id or row.sha256)]
-    return _values(run, [(row.task_id, row.map_index) for row in unseen])
-
-
 def _values(run: Run, places: Sequence[Place]) -> dict[tuple[str, Place], Any]:
-    query = select(XCOM.key, XCOM.task_id, XCOM.map_index, XCOM.value)
-    keys = XCOM.key.in_((MANIFEST_KEY, FILES_KEY))
-    found = _in_parts(run, query.where(keys), XCOM, places)
+    query = select(XCOM.key, XCOM.task_id, XCOM.map_index, XCOM.value).where(KEYS)
+    found = _in_parts(run, query, XCOM, places)
     return {(key, (task_id, index)): _decoded(value) for key, task_id, index, value in found}
 
 
 def _in_parts(run: Run, query: Select[Any], table: Any, places: Sequence[Place]) -> Iterator[Any]:
-    """Query many task instances in parts: databases limit the values of a statement."""
+    """Query many task instances in parts, since databases limit the parameters of a statement."""
     for start in range(0, len(places), PART):
         part = places[start : start + PART]
         same = tuple_(table.task_id, table.map_index).in_(part)
@@ -141,13 +125,11 @@ def _decoded(value: Any) -> Any:
 def manifests_and_files(
     run: Run, places: Sequence[Place]
 ) -> tuple[dict[Place, dict[str, Any]], dict[Place, list[Any]]]:
-    """Return the whole manifests, and the lists of stored files, of some task instances."""
-    values = _values(run, places)
-    manifests = {place: value for (key, place), value in values.items() if key == MANIFEST_KEY}
-    files = {place: value for (key, place), value in values.items() if key == FILES_KEY}
+    """Return the complete manifests and lists of stored files of some task instances."""
+    values = _values(run, places).items()
     return (
-        {place: value for place, value in manifests.items() if isinstance(value, dict)},
-        {place: value for place, value in files.items() if isinstance(value, list)},
+        {place: value for (key, place), value in values if key == MANIFEST_KEY and isinstance(value, dict)},
+        {place: value for (key, place), value in values if key == FILES_KEY and isinstance(value, list)},
     )
 
 
@@ -157,20 +139,18 @@ class Task:
 
     place: Place
     state: str | None
-    start: datetime | None
-    end: datetime | None
     try_number: int
     label: str | None
     operator: str
 
     @property
     def over(self) -> bool:
-        """Whether it is in a state that lasts."""
-        return self.state in FINISHED
+        """Whether the task has ended."""
+        return self.state in ENDED
 
 
 _TASK = (
-    *(TI.task_id, TI.map_index, TI.state, TI.start_date, TI.end_date, TI.try_number),
+    *(TI.task_id, TI.map_index, TI.state, TI.try_number),
     *(TI.rendered_map_index, TI.operator, TI.custom_operator_name),
 )
 
@@ -182,22 +162,20 @@ def tasks(run: Run, places: Sequence[Place]) -> dict[Place, Task]:
 
 
 def own_tasks(run: Run) -> list[Task]:
-    """Return the task instances of a run that are of this provider's operators."""
-    found = run.session.execute(select(*_TASK).where(run.of(TI), _OURS))
-    return [_task(row) for row in found]
+    """Return the task instances of a run with this provider's operators."""
+    return [_task(row) for row in run.session.execute(select(*_TASK).where(run.of(TI), OWN))]
 
 
 def _task(row: Any) -> Task:
-    place = (row.task_id, row.map_index)
-    times = (row.start_date, row.end_date)
     operator = f"{row.operator or ''} {row.custom_operator_name or ''}".strip()
-    return Task(place, row.state, *times, row.try_number or 0, row.rendered_map_index, operator)
+    place = (row.task_id, row.map_index)
+    return Task(place, row.state, row.try_number or 0, row.rendered_map_index, operator)
 
 
 def inputs(run: Run, places: Sequence[Place] | None = None) -> dict[Place, Any]:
-    """Return the rendered ``input`` of task instances, as far as Airflow has stored it.
+    """Return the rendered ``input`` of task instances, if Airflow has stored it.
 
-    :param places: the task instances; None means those of the whole run.
+    None as ``places`` means the whole run.
     """
     query = select(FIELDS.task_id, FIELDS.map_index, FIELDS.rendered_fields)
     if places is None:

@@ -1,7 +1,7 @@
-"""The API of the gallery's page: the cards of a run, and its stored files.
+"""The gallery's web app: the cards of a run as JSON, its stored files, and the page itself.
 
-Each request must be allowed to read the XComs and the task instances of the DAG; Airflow takes the
-token from the header ``Authorization`` or else, as for pictures in a page, from its cookie.
+Each request needs permission to read the XComs and task instances of the DAG. Airflow reads the
+token from the header ``Authorization`` or, as for pictures in a page, from its cookie.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ DagId = Annotated[str, Path(max_length=250, pattern=PRINTABLE)]
 Name = Annotated[str, Query(max_length=250, pattern=PRINTABLE)]
 MapIndex = Annotated[int, Query(ge=-1, le=2**31 - 1)]
 
-# Files that are read and decoded at once, so that a page of pictures leaves memory, and threads for
-# the rest of the API server.
+# Files that are read and decoded at the same time. A limit leaves memory and threads for the other
+# requests to the API server.
 READERS = 4
 
-# An address holds the beginning of its file's checksum, so that another file has another one.
+# A file's URL contains the beginning of its checksum, so a changed file has another URL.
 CACHE_CONTROL = "private, max-age=3600, immutable"
 
 NO_RUN = "This run does not exist."
 NO_FILE = "This picture does not exist."
-UNREADABLE = "The storage could not be read; the API server's log holds the reason."
+UNREADABLE = "The storage could not be read; see the API server's log."
 
 thumbnails = stored.ThumbnailCache()
 readers = anyio.CapacityLimiter(READERS)
@@ -53,7 +53,7 @@ readers = anyio.CapacityLimiter(READERS)
 
 @router.get("/pictures")
 def pictures(dag_id: DagId, wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
-    """Return a page of the cards of a run, or of one of its task instances."""
+    """Return a page of cards of a run, or of one of its task instances."""
     with query.opened(dag_id, wanted.run_id) as run:
         if run is None:
             raise HTTPException(404, NO_RUN)
@@ -71,27 +71,25 @@ async def file(
     size: Literal["thumb", "full"] = "full",
     download: bool = False,
 ) -> Response:
-    """Return file ``n`` of what a task instance has stored, or a thumbnail of it."""
+    """Return stored file ``n`` of a task instance, or its thumbnail."""
     place = (dag_id, run_id, task_id, map_index, n)
-    known = request.headers.get("if-none-match")
+    etag = request.headers.get("if-none-match")
     try:
-        return await anyio.to_thread.run_sync(_response, place, size, download, known, limiter=readers)
+        return await anyio.to_thread.run_sync(_response, place, size, download, etag, limiter=readers)
     except stored.NoSuchFile:
         raise HTTPException(404, NO_FILE) from None
     except stored.StorageUnavailable:
         raise HTTPException(502, UNREADABLE) from None
 
 
-def _response(
-    place: tuple[str, str, str, int, int], size: str, download: bool, known: str | None
-) -> Response:
+def _response(place: tuple[str, str, str, int, int], size: str, download: bool, etag: str | None) -> Response:
     record = _recorded(*place)
     headers = {
         "ETag": f'"{record.sha256}-{size}"',
         "Cache-Control": CACHE_CONTROL,
         "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'self'",
     }
-    if known == headers["ETag"]:
+    if etag == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     if size == "thumb" and (thumb := thumbnails.get(record)):
         return Response(thumb, media_type=stored.TYPE, headers=headers)
@@ -99,9 +97,9 @@ def _response(
     if size == "thumb" and (thumb := stored.thumbnail(found.data)):
         thumbnails.put(record, thumb)
         return Response(thumb, media_type=stored.TYPE, headers=headers)
-    how = "attachment" if download else "inline"
+    disposition = "attachment" if download else "inline"
     name = stored.download_name(record, found.kind)
-    headers["Content-Disposition"] = f'{how}; filename="{name}"'
+    headers["Content-Disposition"] = f'{disposition}; filename="{name}"'
     return Response(found.data, media_type=found.kind.content_type, headers=headers)
 
 
@@ -116,11 +114,11 @@ def _recorded(dag_id: str, run_id: str, task_id: str, map_index: int, n: int) ->
 
 STATIC = pathlib.Path(__file__).parent / "static"
 
-# Set on every response that does not set them itself.
+# Added to each response that does not set them.
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # Pictures that are not stored yet come from wherever the gateway stores them.
+    # Pictures that are not stored come from the gateway's file server, which may be any host.
     "Content-Security-Policy": "; ".join(
         (
             "default-src 'none'",
@@ -139,18 +137,18 @@ HEADERS = {
 FOREVER = "public, max-age=31536000, immutable"
 
 
-class Unchanging(StaticFiles):
-    """Files below an address that changes with their content."""
+class ImmutableFiles(StaticFiles):
+    """Static files under a URL that changes with their content."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Let browsers cache a file for ever."""
+        """Allow browsers to cache a file forever."""
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = FOREVER
         return response
 
 
 def fingerprint(folder: pathlib.Path) -> str:
-    """Return what changes with any file of a folder."""
+    """Return a checksum of all files of a folder."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
@@ -159,15 +157,15 @@ def fingerprint(folder: pathlib.Path) -> str:
 
 @cache
 def app() -> FastAPI:
-    """Return the app; made once in a process."""
+    """Create the app, once in each process."""
     made = FastAPI(title="QuickRouter gallery", docs_url=None, redoc_url=None, openapi_url=None)
     made.add_middleware(AddHeaders)
-    # Who opens the page wants pictures next.
+    # The page requests pictures next.
     threading.Thread(target=stored.warm_up, daemon=True).start()
     made.include_router(router)
     tag = fingerprint(STATIC)
     page = (STATIC / "gallery.html").read_text().replace("{static}", f"static/{tag}")
-    made.mount(f"/static/{tag}", Unchanging(directory=STATIC))
+    made.mount(f"/static/{tag}", ImmutableFiles(directory=STATIC))
     made.add_api_route("/gallery", lambda: HTMLResponse(page, headers=NO_CACHE))
     for icon in ("icon.svg", "icon-dark.svg"):
         made.add_api_route(f"/{icon}", _file(STATIC / icon))
@@ -188,7 +186,7 @@ class AddHeaders:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Hand a request on."""
+        """Add the headers to the response of the app."""
 
         async def add(message: Any) -> None:
             if message["type"] == "http.response.start":

@@ -1,11 +1,11 @@
-"""Reading a stored file for a browser, and what must hold before it gets a byte.
+"""Read stored files for the browser, check them, and make thumbnails.
 
-The path comes from XCom, which other people may be able to write: a file is served only if the
-whole of it has the recorded size and checksum, so that no one can read what is not known
-already, and if its first bytes are those of a picture, video or sound.
+The path comes from XCom, which other people may be able to write. So a file is served only if it
+has the recorded size and checksum, which only someone who knows the file can write, and if its
+first bytes are those of a picture, video or sound.
 
-Thumbnails are made by Pillow (extra ``gallery``), if it is installed, and cached in memory. All of this
-blocks: it belongs into a thread.
+Pillow (extra ``gallery``), if installed, makes thumbnails, which are cached in memory. All functions
+block: call them in a thread.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ MAX_PATH = 4096
 
 log = logging.getLogger(__name__)
 
-# Filesystems made since Airflow's own one failed, by protocol and connection.
+# Filesystems that replace Airflow's cached ones after an error, by protocol and connection.
 _renewed: dict[tuple[str, str | None], Any] = {}
 
 
 class NoSuchFile(Exception):
-    """The file may not be served, or does not exist; the reason is not shown."""
+    """The file does not exist, or must not be served; users do not see which."""
 
 
 class StorageUnavailable(Exception):
     """The storage could not be read."""
 
 
-# Types that a browser may be given. SVG and HTML can hold scripts, and are not among them.
+# Types that are served. SVG and HTML are not, since they can contain scripts.
 SHOWN = frozenset(
     {
         *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"),
@@ -60,35 +60,32 @@ class Served:
 
 
 def recorded(files: Any, n: int) -> StoredFile:
-    """Read entry ``n`` of the XCom ``files``.
+    """Read item ``n`` of the XCom ``files``.
 
-    :raises NoSuchFile: there is none, or none that may be served.
+    :raises NoSuchFile: it does not exist, or must not be served.
     """
-    entry = files[n] if isinstance(files, list) and 0 <= n < len(files) else None
+    item = files[n] if isinstance(files, list) and 0 <= n < len(files) else None
     try:
-        file = StoredFile.from_json(entry)
+        file = StoredFile.from_json(item)
     except ValueError:
         raise NoSuchFile from None
-    if not (0 < file.size <= MAX_SIZE and _plain(file.path)):
+    parts = re.split(r"[/\\]", file.path)
+    is_plain = len(file.path) <= MAX_PATH and file.path.isprintable() and ".." not in parts
+    if not (0 < file.size <= MAX_SIZE and is_plain):
         raise NoSuchFile
     return file
-
-
-def _plain(path: str) -> bool:
-    parts = re.split(r"[/\\]", path)
-    return len(path) <= MAX_PATH and path.isprintable() and ".." not in parts
 
 
 def read(file: StoredFile) -> Served:
     """Read the whole file and check it. Blocks.
 
-    :raises NoSuchFile: it is not there, or not what was recorded, or of no type to be shown.
+    :raises NoSuchFile: it does not exist, has changed, or its type must not be served.
     :raises StorageUnavailable: the storage could not be read.
     """
     try:
         data = _bytes(file)
     except StorageUnavailable:
-        # Airflow caches a filesystem while it runs; its connection may have changed since.
+        # Airflow caches filesystems, and the connection may have changed since.
         data = _bytes(file, renew=True)
     kind = sniff(data[:HEAD])
     if kind is None or kind.content_type not in SHOWN:
@@ -99,7 +96,7 @@ def read(file: StoredFile) -> Served:
 
 
 def warm_up() -> None:
-    """Import what reading and shrinking a picture needs, which takes half a second."""
+    """Import what reading and resizing a picture needs, which takes half a second."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     with suppress(ImportError):
@@ -108,7 +105,7 @@ def warm_up() -> None:
 
 
 def _bytes(file: StoredFile, renew: bool = False) -> bytes:
-    # Imported here: it is slow, and only the first picture needs it.
+    # A slow import, which only the first picture needs.
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     local = True
@@ -119,17 +116,17 @@ def _bytes(file: StoredFile, renew: bool = False) -> bytes:
     except (NoSuchFile, FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):
         raise NoSuchFile from None
     except Exception as error:
-        # On this machine a file that may not be read shall look like one that is not there.
+        # A local file without read permission must look like a missing file.
         if local:
             raise NoSuchFile from None
-        # A filesystem raises whatever its client library does.
-        log.warning("a stored picture could not be read: %s", type(error).__name__)
-        log.debug("why", exc_info=True)
+        # A filesystem raises any exception of its client library.
+        log.warning("A stored picture could not be read: %s", type(error).__name__)
+        log.debug("Details", exc_info=True)
         raise StorageUnavailable from error
 
 
 def _filesystem(path: Any, renew: bool) -> Any:
-    # Airflow before 3.2 has the connection only among the options.
+    # Before Airflow 3.2 only the options contain the connection's id.
     key = (path.protocol, getattr(path, "conn_id", None) or path.storage_options.get("conn_id"))
     if renew:
         from airflow.sdk.io import get_fs
@@ -140,7 +137,7 @@ def _filesystem(path: Any, renew: bool) -> Any:
 
 def _read(fs: Any, path: str, size: int) -> bytes:
     info = fs.info(path)
-    # No device or pipe, which could block for ever.
+    # A device or a pipe could block forever.
     if info.get("type") != "file" or info.get("size") != size:
         raise NoSuchFile
     with fs.open(path, "rb") as opened:
@@ -149,10 +146,10 @@ def _read(fs: Any, path: str, size: int) -> bytes:
 
 
 def download_name(file: StoredFile, kind: Kind) -> str:
-    """Return a name for a header and for any disk; its extension is that of the file's type.
+    """Return a file name that is valid in a header and on any disk, with the extension of the type.
 
-    The last folder, which is the prediction's id unless a template sets it otherwise, is part of it:
-    the files of every prediction are numbered from 0.
+    The name contains the last folder, usually the prediction's id, since the files of every prediction
+    are numbered from 0.
     """
     parts = re.split(r"/+", re.sub(r"^\w+:/+([^/@]*@)?", "", file.path))
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts[-2:]))
@@ -161,7 +158,7 @@ def download_name(file: StoredFile, kind: Kind) -> str:
 
 
 SIDE = 320  # pixels of a thumbnail's longer side
-MAX_PIXELS = 50_000_000  # of a picture that is decoded; a larger one would take too much memory
+MAX_PIXELS = 50_000_000  # of a picture that is decoded; a larger one would need too much memory
 
 QUALITY = 76
 CACHE_BYTES = 32 * 2**20
@@ -169,14 +166,9 @@ CACHE_BYTES = 32 * 2**20
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 TYPE = "image/webp"
 
-log = logging.getLogger(__name__)
-
 
 class ThumbnailCache:
-    """The thumbnails that were requested last, up to a number of bytes.
-
-    :param limit: in bytes.
-    """
+    """The thumbnails that were requested last, at most ``limit`` bytes of them."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit, self._held = limit, 0
@@ -191,7 +183,7 @@ class ThumbnailCache:
             return self._thumbs.get(key)
 
     def put(self, key: Any, thumb: bytes) -> None:
-        """Cache a thumbnail, and drop the oldest ones if they are too many."""
+        """Cache a thumbnail, and drop the oldest ones beyond the limit."""
         with self._lock:
             self._held += len(thumb) - len(self._thumbs.pop(key, b""))
             self._thumbs[key] = thumb
@@ -200,10 +192,10 @@ class ThumbnailCache:
 
 
 def thumbnail(data: bytes) -> bytes | None:
-    """Return a picture as a small WebP file, None where the picture itself must do.
+    """Return a picture as a small WebP file, or None if the picture itself should be shown.
 
-    That is so without Pillow, for a picture that it cannot read or that is too large, and for
-    one that is small anyway.
+    None means that Pillow is not installed or cannot read the picture, or that the picture is too
+    large, or smaller than its thumbnail.
     """
     try:
         from PIL import Image, ImageOps
@@ -214,15 +206,12 @@ def thumbnail(data: bytes) -> bytes | None:
             if picture.width * picture.height > MAX_PIXELS:
                 return None
             picture.draft("RGB", (SIDE * 2, SIDE * 2))
-            small = ImageOps.exif_transpose(picture).convert(_mode(picture))
-    except Exception as error:  # noqa: BLE001  # decoders raise any kind on a broken file
-        log.info("no thumbnail: %s", type(error).__name__)
+            mode = "RGBA" if picture.has_transparency_data else "RGB"
+            small = ImageOps.exif_transpose(picture).convert(mode)
+    except Exception as error:  # noqa: BLE001  # decoders raise any exception for a broken file
+        log.info("No thumbnail: %s", type(error).__name__)
         return None
     small.thumbnail((SIDE, SIDE))
     file = BytesIO()
     small.save(file, "WEBP", quality=QUALITY, method=3)
     return file.getvalue() if file.tell() < len(data) else None
-
-
-def _mode(picture: Any) -> str:
-    return "RGBA" if picture.has_transparency_data else "RGB"
