@@ -26,11 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = pytest.mark.skipif(
         chromium() is None, reason="no Chromium: install the package 'chromium' or set CHROMIUM"
     )
-    slow = pytest.mark.slow("starts an API server of its own, and Chromium")
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(missing)
-            item.add_marker(slow)
 
 
 @pytest.fixture(autouse=True)

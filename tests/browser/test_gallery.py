@@ -12,6 +12,8 @@ from dev.gallery_runs import DAG_ID, manifest, prompt
 from tests.browser.hostile import IMAGE, PROMPT
 from tests.plugins.denying import SECRET_DAG
 
+pytestmark = pytest.mark.slow("starts an API server of its own, and Chromium")
+
 LIGHT, DARK = "Light Mode", "Dark Mode"
 
 

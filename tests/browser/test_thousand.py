@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from dev.gallery_browser import Visitor
 from dev.gallery_runs import DAG_ID, prompt
+
+pytestmark = pytest.mark.slow("starts an API server of its own, and Chromium")
 
 SECONDS = 2.0
 BYTES = 1_000_000

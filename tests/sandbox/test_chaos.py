@@ -19,6 +19,8 @@ from airflow_provider_quickrouter.sandbox.chaos import (
 )
 from airflow_provider_quickrouter.sandbox.faults import ODD_RESPONSES, RATE_LIMITS, Faults
 
+pytestmark = pytest.mark.slow("draws the faults of many thousand requests")
+
 DRAWS = 20_000
 KINDS = ("create", "get", "cancel")
 BASE = (1, 1, "get", "a")
