@@ -1,4 +1,4 @@
-"""The command line: start one sandbox, print where it listens, and end when asked to."""
+"""The command line: start a sandbox, print its URL, and run until a signal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(name, lambda *_: end.set())
     try:
         with Sandbox(**settings) as sandbox:
-            # Whoever started this process may wait for the line: it must not lie in a buffer.
+            # The parent process may wait for this line, so it must not stay in a buffer.
             print(f"QuickRouter sandbox on {sandbox.url}", flush=True)
             end.wait()
     except OSError as wrong:
@@ -44,35 +44,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quickrouter-sandbox",
-        description="A local gateway that speaks QuickRouter's Replicate routes. Nothing is paid.",
+        description="A local gateway with QuickRouter's Replicate routes. It costs nothing.",
         epilog=f"Faults: {', '.join(KINDS)}.",
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address (default: %(default)s)")
-    add("--port", type=int, default=8189, help="0: a free one (default: %(default)s)")
-    add("--api-key", help="the only good key (default: any key is good)")
+    add("--port", type=int, default=8189, help="port; 0 chooses a free one (default: %(default)s)")
+    add("--api-key", help="the only valid key (default: any key is valid)")
     for state, seconds in (("starting", 0.5), ("processing", 3.0)):
-        wording = f"seconds in the state {state} (default: %(default)s)"
+        wording = f"seconds that a prediction stays in the state {state} (default: %(default)s)"
         add(f"--{state}", type=_seconds, default=seconds, metavar="S", help=wording)
-    wording = "let something go wrong; repeatable"
+    wording = "add a fault to all requests; repeatable"
     add("--fault", action="append", default=[], metavar="NAME=VALUE", help=wording)
     wording = (
-        "let 14 of 100 requests go wrong, and of 100 predictions 3 fail, 10 start slowly, 20 have "
-        "odd responses for seconds, 5 have held responses and 9 have poison in them, by a plan "
-        "that the seed fixes"
+        "make 14 of 100 requests fail; of 100 predictions 3 fail, 10 start slowly, 20 get odd "
+        "responses for some seconds, 5 get delayed responses and 9 contain poison; the seed fixes "
+        "the plan"
     )
     add("--chaos", type=int, metavar="SEED", help=wording)
-    wording = "keep predictions, cancels and counts in this file, also when the process is killed"
+    wording = "store predictions, cancels and counts in this file, which survives a kill of the process"
     add("--state", type=Path, metavar="FILE", help=wording)
-    for what, calls in (("creates", "creates"), ("calls", "calls to the API other than creates")):
-        wording = f"let so many {calls} a minute through, evenly (default: no limit)"
+    for what, calls in (("creates", "create requests"), ("calls", "other requests to the API")):
+        wording = f"maximum number of {calls} in a minute, spread evenly (default: no limit)"
         add(f"--{what}-per-minute", type=_rate, metavar="N", help=wording)
     return parser
 
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not seconds >= 0:  # nan is not either
+    if not seconds >= 0:  # refuses NaN, too
         raise ValueError("a duration cannot be negative")
     return seconds
 

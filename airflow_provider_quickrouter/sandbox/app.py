@@ -1,7 +1,7 @@
-"""The sandbox over HTTP: the API behind a faulty proxy, its journal, and the pages for people.
+"""The ASGI application: the API with faults, its journal, and the pages for people.
 
-Written against ASGI itself: the API must answer thousands of status requests a second, and a
-dropped connection needs the server's own transport.
+It uses ASGI directly: the API must handle thousands of polls in a second, and dropping a connection
+needs the server's transport.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from airflow_provider_quickrouter.sandbox import pages, protocol
 from airflow_provider_quickrouter.sandbox.bodies import HEADER_SUFFIX
 from airflow_provider_quickrouter.sandbox.chaos import subject_of
 from airflow_provider_quickrouter.sandbox.faults import (
-    ABOUT_ANSWERS,
     NONE,
+    OF_RESPONSES,
     FaultError,
     Faults,
     own_faults,
@@ -46,7 +46,7 @@ class App:
         self._numbers = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle a request."""
         page = pages.find(scope["method"], scope["path"])
         response = await (page(self.gateway, scope, receive) if page else self._api(scope, receive))
         if response is None:
@@ -57,16 +57,16 @@ class App:
         await response(scope, receive, send)
 
     async def _api(self, scope: Scope, receive: Receive) -> Response | None:
-        """Answer a request to the API and enter it in the journal; ``None`` asks for a drop."""
+        """Handle a request to the API and add it to the journal; ``None`` drops the connection."""
         gateway = self.gateway
         call, now = await read_call(scope, receive), time.time()
         path = f"{call.path}?{call.query}" if call.query else call.path
         entry = Entry(now, call.method, path, call.shown_headers, call.body, None, call.prediction_id)
-        gateway.journal.entries.append(entry)  # before all else: a dropped request is in it, too
+        gateway.journal.entries.append(entry)  # first, so that the journal has dropped requests, too
         gateway.count(call.kind, now)
         if call.kind == CANCEL:
-            await gateway.note_cancel_request(call.prediction_id, now)
-        # Limits come before all faults: a refused call uses up none, planned or scheduled.
+            await gateway.add_cancel_request(call.prediction_id, now)
+        # Limits come before faults: a refused request uses no planned or scheduled fault.
         verdict = gateway.limits.take(call.kind, now)
         if verdict is not None and verdict.refused:
             response: Response | None = protocol.limited(call.dialect, verdict.retry_after)
@@ -93,15 +93,15 @@ class App:
         response = _refusal(faults, call)
         if response is None:
             response, entry.prediction_id = await handle(self.gateway, call, faults)
-            await _hold(faults.hang, receive)
+            await _delay(faults.hang, receive)
             if faults.drop == "after":
                 return None
-            # Faults that wait for a good GET wait for a whole one that arrives.
+            # Only a complete response that reaches the client counts as a successful GET.
             record = self.gateway.predictions.get(call.prediction_id or "")
             good = response.status_code == 200 and faults.body is None
             if call.kind == GET and good and record is not None:
                 self.gateway.gets.note_good(record)
-            response = _spoilt(response, faults, call.method)
+            response = _with_faults(response, faults, call.method)
         if faults.clock_skew is not None:
             response.headers["Date"] = _http_date(faults.clock_skew)
         return response
@@ -111,12 +111,12 @@ class App:
 
 
 def _faults_for(gateway: Gateway, call: Call, now: float) -> Faults:
-    """Return the faults of a call, and count it where they are scheduled.
+    """Return the faults of a request, and count it in the schedule.
 
-    :raises FaultError: when the header or the input asks for faults that do not exist.
+    :raises FaultError: the header or the input has invalid faults.
     """
-    # The call's own header goes before the prediction's input, that before the schedule, that
-    # before chaos, and that before the sandbox's settings.
+    # Precedence: the request's header, the prediction's input, the schedule, chaos, the sandbox's
+    # settings.
     asked, given = gateway.schedule.take(call.method, now), None
     if call.prediction_id is None:
         given = call.body.get("input") if isinstance(call.body, dict) else None
@@ -133,15 +133,15 @@ def _faults_for(gateway: Gateway, call: Call, now: float) -> Faults:
         asked |= parse_faults(values)
     planned, about_prediction = NONE, call.kind not in (LIST, OTHER)
     if gateway.chaos and about_prediction and (subject := subject_of(given)) is not None:
-        # Drawn even where it is not used: the next request must get the same fault either way.
+        # Drawn even if it is not used, so that the next request gets the same fault in both cases.
         planned = gateway.chaos.for_request(gateway.starts, call.kind, subject)
-        if asked.only(ABOUT_ANSWERS) != NONE:  # who asks for a fault means this one alone
+        if asked.only(OF_RESPONSES) != NONE:  # an explicit fault is the only one
             planned = NONE
     return gateway.settings.faults | planned | asked
 
 
 def _refusal(faults: Faults, call: Call) -> Response | None:  # noqa: PLR0911
-    """Return the response that is given instead of handling the call, if there is one."""
+    """Return the response of a fault that replaces the handling of the request, if any."""
     if faults.odd_response is not None:
         return protocol.ODD_RESPONSES[faults.odd_response](call.dialect)
     if faults.redirect is not None:
@@ -155,7 +155,7 @@ def _refusal(faults: Faults, call: Call) -> Response | None:  # noqa: PLR0911
     if faults.quota:
         message, code = "User quota is not enough", "insufficient_user_quota"
         return protocol.gateway_error(403, message, code)
-    if faults.no_channel:  # permanent, in spite of its status
+    if faults.no_channel:  # permanent, despite its status
         message = "No available channel for this model under group default (distributor)"
         return protocol.gateway_error(503, message, "model_not_found")
     if faults.dressed:
@@ -163,8 +163,8 @@ def _refusal(faults: Faults, call: Call) -> Response | None:  # noqa: PLR0911
     return None
 
 
-def _spoilt(response: Response, faults: Faults, method: str) -> Response:
-    """Return the response as it arrives, when it was a good one."""
+def _with_faults(response: Response, faults: Faults, method: str) -> Response:
+    """Apply faults to a successful response."""
     if response.status_code >= 300:
         return response
     body, status = bytes(response.body), response.status_code
@@ -191,10 +191,10 @@ def _http_date(skew: float | None = None) -> str:
     return formatdate(time.time() + (skew or 0.0), usegmt=True)
 
 
-async def _hold(seconds: float | None, receive: Receive) -> None:
+async def _delay(seconds: float | None, receive: Receive) -> None:
     if not seconds:
         return
-    # Not longer than the client keeps the connection open: it may have given up long before.
+    # Stop when the client closes the connection.
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":
@@ -202,8 +202,8 @@ async def _hold(seconds: float | None, receive: Receive) -> None:
 
 
 async def _drop(receive: Receive) -> None:
-    """Close the connection without a response, as a broken proxy or a network does."""
-    # ASGI has no word for it; uvicorn's `receive` belongs to the object that has the transport.
+    """Close the connection without a response, as a failing proxy does."""
+    # ASGI cannot do this, but uvicorn's `receive` is a method of the object with the transport.
     cycle: Any = getattr(receive, "__self__")  # noqa: B009
     cycle.transport.abort()
     while (await receive())["type"] != "http.disconnect":

@@ -1,4 +1,4 @@
-"""A prediction as JSON, at any instant, in the shape that Replicate answers."""
+"""A prediction as JSON at any time, in the form of Replicate's responses."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from airflow_provider_quickrouter.sandbox.predictions import Phase, Record, Stat
 
 API_OF_REPLICATE = "https://api.replicate.com"
 DEFAULT_SIDE = 768
-# By how a model's name begins: the side of its pictures, and whose output is one URL and no list.
+# By the beginning of a model's name: the side of its pictures, and if its output is a single URL.
 SIDES = {"stability-ai/sdxl": 1024, "black-forest-labs/flux": 1024, "flux-kontext-apps/": 1024}
 ONE_FILE = ("black-forest-labs/flux", "flux-kontext-apps/")
 
 BAR_WIDTH = 10
-# About so many bars at most: tqdm draws by time, not one for each of 500 steps.
+# Maximum number of bars: tqdm draws by time, not one bar for each of 500 steps.
 MAX_BARS = 50
 
-# Values that many databases and encoders refuse. NUL and the first half of a surrogate pair cross
-# JSON as escapes; the header's suffix is sent as latin-1, as two bytes that no UTF-8 text has.
+# Values that many databases and encoders refuse. JSON has NUL and the first half of a surrogate
+# pair as escapes. The header's suffix is sent as latin-1: two bytes that are not valid UTF-8.
 TEXT = "poison \x00 \ud83d"
 BEYOND_64_BITS = 10**30
 HEADER_SUFFIX = "-\xff\xfe"
@@ -38,9 +38,9 @@ POISONS: dict[str, Callable[[Any], Any]] = {
 
 
 def body_of(record: Record, now: float, base_url: str, skew: float = 0.0) -> dict[str, Any]:
-    """Return the prediction as a response shows it at ``now``; files lie under ``base_url``.
+    """Return the JSON of a prediction at ``now``; the URLs of files begin with ``base_url``.
 
-    The times in it are later by ``skew`` seconds than the true ones.
+    ``skew`` seconds are added to its times.
     """
     phase = phase_at(record, now)
     logs = ""
@@ -71,35 +71,35 @@ def body_of(record: Record, now: float, base_url: str, skew: float = 0.0) -> dic
 
 
 def ledger_entry(record: Record, now: float, base_url: str) -> dict[str, Any]:
-    """Return the prediction for the ledger, with its input for ever and with true times.
+    """Return the JSON of a prediction for reports, always with its input, and with true times.
 
-    ``canceled`` says whether a cancel took effect, ``cancels`` how many were carried out.
+    ``canceled`` is whether a cancel took effect, ``cancels`` the number of executed cancels.
     """
     cancels = {"canceled": record.canceled_at is not None, "cancels": record.cancels}
     return {**body_of(record, now, base_url), "input": record.input, **cancels}
 
 
 def pictures_of(record: Record, phase: Phase, base_url: str) -> list[str]:
-    """Return the URLs of the pictures that a prediction has now."""
+    """Return the URLs of the pictures of a prediction in this phase."""
     if phase.status is not Status.SUCCEEDED or phase.expired or record.faults.output is not UNSET:
         return []
     return [f"{base_url}/files/{record.id}/out-{n}.png" for n in range(_count_of(record))]
 
 
 def size_of(record: Record) -> tuple[int, int]:
-    """Return the width and height in pixels that were asked for, else the model's own."""
+    """Return the width and height in pixels of the input, else of the model."""
     side = next((s for name, s in SIDES.items() if record.model.startswith(name)), DEFAULT_SIDE)
     return int(record.input.get("width", side)), int(record.input.get("height", side))
 
 
 def prompt_of(record: Record) -> str:
-    """Return the text that the pictures show."""
+    """Return the prompt that the pictures show."""
     prompt = record.input.get("prompt", record.input.get("prompt_start", ""))
     return prompt if isinstance(prompt, str) else ""
 
 
 def timestamp(instant: float | None, skew: float = 0.0) -> str | None:
-    """Return an instant, later by ``skew`` seconds, as RFC 3339 with microseconds, in UTC."""
+    """Return a time plus ``skew`` seconds as RFC 3339 with microseconds, in UTC."""
     if instant is None:
         return None
     moment = datetime.fromtimestamp(instant + skew, UTC).replace(tzinfo=None)
@@ -109,7 +109,7 @@ def timestamp(instant: float | None, skew: float = 0.0) -> str | None:
 def poisoned(body: dict[str, Any], place: str | None) -> dict[str, Any]:
     """Return a prediction's body with poison in one place of :data:`faults.POISONED`.
 
-    A part that is empty stays empty: an unfinished prediction has neither output nor metrics.
+    Empty parts stay empty: a running prediction has no output and no metrics.
     """
     if place is None:
         return body
@@ -118,12 +118,12 @@ def poisoned(body: dict[str, Any], place: str | None) -> dict[str, Any]:
 
 
 def logs_of(seed: int, steps: int, seconds: float, fraction: float) -> str:
-    """Return the logs when ``fraction`` (0 to 1) of ``steps`` that take ``seconds`` is done."""
+    """Return the logs after ``fraction`` (0 to 1) of ``steps`` that take ``seconds``."""
     return f"Using seed: {seed}\n{_bars(steps, seconds, int(steps * fraction))}"
 
 
 def steps_of(given: dict[str, Any]) -> int:
-    """Return the number of steps that an input asks for, 1 to 1000; 50 when it asks for none."""
+    """Return the number of steps in an input, 1 to 1000; 50 without one."""
     steps = given.get("num_inference_steps", given.get("steps", 50))
     return min(max(steps, 1), 1000) if isinstance(steps, int) else 50
 
@@ -140,11 +140,11 @@ def bar(done: int, steps: int, seconds: float) -> str:
     return f"{part:4.0%}|{blocks}| {done}/{steps} [{past}<{left}, {rate:5.2f}it/s]"
 
 
-# Thousands of waiting clients read the same logs: cached, since each is 50 bars.
+# Cached, since thousands of clients read the same logs of 50 bars.
 @lru_cache(maxsize=1024)
 def _bars(steps: int, seconds: float, done: int) -> str:
     shown = [*range(0, done, max(1, steps // MAX_BARS)), done]
-    # Each bar begins with a carriage return, as on a terminal, so the last one is the present one.
+    # Each bar begins with a carriage return, as on a terminal, so the last one is current.
     return "".join(f"\r{bar(step, steps, seconds)}" for step in shown)
 
 

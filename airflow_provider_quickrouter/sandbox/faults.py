@@ -1,8 +1,8 @@
-"""What can go wrong, as one value: each field of :class:`Faults` is one failure of a gateway.
+"""The faults of a gateway as data: each field of :class:`Faults` is one fault.
 
-A field left at its default means that all is well in this respect. Values are checked when they
-are made, wherever they come from (command line, header, input, JSON), so that a mistyped fault
-is an error and never a test that passes because nothing went wrong. Nothing is acted upon here.
+A field with its default value has no effect. The values are checked when they are created, from
+the command line, a header, an input or JSON, so that a mistyped fault raises an error and cannot
+make a test pass. This module only describes faults; other modules apply them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ POISONED = ("output", "error", "logs", "metrics", "header", "everywhere")
 
 
 class FaultError(ValueError):
-    """A fault with a name or a value that does not exist; the message names the good ones."""
+    """A fault with an unknown name or an invalid value; the message lists the valid ones."""
 
 
-# Not None: that is JSON's null, which may be asked for as an output.
+# Not None: JSON's null is a valid output.
 class Unset(Enum):
-    """The type of :data:`UNSET`, which differs from every JSON value."""
+    """The type of :data:`UNSET`, which is different from every JSON value."""
 
     UNSET = "unset"
 
@@ -45,7 +45,7 @@ UNSET: Final = Unset.UNSET
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The values that a fault may have: ``wording`` says it to people, ``good`` decides it."""
+    """The valid values of a fault: ``wording`` describes them, ``good`` checks them."""
 
     wording: str
     good: Callable[[Any], bool]
@@ -92,10 +92,10 @@ def _one_of(words: tuple[str, ...]) -> Kind:
 SECONDS = Kind("a number of seconds, 0 or more", lambda value: is_number(value) and value >= 0)
 STATUS = Kind("an HTTP status, 200 to 599", lambda value: is_number(value) and value in range(200, 600))
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-TEXT = Kind("a text", lambda value: isinstance(value, str) and value != "")
-WORDS = Kind('a text, or an object such as {"processing": "IN_PROGRESS"}', _is_words)
+STRING = Kind("a non-empty string", lambda value: isinstance(value, str) and value != "")
+WORDS = Kind('a string, or an object such as {"processing": "IN_PROGRESS"}', _is_words)
 JSON = Kind("any JSON", lambda value: True)
-OFFSET = Kind("a number of seconds, also below 0", is_number)
+OFFSET = Kind("a number of seconds, which may be negative", is_number)
 ODD_GETS = Kind(
     'an object such as {"response": "forbidden", "seconds": 5, "after": 1}, with a response of '
     f"{', '.join(ODD_RESPONSES)}",
@@ -110,51 +110,51 @@ def _fault(kind: Kind, default: Any = None) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The failures to show. Durations are seconds; statuses are HTTP statuses.
+    """The faults to simulate. Durations are in seconds; statuses are HTTP statuses.
 
-    About the connection and the answer:
+    Faults of the connection and of the response:
 
-    * ``latency``: wait before the request is handled. ``hang``: handle it, then hold the answer.
-    * ``status``: answer this with an HTML page; nothing is accepted.
-    * ``accepted_status``: a POST is carried out, but answered by this status and an HTML page (by
-      the JSON for 2xx).
-    * ``drop``: close the connection ``"before"`` or ``"after"`` handling, without an answer.
-    * ``rate_limit``: 429 that states the wait by ``"header"`` (seconds), ``"date"`` (header with
-      an HTTP date), ``"body"`` (``retry_after``), ``"text"`` or not at all (``"bare"``);
-      ``retry_after`` is that wait (default 1).
+    * ``latency``: wait before the request is handled. ``hang``: handle it, then delay the response.
+    * ``status``: respond with this status and an HTML page; nothing is accepted.
+    * ``accepted_status``: a POST is executed, but the response has this status and an HTML page (the
+      JSON for 2xx).
+    * ``drop``: close the connection ``"before"`` or ``"after"`` handling, without a response.
+    * ``rate_limit``: 429 with the delay in ``"header"`` (seconds), ``"date"`` (header with an HTTP
+      date), ``"body"`` (``retry_after``), ``"text"`` or not at all (``"bare"``); ``retry_after`` is
+      that delay (default 1).
     * ``quota``: 403 ``insufficient_user_quota``. ``no_channel``: 503 ``model_not_found``.
     * ``dressed``: HTTP 200 with ``{"success": false}``; nothing is accepted.
-    * ``body``: a good answer's body is an ``"html"`` page, JSON ``"cut"`` in half, ``"empty"``, or
-      ``"sparse"``: only ``id``, ``status`` and ``output``.
-    * ``odd_response``: a response that says nothing about a prediction; nothing is handled.
+    * ``body``: the body of a successful response is an ``"html"`` page, JSON ``"cut"`` in half,
+      ``"empty"``, or ``"sparse"``: only ``id``, ``status`` and ``output``.
+    * ``odd_response``: a response without information about a prediction; nothing is executed.
       ``"unauthorized"`` is 401 and ``"forbidden"`` 403 as JSON, ``"challenge_page"`` a firewall's
       403 page, ``"not_found"`` 404 as JSON, ``"not_found_page"`` and ``"not_found_text"`` 404 as
       HTML and as text, ``"not_allowed_page"`` a 405 page, ``"moved"`` a 302 to ``/login``.
     * ``clock_skew``: the server's clock differs by this from the true time. It applies to all times
       in a response, its headers included; ``GET /sandbox/...`` reports true times.
-    * ``redirect``: answer 302 to this URL. ``no_cancel``, ``no_list``: answer the cancel route, the
-      list of predictions, by this status.
+    * ``redirect``: respond with 302 to this URL. ``no_cancel``, ``no_list``: the cancel route, or the
+      list of predictions, responds with this status.
 
-    About the prediction:
+    Faults of the prediction:
 
     * ``starting``, ``processing``: how long it is in these states. ``never``: it does not finish.
     * ``fail``: it fails with this error.
     * ``output``: it succeeds with this JSON instead of pictures.
-    * ``status_word``: the word shown for ``succeeded``, or an object of state to word.
-    * ``not_found_for``: a GET answers 404 for so long after the create.
+    * ``status_word``: the word for ``succeeded``, or an object of state to word.
+    * ``not_found_for``: a GET gets 404 for so long after the create.
     * ``odd_gets``: its GETs get an ``odd_response`` for some seconds: ``{"response": "forbidden",
-      "seconds": 5, "after": 1}``. They begin with the first GET after so many good ones (default:
-      0), and end with a restart of the sandbox.
-    * ``hung_gets``: the responses to its first GETs are held: ``{"times": 2, "seconds": 30}``, or
+      "seconds": 5, "after": 1}``. They start with the first GET after so many successful ones
+      (default: 0), and end with a restart of the sandbox.
+    * ``hung_gets``: the responses to its first GETs are delayed: ``{"times": 2, "seconds": 30}``, or
       until the client closes the connection. A restart of the sandbox ends this, too.
-    * ``poison``: a part of it holds NUL and half a surrogate pair: its ``"output"`` (next to the
+    * ``poison``: a part of it contains NUL and half a surrogate pair: its ``"output"`` (next to the
       pictures), its ``"error"``, its ``"logs"``, its ``"metrics"`` (these have NaN and an integer
       beyond 64 bits as well), or ``"everywhere"``, which includes ``"header"``: bytes that are not
       UTF-8 in the header ``X-Oneapi-Request-Id``.
-    * ``evil_urls``: the host (or base URL) that ``urls.*`` name.
-    * ``expire_after``: output, logs and files are gone so long after completion (default: 1 h).
+    * ``evil_urls``: the host (or base URL) in ``urls.*``.
+    * ``expire_after``: output, logs and files are deleted so long after completion (default: 1 h).
 
-    :raises FaultError: for a value that the field cannot have.
+    :raises FaultError: a field has an invalid value.
     """
 
     latency: float | None = _fault(SECONDS)
@@ -170,27 +170,27 @@ class Faults:
     body: str | None = _fault(_one_of(BODIES))
     odd_response: str | None = _fault(_one_of(ODD_RESPONSES))
     clock_skew: float | None = _fault(OFFSET)
-    redirect: str | None = _fault(TEXT)
+    redirect: str | None = _fault(STRING)
     no_cancel: int | None = _fault(STATUS)
     no_list: int | None = _fault(STATUS)
     starting: float | None = _fault(SECONDS)
     processing: float | None = _fault(SECONDS)
     never: bool = _fault(FLAG, False)
-    fail: str | None = _fault(TEXT)
+    fail: str | None = _fault(STRING)
     output: Any = field(default=UNSET, metadata={"kind": JSON})
     status_word: str | Mapping[str, str] | None = _fault(WORDS)
     not_found_for: float | None = _fault(SECONDS)
     odd_gets: Mapping[str, Any] | None = _fault(ODD_GETS)
     hung_gets: Mapping[str, Any] | None = _fault(HUNG_GETS)
     poison: str | None = _fault(_one_of(POISONED))
-    evil_urls: str | None = _fault(TEXT)
+    evil_urls: str | None = _fault(STRING)
     expire_after: float | None = _fault(SECONDS)
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
             kind = KINDS[name]
             if not kind.good(value):
-                raise FaultError(f"fault {name!r} must be {kind.wording}, not {value!r}")
+                raise FaultError(f"fault {name!r} must be {kind.wording}, got {value!r}")
 
     def given(self) -> dict[str, Any]:
         """Return the fields that are not at their defaults."""
@@ -199,13 +199,13 @@ class Faults:
         return {name: value for name, value, default in values if value != default}
 
     def __or__(self, other: Faults) -> Faults:
-        """Return these faults with what ``other`` gives in the place of their own."""
-        if other is NONE or self is NONE:  # nearly always: spares every request the comparison
+        """Return these faults, overridden by those of ``other``."""
+        if other is NONE or self is NONE:  # the usual case, without a comparison for each request
             return self if other is NONE else other
         return replace(self, **other.given())
 
     def only(self, names: frozenset[str]) -> Faults:
-        """Return these faults without any but the named ones."""
+        """Return only the named ones of these faults."""
         if self is NONE:
             return NONE
         return Faults(**{name: value for name, value in self.given().items() if name in names})
@@ -215,32 +215,32 @@ KINDS: Final[dict[str, Kind]] = {f.name: f.metadata["kind"] for f in fields(Faul
 DEFAULTS: Final[tuple[tuple[str, Any], ...]] = tuple((f.name, f.default) for f in fields(Faults))
 NONE: Final = Faults()
 
-# Faults of a create that stay with its prediction, wherever they were asked for: the fields from
+# Faults of a create request that apply to its prediction, however they were set: the fields from
 # ``starting`` on.
 LASTING = frozenset(list(KINDS)[list(KINDS).index("starting") :])
 # Faults of a request and of its response.
-ABOUT_ANSWERS = frozenset(KINDS) - LASTING
-# Faults that stay with a prediction when its own input asks for them.
+OF_RESPONSES = frozenset(KINDS) - LASTING
+# Faults that apply to a prediction if its own input sets them.
 OWN = LASTING | {"latency", "hang", "no_cancel"}
 
 
 def parse_faults(values: object) -> Faults:
-    """Make faults of a JSON object.
+    """Read faults from a JSON object.
 
-    :raises FaultError: when it is none, or when a name or a value is not a fault's.
+    :raises FaultError: it is not an object, or has an unknown name or an invalid value.
     """
     if not isinstance(values, dict):
-        raise FaultError(f'faults must be an object such as {{"status": 502}}, not {values!r}')
+        raise FaultError(f'faults must be an object such as {{"status": 502}}, got {values!r}')
     for name in values:
         if name not in KINDS:
-            raise FaultError(f"unknown fault {name!r}; there are: {', '.join(KINDS)}")
+            raise FaultError(f"unknown fault {name!r}; choose from: {', '.join(KINDS)}")
     return Faults(**values)
 
 
 def own_faults(given: Any) -> Faults:
-    """Return the faults that an input asks for under the name ``sandbox``.
+    """Return the faults that an input sets under the name ``sandbox``.
 
-    :raises FaultError: when they are not faults.
+    :raises FaultError: as :func:`parse_faults`.
     """
     if isinstance(given, dict) and given.get("sandbox") is not None:
         return parse_faults(given["sandbox"])
@@ -248,15 +248,15 @@ def own_faults(given: Any) -> Faults:
 
 
 def parse_fault_options(options: Iterable[str]) -> Faults:
-    """Make faults of ``name=value`` texts; a bare ``name`` means true.
+    """Read faults from ``name=value`` strings; ``name`` alone means true.
 
-    :raises FaultError: when a name or a value is not a fault's.
+    :raises FaultError: as :func:`parse_faults`.
     """
     values: dict[str, Any] = {}
     for option in options:
         name, equals, text = option.partition("=")
         values[name] = text if equals else True
-        if equals and KINDS.get(name) is not TEXT:  # a text needs no quotes, also not "404"
+        if equals and KINDS.get(name) is not STRING:  # a string needs no quotes, not even "404"
             with suppress(ValueError):
                 values[name] = json.loads(text)
     return parse_faults(values)

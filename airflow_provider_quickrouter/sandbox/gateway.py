@@ -1,9 +1,9 @@
-"""Everything that one sandbox knows: its settings, predictions, faults to come and journal.
+"""The state of a sandbox: its settings, predictions, scheduled faults and journal.
 
-With a state file it also knows, after a start, what it knew before: predictions, cancels, how many
-creates were accepted and how often it was started, all exactly; how many requests came, and their
-peak, less up to a quarter of a second of them for each kill. The list of requests and the scheduled
-faults begin empty.
+With a state file, a start restores exactly the predictions, cancels, and numbers of accepted
+creates and of starts. It also restores the number of requests and their peak, without those of up
+to a quarter of a second before each kill. The list of requests and the scheduled faults are not
+restored.
 """
 
 from __future__ import annotations
@@ -26,23 +26,21 @@ from airflow_provider_quickrouter.sandbox.store import Event, Store, record_as_j
 
 ID_LETTERS = string.ascii_lowercase + string.digits
 ID_LENGTH = 26
-# Seconds between two writes of the counts: a status request must not cost a write.
+# Seconds between two writes of the counts, so that not each poll costs a write.
 COUNTS_EVERY = 0.25
 
 START: Event = {"event": "start"}
-# What a response shows for a version that was not named by its hash, and for the model of a version
-# that is only a hash.
+# A response shows these if the version was given without a hash, or as a hash without a model.
 HIDDEN = "hidden"
 NAMELESS = "sandbox/model"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a sandbox behaves; durations are seconds.
+    """The settings of a sandbox. Durations are in seconds.
 
-    ``chaos`` is the seed of a plan of faults; ``state`` is the file that outlives the process.
-    ``creates_per_minute`` and ``calls_per_minute`` (all but creates) are the
-    limits of the API; ``None`` means that there is none.
+    ``chaos`` is the seed of a plan of faults, ``state`` the state file. ``creates_per_minute`` and
+    ``calls_per_minute`` (all other requests) are the API's limits; ``None`` means no limit.
     """
 
     api_key: str | None = None
@@ -56,19 +54,19 @@ class Settings:
 
 
 class Gateway:
-    """One sandbox's state. Predictions are kept, oldest first, until :meth:`clear`.
+    """The state of a sandbox since the last :meth:`clear`.
 
-    ``starts`` is how often the sandbox was started since then. ``cancel_requests`` are all that
-    arrived, also the refused and dropped ones: ``id`` and ``at`` (epoch seconds) of each.
+    ``starts`` is the number of its starts. ``cancel_requests`` has the ``id`` and ``at`` (epoch
+    seconds) of each received cancel request, also of refused and dropped ones.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._store = None if settings.state is None else Store(settings.state)
         self._counts_written_at = 0.0
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.predictions = Shelf()
         self.schedule = FaultSchedule()
         self.gets = Gets()
@@ -77,39 +75,39 @@ class Gateway:
         self.limits = Limits(self.settings.creates_per_minute, self.settings.calls_per_minute)
         self.chaos = None if self.settings.chaos is None else Chaos(self.settings.chaos)
         self.starts = 0
-        self.paging = asyncio.Lock()  # one page after the other: status requests go between
+        self.paging = asyncio.Lock()  # one page at a time, so that polls are handled in between
 
     def start(self) -> None:
-        """Load what the state file knows, and count this start.
+        """Load the state file, and count this start.
 
-        :raises StateError: when the file cannot be used.
+        :raises StateError: the file cannot be used.
         """
         if self._store is not None:
-            self._forget()
+            self._reset()
             self._store.replay(self._apply)
-            self._store.hand_over(START).result()
-        self.paging = asyncio.Lock()  # of the loop of this start
+            self._store.write_later(START).result()
+        self.paging = asyncio.Lock()  # for the event loop of this start
         self.starts += 1
 
     def stop(self) -> None:
-        """Write the last counts, if they can be written."""
+        """Write the last counts to the state file, if there is one."""
         written = self._write_counts()
         if written is not None:
             wait([written])
 
     def clear(self) -> None:
-        """Forget predictions, requests and scheduled faults, here and in the state file.
+        """Delete predictions, requests and scheduled faults, also in the state file.
 
-        The settings remain, and no limit is used up. No request may be under way.
+        The settings stay, and the limits start again. No request may be running.
         """
-        self._forget()
+        self._reset()
         self.starts = 1
         if self._store is not None:
             self._store.restart(START)
 
     async def clear_requests(self) -> None:
-        """Forget the requests, and count from 0 again."""
-        self._forget_requests()
+        """Delete the requests and their counts."""
+        self._reset_requests()
         await self._write({"event": "clear_requests"})
 
     def count(self, kind: str, now: float) -> None:
@@ -127,7 +125,7 @@ class Gateway:
         now: float,
         deadline: float | None,
     ) -> Record:
-        """Make and keep a prediction; ``names`` are its model and version."""
+        """Create and store a prediction; ``names`` are its model and version."""
         (model, version), seed = names, given.get("seed")
         record = Record(
             id="".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
@@ -141,21 +139,21 @@ class Gateway:
             deadline=deadline,
             faults=self._lasting(given, faults),
         )
-        # Written first: whatever a client knows to be accepted outlives a kill.
+        # Written before the response, so that a prediction that a client knows survives a kill.
         await self._write({"event": "create", "record": record_as_json(record)})
         self._add(record)
         return record
 
-    async def note_cancel_request(self, prediction_id: str | None, now: float) -> None:
-        """Note that a request to cancel a prediction arrived, whatever becomes of it."""
+    async def add_cancel_request(self, prediction_id: str | None, now: float) -> None:
+        """Store that a cancel request was received, whatever its result."""
         request = {"id": prediction_id, "at": now}
         await self._write({"event": "cancel_request", **request})
         self.cancel_requests.append(request)
 
     async def cancel(self, record: Record, now: float) -> Record:
-        """Cancel a prediction and return it; one that is over stays as it is."""
+        """Cancel a prediction and return it; one that has ended does not change."""
         await self._write({"event": "cancel", "id": record.id, "at": now})
-        return self._note_cancel(record.id, now)
+        return self._apply_cancel(record.id, now)
 
     def counted(self) -> dict[str, Any]:
         """Return the counts as ``GET /sandbox/counts`` shows them."""
@@ -168,12 +166,12 @@ class Gateway:
         }
 
     def _lasting(self, given: dict[str, Any], faults: Faults) -> Faults:
-        """Return the faults that stay with a prediction; chaos adds some if none are asked for."""
+        """Return the faults of a new prediction; chaos adds some if none are set."""
         lasting = faults.only(LASTING) | own_faults(given).only(OWN)
         planned = self._plan(given)
-        # The settings' own faults are asked for of no prediction in particular.
-        asked = lasting.only(LASTING) != self.settings.faults.only(LASTING)
-        return lasting if asked else lasting | planned
+        # Faults of the settings are not set for this prediction.
+        is_set = lasting.only(LASTING) != self.settings.faults.only(LASTING)
+        return lasting if is_set else lasting | planned
 
     def _plan(self, given: dict[str, Any]) -> Faults:
         if self.chaos is None or (subject := subject_of(given)) is None:
@@ -184,7 +182,7 @@ class Gateway:
         self.predictions.add(record)
         self.journal.creates += 1
 
-    def _note_cancel(self, prediction_id: str, at: float) -> Record:
+    def _apply_cancel(self, prediction_id: str, at: float) -> Record:
         record = self.predictions[prediction_id]
         over = phase_at(record, at).completed_at is not None
         changed = replace(record, cancels=record.cancels + 1, canceled_at=record.canceled_at if over else at)
@@ -192,9 +190,9 @@ class Gateway:
         return changed
 
     def _apply(self, event: Event) -> None:
-        """Do again what an event of the state file says.
+        """Apply an event of the state file.
 
-        :raises KeyError, TypeError, ValueError: when it is none.
+        :raises KeyError, TypeError, ValueError: the event is unknown or invalid.
         """
         match event["event"]:
             case "start":
@@ -202,20 +200,20 @@ class Gateway:
             case "create":
                 record = record_of_json(event["record"])
                 self._add(record)
-                self.gets.end(record.id)  # how many GETs came before is not in the file
-                self._plan(record.input)  # counted, so that the next one has the next fate
+                self.gets.end(record.id)  # the file does not have the number of its GETs
+                self._plan(record.input)  # counts it, so that the next prediction gets the next faults
             case "cancel":
-                self._note_cancel(event["id"], event["at"])
+                self._apply_cancel(event["id"], event["at"])
             case "cancel_request":
                 self.cancel_requests.append({"id": event["id"], "at": event["at"]})
             case "counts":
                 self.journal.resume(event["requests"], event.get("peak_per_minute", 0))
             case "clear_requests":
-                self._forget_requests()
+                self._reset_requests()
             case unknown:
                 raise ValueError(f"unknown event {unknown!r}")
 
-    def _forget_requests(self) -> None:
+    def _reset_requests(self) -> None:
         self.journal, self.cancel_requests = Journal(), []
 
     def _write_counts(self) -> Future[None] | None:
@@ -223,7 +221,7 @@ class Gateway:
             return None
         journal = self.journal
         counts = {"requests": dict(journal.counts), "peak_per_minute": journal.peak_per_minute}
-        return self._store.hand_over({"event": "counts", **counts})
+        return self._store.write_later({"event": "counts", **counts})
 
     async def _write(self, event: Event) -> None:
         if self._store is not None:
@@ -231,7 +229,7 @@ class Gateway:
 
 
 def names_of_version(version: str) -> tuple[str, str]:
-    """Return the model and the version that an answer shows for a create's ``version``."""
+    """Return the model and version that a response shows for a create's ``version``."""
     model, _, digest = version.rpartition(":") if ":" in version else ("", "", version)
     if re.fullmatch("[0-9a-f]{64}", digest):
         return model or NAMELESS, digest

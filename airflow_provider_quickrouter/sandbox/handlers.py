@@ -1,7 +1,7 @@
-"""The API's routes, and what a create request must look like.
+"""The API's routes, and the validation of create requests.
 
-The rules for inputs are few on purpose. They are here so that a client meets a real refusal, not
-to describe the models.
+There are only a few rules for inputs: enough for each kind of refusal, not a description of the
+models.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_provider_quickrouter.sandbox.gateway import HIDDEN, Gateway, names_
 from airflow_provider_quickrouter.sandbox.predictions import Record
 from airflow_provider_quickrouter.sandbox.protocol import Call
 
-# Seconds after which a held response looks again: somebody may have cancelled meanwhile.
+# Seconds between two checks while a response is delayed, since the prediction may be canceled.
 TICK = 0.05
 ROOTS = frozenset({"input", "webhook", "webhook_events_filter", "stream"})
 MAX_SIDE = 2048
@@ -39,15 +39,15 @@ TOKENS = {"total_granted": 1_000_000, "total_used": 0, "total_available": 1_000_
 TOKEN = {"object": "token_usage", "name": "sandbox", **TOKENS, "unlimited_quota": True}
 USAGE = {"code": True, "message": "ok", "data": {**TOKEN, "expires_at": 0}}
 
-# One thing that is wrong, as `invalid_fields` lists it.
+# An item of `invalid_fields`.
 Problem = dict[str, str]
-# A response, and the id of the prediction that it made or named.
+# A response, and the id of the prediction that the request created or named.
 Handled = tuple[Response, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule for one input: ``good`` decides, ``wording`` completes "must be ..."."""
+    """A rule for one input: ``good`` checks it, ``wording`` completes "must be ..."."""
 
     name: str
     wording: str
@@ -70,7 +70,7 @@ def _text(name: str) -> Rule:
 
 
 FOR_ALL = (_whole("width", 8, MAX_SIDE), _whole("height", 8, MAX_SIDE), _whole("num_outputs", 1, 8))
-# The rules that show each kind of refusal; other models take anything.
+# Models with rules; all others accept any input.
 BY_MODEL: dict[str, tuple[Rule, ...]] = {
     "stability-ai/stable-diffusion": (
         _whole("width", 64, MAX_SIDE, multiple=64),
@@ -92,7 +92,7 @@ FIXED = {"models": MODELS, "/api/usage/token": USAGE, "/api/usage/token/": USAGE
 
 
 async def handle(gateway: Gateway, call: Call, faults: Faults) -> Handled:
-    """Answer a call as the API does when nothing but a prediction can go wrong."""
+    """Handle a request as the API does, without faults of the connection."""
     refused = _refused_client(call, gateway.settings.api_key)
     if refused is not None:
         return refused, call.prediction_id
@@ -116,7 +116,7 @@ async def handle(gateway: Gateway, call: Call, faults: Faults) -> Handled:
 
 def _refused_client(call: Call, api_key: str | None) -> Response | None:
     agent = call.headers.get("user-agent", "")
-    # The real gateway's firewall refuses clients without a name of their own.
+    # The real gateway's firewall refuses the default user agents of HTTP libraries.
     if agent == "" or agent.startswith("Python-urllib"):
         return protocol.html_page(403)
     scheme, _, key = call.headers.get("authorization", "").partition(" ")
@@ -125,7 +125,7 @@ def _refused_client(call: Call, api_key: str | None) -> Response | None:
 
 
 async def _create(gateway: Gateway, call: Call, faults: Faults, model: str | None) -> Handled:
-    """Accept a prediction, and hold the response as long as ``Prefer: wait`` asks."""
+    """Accept a prediction, and delay the response as long as ``Prefer: wait`` says."""
     refused = _refused_create(call, model)
     if refused is not None:
         return refused, None
@@ -141,7 +141,7 @@ async def _create(gateway: Gateway, call: Call, faults: Faults, model: str | Non
     until = now + wait
     while wait and (now := time.time()) < (end := min(until, record.ends_at)):
         await asyncio.sleep(min(TICK, max(0.001, end - now)))
-        record = gateway.predictions.get(record.id) or record  # none after a clear
+        record = gateway.predictions.get(record.id) or record  # None after a clear
     return _response(record, now, call, faults, 201), record.id
 
 
@@ -179,7 +179,7 @@ async def _list_page(gateway: Gateway, call: Call, faults: Faults) -> Response:
         results = [body_of(record, now, call.base_url, skew) for record in records]
         page = {"previous": newer, "next": older, "results": results}
         response = protocol.LenientJSONResponse(page)
-        await asyncio.sleep(0)  # a page costs as much as twenty status requests: these go between
+        await asyncio.sleep(0)  # a page takes as long as twenty polls: handle polls in between
     return response
 
 
@@ -189,13 +189,13 @@ def _response(record: Record, now: float, call: Call, faults: Faults, status: in
 
 
 def _with_lasting(record: Record, faults: Faults) -> Record:
-    """Return the prediction with those faults of this call that are about predictions."""
+    """Return the prediction with the faults of this request that apply to predictions."""
     lasting = faults.only(LASTING)
     return record if lasting is NONE else replace(record, faults=record.faults | lasting)
 
 
 def _refused_create(call: Call, model: str | None) -> Response | None:
-    """Return the refusal of a create whose model or body is wrong in any way."""
+    """Return the refusal of a create request, None if it is valid."""
     if model is not None and not MODEL.fullmatch(model):
         return protocol.not_found(call.dialect)
     if not isinstance(call.body, dict):
@@ -241,7 +241,7 @@ def _check_input(model: str, given: dict[str, Any]) -> list[Problem]:
             problems[path] = _problem(path, "required", f"{rule.name} is required")
         elif rule.name in given and not rule.good(given[rule.name]):
             problems[path] = _problem(path, "invalid", f"{rule.name} must be {rule.wording}")
-    return list(problems.values())  # a general rule replaces what the model's own one found
+    return list(problems.values())  # general rules replace problems of the model's rules
 
 
 def _problem(field: str, kind: str, description: str) -> Problem:

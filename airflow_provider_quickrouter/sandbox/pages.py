@@ -1,6 +1,6 @@
-"""The routes that no real gateway has: pages and files for people, and controls for tests.
+"""The sandbox's own routes: pages and files for people, and controls for tests.
 
-All strings that came from outside are escaped by :func:`html.escape` before they meet a template.
+:func:`html.escape` escapes all strings from outside before they become part of a template.
 """
 
 from __future__ import annotations
@@ -77,19 +77,18 @@ CARD = Template("""<a class="card" href="/predictions/$id">$picture<div class="t
 Page = Callable[[Gateway, Scope, Receive], Awaitable[Response]]
 
 FILE_NAME = re.compile(r"out-(\d{1,3})\.png")
-# How many entries are written before other requests have their turn.
-PIECE = 100
+PART = 100  # entries that are written before other requests are handled
 
 PREDICTION = Template("""<p><a href="/">All predictions</a></p><h1>$prompt</h1>
 <p class="state $status">$state</p><div class="shots">$shots</div><dl>$facts</dl>$blocks""")
 
-UNKNOWN = """<p><a href="/">All predictions</a></p><h1>This prediction is not known here</h1>
-<p>The sandbox forgets all predictions when it ends, unless it has a state file.</p>"""
+UNKNOWN = """<p><a href="/">All predictions</a></p><h1>This prediction does not exist</h1>
+<p>The sandbox deletes all predictions when it ends, unless it has a state file.</p>"""
 
 
 def find(method: str, path: str) -> Page | None:
-    """Return the local route of a request; ``None`` sends it to the API."""
-    method = "GET" if method == "HEAD" else method  # the server itself leaves out the body
+    """Return the page of a request; ``None`` means that the API handles it."""
+    method = "GET" if method == "HEAD" else method  # the server omits the body
     head, _, rest = path[1:].partition("/")
     if head in ("files", "predictions") and method == "GET" and rest:
         return FOR_PEOPLE[head]
@@ -104,11 +103,11 @@ async def show_index(gateway: Gateway, scope: Scope, receive: Receive) -> Respon
     phases = [phase_at(record, now) for record in records]
     cards = "".join(_card(record, phase) for record, phase in zip(records, phases, strict=True))
     content = (
-        "<h1>QuickRouter sandbox</h1><p>The newest predictions. Nothing here was paid for.</p>"
+        "<h1>QuickRouter sandbox</h1><p>The newest predictions. They cost nothing.</p>"
         f'<div class="grid">{cards}</div>'
     )
     if not records:
-        content += "<p>Nothing was asked for yet: trigger a DAG, or POST to /replicate/v1/predictions.</p>"
+        content += "<p>No predictions yet. Trigger a DAG, or send a POST to /replicate/v1/predictions.</p>"
     return _page("QuickRouter sandbox", content, phases)
 
 
@@ -133,7 +132,7 @@ async def show_prediction(gateway: Gateway, scope: Scope, receive: Receive) -> R
         if value is not None
     )
     given = json.dumps(body["input"], indent=2, ensure_ascii=False, default=str)
-    # A browser does not overwrite a line at a carriage return, as a terminal does.
+    # Unlike a terminal, a browser does not overwrite a line after a carriage return.
     logs = "\n".join(line.rpartition("\r")[2] for line in body["logs"].split("\n"))
     content = PREDICTION.substitute(
         prompt=prompt,
@@ -164,16 +163,16 @@ def _card(record: Record, phase: Phase) -> str:
 
 def _state(record: Record, phase: Phase) -> str:
     """Return the state, with the reason of a failure."""
-    why = record.faults.fail if phase.status == "failed" else None
-    return f"{phase.status}: {escape(why[:120])}" if why else str(phase.status)
+    reason = record.faults.fail if phase.status == "failed" else None
+    return f"{phase.status}: {escape(reason[:120])}" if reason else str(phase.status)
 
 
 def _page(title: str, content: str, phases: Iterable[Phase], status: int = 200) -> Response:
-    """Return the whole page; it loads itself again while anything on it is unfinished."""
+    """Return the whole page, which reloads itself while a prediction on it is running."""
     running = any(phase.completed_at is None for phase in phases)
     refresh = '<meta http-equiv="refresh" content="2">' if running else ""
     page = LAYOUT.substitute(title=escape(title), refresh=refresh, style=STYLE, content=content)
-    # Half a surrogate pair cannot be sent.
+    # Replace half surrogate pairs, which UTF-8 cannot encode.
     return HTMLResponse(page.encode(errors="replace"), status)
 
 
@@ -185,7 +184,7 @@ async def show_file(gateway: Gateway, scope: Scope, receive: Receive) -> Respons
     if record is None or found is None or int(found[1]) >= len(pictures):
         return protocol.html_page(404)
     drawing = (prompt_of(record), record.seed, int(found[1]), size_of(record))
-    # Drawn in a thread, so that the API goes on meanwhile.
+    # In a thread, so that the API does not wait.
     return Response(await asyncio.to_thread(render, *drawing), media_type="image/png")
 
 
@@ -193,18 +192,18 @@ async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Res
     """List the requests to the API, oldest first."""
     journal = gateway.journal
     before = f'{{"creates": {journal.creates}, "requests": '
-    return _in_pieces(before, list(journal.entries), asdict, "}")
+    return _in_parts(before, list(journal.entries), asdict, "}")
 
 
 async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """List all predictions, oldest first, each with its input and the cancels that came."""
+    """List all predictions, oldest first, each with its input and cancel requests."""
     now, host = time.time(), dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
     records = gateway.predictions.all()
-    return _in_pieces("", records, lambda record: ledger_entry(record, now, f"http://{host}"), "")
+    return _in_parts("", records, lambda record: ledger_entry(record, now, f"http://{host}"), "")
 
 
 async def control(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Answer the other controls, and browsers' request for an icon, with a short response."""
+    """Handle the other controls, and the browser's request for an icon."""
     match (scope["method"], scope["path"]):
         case ("POST", "/sandbox/faults"):
             try:
@@ -222,22 +221,22 @@ async def control(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     return Response(status_code=204)
 
 
-def _in_pieces(before: str, items: Sequence[Any], as_json: Callable[[Any], Any], after: str) -> Response:
-    async def pieces() -> AsyncIterator[str]:
+def _in_parts(before: str, items: Sequence[Any], as_json: Callable[[Any], Any], after: str) -> Response:
+    async def parts() -> AsyncIterator[str]:
         yield f"{before}["
-        for start in range(0, len(items), PIECE):
-            text = json.dumps([as_json(item) for item in items[start : start + PIECE]])
+        for start in range(0, len(items), PART):
+            text = json.dumps([as_json(item) for item in items[start : start + PART]])
             yield f"{',' if start else ''}{text[1:-1]}"
-            await asyncio.sleep(0)  # the list may be long: the API goes on between its pieces
+            await asyncio.sleep(0)  # handle other requests: the list may be long
         yield f"]{after}"
 
-    return StreamingResponse(pieces(), media_type="application/json")
+    return StreamingResponse(parts(), media_type="application/json")
 
 
 FOR_PEOPLE: dict[str, Page] = {"files": show_file, "predictions": show_prediction}
 EXACT: dict[tuple[str, str], Page] = {
     ("GET", "/"): show_index,
-    ("GET", "/favicon.ico"): control,  # not for the API: it would stand in the journal
+    ("GET", "/favicon.ico"): control,  # so that it is not in the API's journal
     ("GET", "/sandbox/requests"): list_requests,
     ("DELETE", "/sandbox/requests"): control,
     ("GET", "/sandbox/counts"): control,

@@ -37,27 +37,27 @@ CACHED = 64
 @lru_cache(maxsize=CACHED)
 def render(prompt: str, seed: int, number: int, size: tuple[int, int]) -> bytes:
     """Return the PNG file of picture ``number`` (from 0), ``size`` = (width, height) in pixels."""
-    # A picture's dice need no secrecy, and must be the same ones each time.
-    dice = Random(f"{prompt}\n{seed}\n{number}")  # noqa: S311
-    colours = choose_palette(prompt, dice)
-    picture = _draw(colours if dice.random() < 0.7 else colours[::-1], dice, size)
+    # Not secret, and the same numbers each time.
+    rng = Random(f"{prompt}\n{seed}\n{number}")  # noqa: S311
+    colours = choose_palette(prompt, rng)
+    picture = _draw(colours if rng.random() < 0.7 else colours[::-1], rng, size)
     _set_caption(picture, prompt, f"seed {seed}  ·  {size[0]} x {size[1]}  ·  QuickRouter sandbox")
     file = BytesIO()
     picture.save(file, "PNG", compress_level=4)
     return file.getvalue()
 
 
-def choose_palette(prompt: str, dice: Random) -> list[Colour]:
-    """Return the colours of the first word that names a palette, else any by the dice."""
+def choose_palette(prompt: str, rng: Random) -> list[Colour]:
+    """Return the colours of the first word that names a palette, else of a random one."""
     by_word = {word: name for name, (_, words) in PALETTES.items() for word in words.split()}
     named = (by_word[word] for word in re.findall("[a-z]+", prompt.lower()) if word in by_word)
-    name = next(named, None) or dice.choice(sorted(PALETTES))
+    name = next(named, None) or rng.choice(sorted(PALETTES))
     return [tuple(bytes.fromhex(colour)) for colour in PALETTES[name][0].split()]
 
 
-def _draw(colours: list[Colour], dice: Random, size: tuple[int, int]) -> Image.Image:
+def _draw(colours: list[Colour], rng: Random, size: tuple[int, int]) -> Image.Image:
     canvas = _blend(_along(colours, 0.2), colours[0], Image.radial_gradient("L"), size)
-    shapes = dice.choice((_waves, _rings, _pebbles))(dice)
+    shapes = rng.choice((_waves, _rings, _pebbles))(rng)
     for layer, shape in enumerate(shapes):
         # An outline is drawn at twice the size and reduced: that smooths its edge.
         mask = Image.new("L", (2 * size[0], 2 * size[1]))
@@ -78,12 +78,12 @@ def _blend(one: Colour, other: Colour, fade: Image.Image, size: tuple[int, int])
     return Image.composite(*sheets, fade).resize(size)
 
 
-def _waves(dice: Random) -> list[Shape]:
+def _waves(rng: Random) -> list[Shape]:
     """Return hills from the horizon to the lower edge, after a sun."""
-    place = (dice.uniform(0.25, 0.75), dice.uniform(0.2, 0.35))
-    shapes = [_wobbly(dice, place, dice.uniform(0.1, 0.2), 0)]
+    place = (rng.uniform(0.25, 0.75), rng.uniform(0.2, 0.35))
+    shapes = [_wobbly(rng, place, rng.uniform(0.1, 0.2), 0)]
     for layer in range(LAYERS - 1):
-        base, starts = 0.38 + 0.09 * layer, [dice.uniform(0, math.tau) for _ in range(3)]
+        base, starts = 0.38 + 0.09 * layer, [rng.uniform(0, math.tau) for _ in range(3)]
         crest: Shape = []
         for x in range(81):
             swell = sum(math.sin(x / 20 * n + start) / n for n, start in enumerate(starts, 1))
@@ -92,20 +92,20 @@ def _waves(dice: Random) -> list[Shape]:
     return shapes
 
 
-def _rings(dice: Random) -> list[Shape]:
-    """Return ever smaller rings round one place, as of a cut stone."""
-    place = (dice.uniform(0.2, 0.8), dice.uniform(0.2, 0.6))
-    return [_wobbly(dice, place, 0.9 - 0.125 * layer, 0.06) for layer in range(LAYERS)]
+def _rings(rng: Random) -> list[Shape]:
+    """Return smaller and smaller rings around one point."""
+    place = (rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.6))
+    return [_wobbly(rng, place, 0.9 - 0.125 * layer, 0.06) for layer in range(LAYERS)]
 
 
-def _pebbles(dice: Random) -> list[Shape]:
-    """Return round pebbles all over the sheet, the large ones first."""
-    radii = sorted((dice.uniform(0.08, 0.34) for _ in range(2 * LAYERS)), reverse=True)
-    return [_wobbly(dice, (dice.random(), dice.random()), radius, 0.1) for radius in radii]
+def _pebbles(rng: Random) -> list[Shape]:
+    """Return round pebbles, the large ones first."""
+    radii = sorted((rng.uniform(0.08, 0.34) for _ in range(2 * LAYERS)), reverse=True)
+    return [_wobbly(rng, (rng.random(), rng.random()), radius, 0.1) for radius in radii]
 
 
-def _wobbly(dice: Random, centre: tuple[float, float], radius: float, wobble: float) -> Shape:
-    start, bumps = dice.uniform(0, math.tau), dice.randint(2, 4)
+def _wobbly(rng: Random, centre: tuple[float, float], radius: float, wobble: float) -> Shape:
+    start, bumps = rng.uniform(0, math.tau), rng.randint(2, 4)
     shape: Shape = []
     for step in range(120):
         turn = math.tau * step / 120

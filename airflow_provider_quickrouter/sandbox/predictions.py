@@ -1,8 +1,7 @@
-"""A prediction as it was asked for, and its state at any instant.
+"""The record of a prediction, and its state at any time.
 
-Nothing runs: the state is a pure function of the record and of ``now``, so a thousand predictions
-cost nothing while they wait and a test can ask for any moment. All instants are seconds since the
-epoch, all durations are seconds.
+The state is a pure function of the record and of ``now``. So a thousand running predictions cost
+nothing, and a test can choose any time. Times are seconds since the epoch, durations are seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 from airflow_provider_quickrouter.sandbox.faults import NONE, Faults
 
-# How long input, output, logs and files are kept after completion, unless a fault sets another.
+# Seconds until input, output, logs and files are deleted after completion, unless a fault changes it.
 RETENTION = 3600.0
 PAGE = 100
 
@@ -35,8 +34,8 @@ class Record:
     """A prediction that was accepted.
 
     ``starting`` and ``processing`` are the sandbox's durations, which ``faults`` may override.
-    ``deadline`` comes from the header ``Cancel-After``; ``version`` and ``model`` are as an answer
-    shows them. ``cancels`` is how many requests to cancel it were carried out, also after its end.
+    ``deadline`` comes from the header ``Cancel-After``; ``version`` and ``model`` are as responses
+    show them. ``cancels`` is the number of executed cancel requests, also after the end.
     """
 
     id: str
@@ -54,36 +53,36 @@ class Record:
 
     @property
     def starts_at(self) -> float:
-        """The instant at which the model starts to run, unless it is stopped before."""
-        asked = self.faults.starting
-        return self.created_at + (self.starting if asked is None else asked)
+        """The time at which the model starts, unless the prediction is canceled before."""
+        fault = self.faults.starting
+        return self.created_at + (self.starting if fault is None else fault)
 
     @property
     def duration(self) -> float:
-        """How long the model runs, unless it is stopped; infinite when it never finishes."""
+        """The running time of the model, unless it is canceled; infinite if it never ends."""
         if self.faults.never:
             return math.inf
-        asked = self.faults.processing
-        return self.processing if asked is None else asked
+        fault = self.faults.processing
+        return self.processing if fault is None else fault
 
     @property
     def stops_at(self) -> float:
-        """The instant of the cancel or of the deadline, whichever is first; else infinite."""
+        """The time of the cancel or of the deadline, whichever is first; infinite without both."""
         ends = (self.canceled_at, self.deadline)
         return min((end for end in ends if end is not None), default=math.inf)
 
     @property
     def ends_at(self) -> float:
-        """The instant at which the prediction is over; infinite when it never is."""
+        """The time at which the prediction ends; infinite if it never ends."""
         return min(self.starts_at + self.duration, self.stops_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A prediction's state at one instant.
+    """A prediction's state at one time.
 
-    ``fraction`` is the part of the work that is done, 0 to 1; ``expired`` says that input, output,
-    logs and files are deleted.
+    ``fraction`` is the finished part of the work, 0 to 1; ``expired`` means that input, output, logs
+    and files are deleted.
     """
 
     status: Status
@@ -96,7 +95,7 @@ class Phase:
 def phase_at(record: Record, now: float) -> Phase:
     """Return the state of a prediction at ``now``.
 
-    At the very instant of its creation it is always ``starting``, as a create's response is.
+    At the time of its creation it is always ``starting``, as in the response to a create request.
     """
     start, finish, end = record.starts_at, record.starts_at + record.duration, record.ends_at
     over = now >= end and (now > record.created_at or record.canceled_at is not None)
@@ -111,7 +110,7 @@ def phase_at(record: Record, now: float) -> Phase:
         aborted = end == record.deadline and end < start
         status = Status.ABORTED if aborted else Status.CANCELED
     fraction = 0.0
-    if started:  # all is done at the end, also where rounding hides it or nothing lasts
+    if started:  # exactly 1 at the end, whatever the rounding
         fraction = 1.0 if last >= finish else (last - start) / record.duration
     asked = record.faults.expire_after
     return Phase(
@@ -124,26 +123,26 @@ def phase_at(record: Record, now: float) -> Phase:
 
 
 class Shelf:
-    """Predictions, oldest first. A page costs the same however many there are."""
+    """All predictions, oldest first. The cost of a page does not depend on their number."""
 
     def __init__(self) -> None:
         self._records: list[Record] = []
         self._places: dict[str, int] = {}
 
     def add(self, record: Record) -> None:
-        """Put a new prediction at the end."""
+        """Add a new prediction at the end."""
         self._places[record.id] = len(self._records)
         self._records.append(record)
 
     def replace(self, record: Record) -> None:
-        """Put a prediction in the place of the one with its id.
+        """Replace the prediction with the same id.
 
-        :raises KeyError: when there is none.
+        :raises KeyError: it does not exist.
         """
         self._records[self._places[record.id]] = record
 
     def get(self, prediction_id: str) -> Record | None:
-        """Return the prediction of an id, if there is one."""
+        """Return the prediction with this id, if it exists."""
         place = self._places.get(prediction_id)
         return None if place is None else self._records[place]
 
@@ -155,13 +154,13 @@ class Shelf:
         return list(self._records)
 
     def newest(self, count: int) -> list[Record]:
-        """Return at most so many predictions, newest first."""
+        """Return at most ``count`` predictions, newest first."""
         return self._records[: -count - 1 : -1]
 
     def page(self, end: int | None) -> tuple[list[Record], int | None, int | None]:
-        """Return the page before the place ``end``, or the newest page.
+        """Return the page before the position ``end``, or the newest page.
 
-        It is its records, newest first, and where the next (older) and the previous page end.
+        Returns its records, newest first, and the ends of the next (older) and the previous page.
         """
         length = len(self._records)
         end = length if end is None else min(end, length)

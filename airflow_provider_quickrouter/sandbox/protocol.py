@@ -1,4 +1,4 @@
-"""A request to the API, read whole, and the errors that the gateway and Replicate answer with."""
+"""Requests to the API, and the error responses of the gateway and of Replicate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CREATE, GET, CANCEL, LIST, OTHER = "create", "get", "cancel", "list", "other"
 
 
 class Dialect(Enum):
-    """Whose errors a route speaks: the gateway's under its prefix, Replicate's under ``/v1``."""
+    """The form of a route's errors: the gateway's under its prefix, Replicate's under ``/v1``."""
 
     GATEWAY = "gateway"
     REPLICATE = "replicate"
@@ -33,9 +33,9 @@ class Dialect(Enum):
 class Call:
     """One request. ``headers`` have lower-case names; ``body`` is its JSON, ``None`` without any.
 
-    ``shown_headers`` are the headers without the key, for the journal. ``parts`` are the path's
-    segments behind the API's prefix, or the whole path where there is none, so that no route is
-    found without its prefix.
+    ``shown_headers`` are the headers without the key, for the journal. ``parts`` are the segments of
+    the path after the API's prefix, or the whole path without a prefix, so that no route matches
+    without its prefix.
     """
 
     method: str
@@ -49,20 +49,20 @@ class Call:
 
     @property
     def base_url(self) -> str:
-        """The address under which the client reached this server."""
+        """The URL of this server, as the client uses it."""
         return f"http://{self.headers.get('host', '127.0.0.1')}"
 
     @property
     def prediction_id(self) -> str | None:
-        """The id that the path names, if it names one."""
+        """The id in the path, if there is one."""
         named = len(self.parts) in (2, 3) and self.parts[0] == "predictions"
         return self.parts[1] if named else None
 
     @property
     def kind(self) -> str:
-        """What it asks for: ``create``, ``get``, ``cancel``, ``list`` or ``other``.
+        """The kind of request: ``create``, ``get``, ``cancel``, ``list`` or ``other``.
 
-        The last two are about no prediction in particular, and so without chaos.
+        The last two do not concern a single prediction, so chaos does not apply.
         """
         match (self.method, *self.parts):
             case ("POST", "predictions") | ("POST", "models", _, _, "predictions"):
@@ -80,7 +80,7 @@ async def read_call(scope: Scope, receive: Receive) -> Call:
     """Read a request."""
     path, method = scope["path"], scope["method"]
     dialect, parts = Dialect.GATEWAY, (path,)
-    if path == MODELS_OF_GATEWAY:  # the one route of the gateway that looks like Replicate's
+    if path == MODELS_OF_GATEWAY:  # the only route of the gateway under Replicate's prefix
         parts = ("models",)
     elif path.startswith(GATEWAY_PREFIX):
         parts = tuple(path[len(GATEWAY_PREFIX) :].split("/"))
@@ -92,8 +92,8 @@ async def read_call(scope: Scope, receive: Receive) -> Call:
     return Call(method, path, query, *headers, body, dialect, parts)
 
 
-# A client sends the same headers with each status request: they are read once, and the journal's
-# entries share them.
+# A client sends the same headers with each poll, so they are parsed once and shared by the journal's
+# entries.
 @lru_cache(maxsize=256)
 def _read_headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return a request's headers, and the same without the key."""
@@ -103,7 +103,7 @@ def _read_headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[Mapping[str, st
 
 
 async def read_json(receive: Receive) -> Any:
-    """Read a request's body; ``None`` when it is empty or not JSON."""
+    """Read a request's body; ``None`` if it is empty or not JSON."""
     chunks, more = [], True
     while more:
         message = await receive()
@@ -116,10 +116,10 @@ async def read_json(receive: Receive) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text.
+    """Parse a JSON string.
 
-    :raises ValueError: also for what Python reads but cannot send again (``NaN``, half characters,
-        a thousand brackets), so that a response which shows it never fails.
+    :raises ValueError: invalid JSON, or a value that Python cannot serialize again (``NaN``, half a
+        surrogate pair, deep nesting), so that a response with it cannot fail.
     """
     try:
         value = json.loads(text)
@@ -130,14 +130,14 @@ def parse_json(text: str | bytes) -> Any:
 
 
 class LenientJSONResponse(JSONResponse):
-    """JSON that may hold half a surrogate pair, as an escape, and NaN."""
+    """JSON that may contain NaN and half a surrogate pair, as an escape."""
 
     def render(self, content: Any) -> bytes:
         """Return the bytes of the body."""
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         try:
             return text.encode()
-        except UnicodeEncodeError:  # half a surrogate pair has no UTF-8, only an escape
+        except UnicodeEncodeError:  # half a surrogate pair can only be sent as an escape
             return json.dumps(content, separators=(",", ":")).encode()
 
 
@@ -148,29 +148,29 @@ def gateway_error(status: int, message: str, code: str = "") -> Response:
 
 
 def replicate_error(status: int, title: str, detail: str, **more: Any) -> Response:
-    """Return an error of Replicate, which the gateway passes on as it is."""
+    """Return an error of Replicate, which the gateway passes on unchanged."""
     return JSONResponse({"title": title, "detail": detail, "status": status, **more}, status)
 
 
 def error(dialect: Dialect, status: int, title: str, detail: str) -> Response:
-    """Return an error in the dialect of the route."""
+    """Return an error in the form of the route."""
     if dialect is Dialect.GATEWAY:
         return gateway_error(status, detail)
     return replicate_error(status, title, detail)
 
 
 def unauthorised(dialect: Dialect) -> Response:
-    """Return 401, for no key or a wrong one."""
+    """Return 401 for a missing or invalid key."""
     return error(dialect, 401, "Unauthenticated", "Invalid token")
 
 
 def not_found(dialect: Dialect) -> Response:
-    """Return 404 for an id that is not known (or not yet)."""
+    """Return 404 for an unknown id."""
     return error(dialect, 404, "Not found", "The requested resource could not be found.")
 
 
 def bad_request(message: str) -> Response:
-    """Return 400 for what the sandbox itself cannot understand."""
+    """Return 400 for an invalid request to the sandbox itself."""
     return gateway_error(400, message, "bad_request")
 
 
@@ -182,7 +182,7 @@ def html_page(status: int) -> Response:
 
 
 def limited(dialect: Dialect, seconds: int) -> Response:
-    """Return 429 for a limit that is used up; the wait is ``seconds``, in the header as well."""
+    """Return 429 of a limit; body and header name the wait, ``seconds``."""
     detail = f"Request was throttled. Expected available in {seconds} second{'s' * (seconds != 1)}."
     response = error(dialect, 429, "Too many requests", detail)
     response.headers["Retry-After"] = str(seconds)
@@ -205,7 +205,7 @@ def rate_limited(form: str, seconds: float, now: float) -> Response:
     return response
 
 
-# Responses that say nothing about a prediction, by their names in `faults.ODD_RESPONSES`. The
+# Responses without information about a prediction, by their names in `faults.ODD_RESPONSES`. The
 # challenge is the page of a firewall that checks the browser.
 ODD_RESPONSES: dict[str, Callable[[Dialect], Response]] = {
     "unauthorized": unauthorised,

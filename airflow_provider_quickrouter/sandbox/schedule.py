@@ -1,4 +1,4 @@
-"""Faults that depend on earlier requests: set for the next ones, or for a prediction's GETs."""
+"""Faults that depend on earlier requests: for the next requests, or for a prediction's GETs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ METHODS = ("GET", "POST", None)
 
 @dataclass(slots=True)
 class ScheduledFaults:
-    """Faults for so many requests (``None``: any number) of a method until an instant.
+    """Faults for a number of requests (``None``: any number) of a method until a time.
 
-    :raises FaultError: when ``times`` or ``method`` cannot be.
+    :raises FaultError: ``times`` or ``method`` is invalid.
     """
 
     faults: Faults
@@ -26,9 +26,9 @@ class ScheduledFaults:
 
     def __post_init__(self) -> None:
         if self.times is not None and (type(self.times) is not int or self.times < 1):
-            raise FaultError(f"'times' must be an integer, 1 or more, or null, not {self.times!r}")
+            raise FaultError(f"'times' must be an integer, 1 or more, or null, got {self.times!r}")
         if self.method not in METHODS:
-            raise FaultError(f"'method' must be GET, POST or null, not {self.method!r}")
+            raise FaultError(f"'method' must be GET, POST or null, got {self.method!r}")
 
     def fits(self, method: str, now: float) -> bool:
         """Return whether a request of this method at ``now`` gets these faults."""
@@ -37,23 +37,23 @@ class ScheduledFaults:
 
 
 class FaultSchedule:
-    """The faults for the next requests: a queue that is used up by requests and by time.
+    """The queue of faults for the next requests.
 
-    The first entry that fits a request is used: ``502 twice, then 429 once`` is two entries.
+    A request gets the first entry that matches it: ``502 twice, then 429 once`` is two entries.
     """
 
     def __init__(self) -> None:
         self._queue: list[ScheduledFaults] = []
 
     def add(self, entry: ScheduledFaults) -> None:
-        """Put an entry at the end of the queue."""
-        # An entry without an end makes way: who sets a fault again means the new one.
+        """Add an entry at the end of the queue."""
+        # Replace an entry without an end, which would hide the new one.
         endless = (None, None, entry.method)
         self._queue = [e for e in self._queue if (e.times, e.until, e.method) != endless]
         self._queue.append(entry)
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Remove all entries."""
         self._queue = []
 
     def take(self, method: str, now: float) -> Faults:
@@ -67,24 +67,24 @@ class FaultSchedule:
 
 
 def parse_entry(body: object, now: float) -> ScheduledFaults:
-    """Make an entry of ``{"faults": {...}, "times": n, "method": "GET", "seconds": s}``.
+    """Read an entry from ``{"faults": {...}, "times": n, "method": "GET", "seconds": s}``.
 
-    :raises FaultError: when a field is unknown or wrong.
+    :raises FaultError: a field is unknown or invalid.
     """
     if not isinstance(body, dict) or not set(body) <= set(FIELDS):
-        raise FaultError(f"send a JSON object with: {', '.join(FIELDS)}")
+        raise FaultError(f"the body must be a JSON object with the keys: {', '.join(FIELDS)}")
     seconds = body.get("seconds")
     if seconds is not None and not SECONDS.good(seconds):
-        raise FaultError(f"'seconds' must be {SECONDS.wording}, or null, not {seconds!r}")
+        raise FaultError(f"'seconds' must be {SECONDS.wording}, or null, got {seconds!r}")
     until = None if seconds is None else now + seconds
     faults = parse_faults(body.get("faults"))
     return ScheduledFaults(faults, body.get("times"), body.get("method"), until)
 
 
 class Gets:
-    """The GETs of those predictions whose faults depend on them. Instants are epoch seconds.
+    """Counts the GETs of predictions whose faults depend on them. Times are epoch seconds.
 
-    Only this process knows what was sent before, so a restart ends these faults.
+    The counts are not stored, so a restart ends these faults.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Gets:
         self._ended: set[str] = set()
 
     def faults_of(self, record: Record, now: float) -> Faults:
-        """Return the faults of a prediction's next GET, which arrives at ``now``; count it."""
+        """Return the faults of a prediction's GET at ``now``, and count it."""
         hung, odd = record.faults.hung_gets, record.faults.odd_gets
         if record.id in self._ended or (hung is None and odd is None):
             return NONE
@@ -107,10 +107,10 @@ class Gets:
         return Faults(odd_response=odd["response"]) if now < since + odd["seconds"] else NONE
 
     def note_good(self, record: Record) -> None:
-        """Note that the response to a GET holds the whole prediction."""
+        """Count a GET whose response contains the complete prediction."""
         if record.faults.odd_gets is not None:
             self._good[record.id] += 1
 
     def end(self, prediction_id: str) -> None:
-        """Let the GETs of a prediction have no such faults any more."""
+        """End these faults of a prediction."""
         self._ended.add(prediction_id)

@@ -1,11 +1,11 @@
-"""A sandbox inside this process: the server runs in a thread, on a port of its own.
+"""A sandbox in this process: the server runs in a thread, on its own port.
 
 with Sandbox() as sandbox:
     requests.get(f"{sandbox.url}/v1/models", headers={"Authorization": "Bearer any"})
     assert sandbox.requests[-1].status == 200
 
-With a state file a sandbox may end in any way and be started again, in this process or another:
-all that it ever accepted is still there. With a seed it lets things go wrong by a plan: see
+With a state file, a sandbox has all accepted predictions again after a restart, in this process or
+another, also after a kill. With a seed it simulates faults by a plan: see
 :mod:`airflow_provider_quickrouter.sandbox.chaos`.
 """
 
@@ -31,26 +31,26 @@ START_TIMEOUT = 10.0
 
 
 class Sandbox:
-    """A local gateway, as a context manager; several may run at once.
+    """A local gateway, as a context manager; several may run at the same time.
 
-    :param api_key: the only good key; any key is good without it.
+    :param api_key: the only valid key; without it any key is valid.
     :param starting: seconds that a prediction is ``starting``.
     :param processing: seconds that it is ``processing``.
-    :param faults: what goes wrong all the time.
+    :param faults: the faults of all requests.
     :param host: the address to listen on.
-    :param port: the port to listen on; 0 takes a free one.
-    :param chaos: the seed of a plan by which a few requests and predictions go wrong; what is set
-        for a request or prediction in any other way goes before it.
-    :param state: the file that keeps predictions, cancels and counts, also when the process is
-        killed; one sandbox at a time.
-    :param creates_per_minute: how many creates are let through; ``None`` sets no limit.
-    :param calls_per_minute: how many other calls to the API are let through, likewise.
-    :raises ValueError: when a limit is not more than 0.
-    :raises OSError: when the port is taken (upon entering).
-    :raises StateError: when the state file cannot be used (upon entering).
+    :param port: the port to listen on; 0 chooses a free one.
+    :param chaos: the seed of a plan of faults for a few requests and predictions; faults that are
+        set in another way take precedence.
+    :param state: the file for predictions, cancels and counts, which survives a kill of the
+        process; one sandbox at a time.
+    :param creates_per_minute: the maximum rate of create requests; ``None`` means no limit.
+    :param calls_per_minute: the maximum rate of other requests to the API; ``None`` means no limit.
+    :raises ValueError: a limit is not more than 0.
+    :raises OSError: the port is in use (when entering).
+    :raises StateError: the state file cannot be used (when entering).
     """
 
-    def __init__(  # noqa: PLR0913  # each is given by its name, and nearly always only a few
+    def __init__(  # noqa: PLR0913  # keyword arguments, of which tests set a few
         self,
         *,
         api_key: str | None = None,
@@ -71,7 +71,7 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a trailing slash."""
         return f"http://{self._address[0]}:{self.port}"
 
     @property
@@ -81,12 +81,12 @@ class Sandbox:
 
     @property
     def creates(self) -> int:
-        """How many predictions were accepted since the first start or the last :meth:`clear`."""
+        """The number of predictions accepted since the first start or the last :meth:`clear`."""
         return self._gateway.journal.creates
 
     @property
     def counts(self) -> dict[str, Any]:
-        """What ``GET /sandbox/counts`` shows, since the last :meth:`clear`.
+        """The counts of ``GET /sandbox/counts``, since the last :meth:`clear`.
 
         These are ``starts``, ``creates``, ``requests`` by their kinds and ``peak_per_minute``.
         """
@@ -94,26 +94,27 @@ class Sandbox:
 
     @property
     def peak_per_minute(self) -> int:
-        """The most requests to the API other than creates that came within any 60 seconds.
+        """The maximum of requests to the API, without creates, within any 60 seconds.
 
-        The refused and the dropped ones are counted too.
+        Refused and dropped requests are included.
         """
         return self._gateway.journal.peak_per_minute
 
     @property
     def predictions(self) -> list[dict[str, Any]]:
-        """All predictions as they are now, oldest first, as the API answers them.
+        """All predictions in their current state, oldest first, as the API returns them.
 
-        They have their input for ever; ``canceled`` and ``cancels`` say what came to cancel them.
+        They always have their input. ``canceled`` is whether a cancel took effect, ``cancels`` the number
+        of executed cancel requests.
         """
         now, records = time.time(), self._gateway.predictions.all()
         return [ledger_entry(record, now, self.url) for record in records]
 
     @property
     def cancel_requests(self) -> list[dict[str, Any]]:
-        """The requests to cancel that arrived, oldest first: ``id``, and ``at`` (epoch seconds).
+        """The received cancel requests, oldest first: ``id``, and ``at`` (epoch seconds).
 
-        The refused and the dropped ones are among them.
+        Refused and dropped requests are included.
         """
         return list(self._gateway.cancel_requests)
 
@@ -124,12 +125,12 @@ class Sandbox:
         method: str | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Schedule faults behind the ones that are scheduled; ``None`` forgets all of these.
+        """Schedule faults after those already scheduled; ``None`` removes all scheduled faults.
 
-        They hold for ``times`` requests of ``method`` (``"GET"``, ``"POST"``; ``None``: both), for
-        ``seconds`` from now on; with neither, until other ones are set.
+        They apply to ``times`` requests of ``method`` (``"GET"``, ``"POST"``; ``None``: both), for
+        ``seconds`` from now; without both, until other faults are set.
 
-        :raises FaultError: when ``times`` or ``method`` cannot be.
+        :raises FaultError: ``times`` or ``method`` is invalid.
         """
         if faults is None:
             self._gateway.schedule.clear()
@@ -138,9 +139,9 @@ class Sandbox:
         self._gateway.schedule.add(ScheduledFaults(faults, times, method, until))
 
     def clear(self) -> None:
-        """Forget predictions, requests and scheduled faults, also in the state file.
+        """Delete predictions, requests and scheduled faults, also in the state file.
 
-        No request may be under way.
+        No request may be running.
         """
         self._gateway.clear()
 
@@ -149,22 +150,22 @@ class Sandbox:
         try:
             self._gateway.start()
         except Exception:
-            listener.close()  # a state file that cannot be used must not keep the port
+            listener.close()  # free the port
             raise
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             App(self._gateway),
             access_log=False,
-            date_header=False,  # the app sends one, which a fault may shift
+            date_header=False,  # the app sends one, which a fault may change
             lifespan="off",
             log_config=None,
             log_level="critical",
-            timeout_graceful_shutdown=1,  # a held request must not hold the end
+            timeout_graceful_shutdown=1,  # a delayed response must not delay the shutdown
             ws="none",
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            # A daemon: a test that dies before the end of its `with` must not hang its process.
+            # A daemon, so that a test that ends within its `with` does not block its process.
             target=self._server.run,
             args=([listener],),
             name="quickrouter-sandbox",

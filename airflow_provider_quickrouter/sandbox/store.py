@@ -1,7 +1,7 @@
-"""The file that outlives the process: one JSON object a line, each about one event.
+"""The state file: one JSON object in each line, each about one event.
 
-A line is handed to the operating system before the answer that depends on it is sent: so it
-outlives a kill of the process, though not a failure of the machine. One sandbox at a time may use
+A line is written to the operating system before the response that depends on it is sent. So it
+survives a kill of the process, but not a failure of the machine. Only one sandbox at a time may use
 a file.
 """
 
@@ -18,14 +18,14 @@ from typing import Any
 from airflow_provider_quickrouter.sandbox.faults import parse_faults
 from airflow_provider_quickrouter.sandbox.predictions import Record
 
-# What happened: its name under "event", which comes first, and what belongs to it.
+# The first key is "event", the name of the event; the other keys are its data.
 Event = dict[str, Any]
 
 BEGINNING = b'{"event": "'
 
 
 class StateError(Exception):
-    """The state file cannot be used; the message names it and says why."""
+    """The state file cannot be used; the message names the file and the reason."""
 
 
 class Store:
@@ -33,14 +33,14 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # One thread, so that the lines have the order in which they were handed over.
+        # One thread, so that the lines have the order of the calls.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="quickrouter-sandbox-state")
 
     def replay(self, apply: Callable[[Event], None]) -> None:
-        """Give each event to ``apply``, and take off a last line that a kill cut short.
+        """Pass each event to ``apply``, and remove a last line that a kill truncated.
 
-        :raises StateError: when the file cannot be used, or when a line is not an event that
-            ``apply`` knows (it raises a KeyError, TypeError or ValueError). The file is untouched.
+        :raises StateError: the file cannot be used, or ``apply`` does not know the event of a line
+            (it raises a KeyError, TypeError or ValueError). Then the file is unchanged.
         """
         try:
             with self._path.open("a+b") as file:
@@ -50,34 +50,34 @@ class Store:
                     try:
                         apply(json.loads(line))
                     except (KeyError, TypeError, ValueError) as error:
-                        raise self._foreign(number, repr(error)) from error
-                # Only the beginning of an event is cut off: else it is another program's file.
+                        raise self._not_a_state_file(number, repr(error)) from error
+                # Only a truncated event is removed; anything else is a file of another program.
                 if rest[: len(BEGINNING)] != BEGINNING[: len(rest)]:
-                    raise self._foreign(len(lines) + 1, "it does not begin as an event does")
+                    raise self._not_a_state_file(len(lines) + 1, "the line does not begin like an event")
                 file.truncate(file.tell() - len(rest))
         except OSError as error:
-            raise StateError(f"cannot use the state file {self._path}: {error}") from error
+            raise StateError(f"The state file {self._path} cannot be used: {error}") from error
 
     async def append(self, event: Event) -> None:
-        """Write an event, without holding up the event loop.
+        """Write an event without blocking the event loop.
 
-        :raises OSError: when the file cannot be written; then nothing may be accepted.
+        :raises OSError: the file cannot be written; then nothing may be accepted.
         """
-        await asyncio.wrap_future(self.hand_over(event))
+        await asyncio.wrap_future(self.write_later(event))
 
-    def hand_over(self, event: Event) -> Future[None]:
-        """Let an event be written, after the ones before it; there is no need to wait for it."""
+    def write_later(self, event: Event) -> Future[None]:
+        """Write an event in the background, after the earlier ones."""
         return self._writer.submit(self._write, "ab", event)
 
     def restart(self, event: Event) -> None:
-        """Replace all events by this one; it blocks until this is done.
+        """Replace all events by this one. Blocks.
 
-        :raises OSError: when the file cannot be written.
+        :raises OSError: the file cannot be written.
         """
         self._writer.submit(self._write, "wb", event).result()
 
-    def _foreign(self, number: int, reason: str) -> StateError:
-        return StateError(f"{self._path} is no state file, see its line {number}: {reason}")
+    def _not_a_state_file(self, number: int, reason: str) -> StateError:
+        return StateError(f"{self._path} is not a state file: line {number}: {reason}")
 
     def _write(self, mode: str, event: Event) -> None:
         with self._path.open(mode) as file:
@@ -85,7 +85,7 @@ class Store:
 
 
 def record_as_json(record: Record) -> dict[str, Any]:
-    """Return a prediction as a line holds it."""
+    """Return a prediction as JSON for a line."""
     values = {field.name: getattr(record, field.name) for field in fields(record)}
     return {**values, "faults": record.faults.given()}
 
@@ -93,6 +93,6 @@ def record_as_json(record: Record) -> dict[str, Any]:
 def record_of_json(values: dict[str, Any]) -> Record:
     """Return the prediction of a line.
 
-    :raises KeyError, TypeError, FaultError: when it holds something else.
+    :raises KeyError, TypeError, FaultError: the values are of something else.
     """
     return Record(**{**values, "faults": parse_faults(values["faults"])})

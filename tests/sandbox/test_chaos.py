@@ -7,11 +7,11 @@ import pytest
 
 from airflow_provider_quickrouter.sandbox.chaos import (
     KEY_REFUSED,
-    LASTING_REASONS,
-    PASSING_REASONS,
+    PERMANENT_REASONS,
     POISONS,
     POISONS_OF_FAILURES,
     SERVER_ERRORS,
+    TRANSIENT_REASONS,
     Chaos,
     of_prediction,
     of_request,
@@ -101,9 +101,9 @@ def test_predictions_go_wrong_at_the_rates_told() -> None:
 
 def test_half_of_the_failures_pass() -> None:
     reasons = Counter(faults["fail"] for faults in fates() if "fail" in faults)
-    assert set(reasons) == {*PASSING_REASONS, *LASTING_REASONS}
-    passing = sum(reasons[reason] for reason in PASSING_REASONS)
-    assert passing / reasons.total() == pytest.approx(0.5, abs=0.1)
+    assert set(reasons) == {*TRANSIENT_REASONS, *PERMANENT_REASONS}
+    transient = sum(reasons[reason] for reason in TRANSIENT_REASONS)
+    assert transient / reasons.total() == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_failed_may_succeed_when_it_is_submitted_again() -> None:

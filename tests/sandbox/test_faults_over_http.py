@@ -253,5 +253,5 @@ def test_a_wrong_fault_is_a_bad_request_that_names_it(client: Client) -> None:
         client.send("POST", "/sandbox/faults", {"faults": {"fial": "x"}}),
     ]
     assert [answer.status_code for answer in answers] == [400] * 5
-    assert "unknown fault 'fial'; there are: latency" in answers[0].json()["error"]["message"]
+    assert "unknown fault 'fial'; choose from: latency" in answers[0].json()["error"]["message"]
     assert client.sandbox.creates == 0

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_quickrouter.sandbox.journal import Bucket, Limits, Verdict
+from airflow_provider_quickrouter.sandbox.journal import Bucket, LimitResult, Limits
 
 
 def taken(bucket: Bucket, now: float, calls: int) -> int:
@@ -46,12 +46,12 @@ def test_a_verdict_tells_what_is_left_and_when_all_is_back() -> None:
     bucket = Bucket(240)
     told = [(v.remaining, v.reset) for v in (bucket.take(0) for _ in range(5))]
     assert told == [(3, 1), (2, 1), (1, 1), (0, 1), (0, 1)]
-    assert Bucket(6).take(0) == Verdict(wait=0, remaining=0, reset=10)
+    assert Bucket(6).take(0) == LimitResult(wait=0, remaining=0, reset=10)
 
 
 @pytest.mark.parametrize(("wait", "seconds"), [(0.001, 1), (1, 1), (1.2, 2), (10, 10)])
 def test_a_wait_is_told_in_whole_seconds_and_is_never_too_short(wait: float, seconds: int) -> None:
-    assert Verdict(wait, remaining=0, reset=1).retry_after == seconds
+    assert LimitResult(wait, remaining=0, reset=1).retry_after == seconds
 
 
 def test_a_clock_that_is_set_back_stops_nothing_for_long() -> None:
@@ -63,7 +63,7 @@ def test_a_clock_that_is_set_back_stops_nothing_for_long() -> None:
 
 @pytest.mark.parametrize("per_minute", [0, -1, float("nan"), float("inf")])
 def test_a_limit_is_a_number_above_nothing(per_minute: float) -> None:
-    with pytest.raises(ValueError, match="a limit must be a number a minute, more than 0"):
+    with pytest.raises(ValueError, match="a limit per minute must be a number above 0"):
         Bucket(per_minute)
 
 
@@ -77,7 +77,7 @@ def test_creates_and_other_calls_are_limited_apart() -> None:
 def test_without_a_limit_there_is_no_verdict() -> None:
     limits = Limits(creates_per_minute=60, calls_per_minute=None)
     assert limits.take("get", 0) is None
-    assert limits.take("create", 0) == Verdict(wait=0, remaining=0, reset=1)
+    assert limits.take("create", 0) == LimitResult(wait=0, remaining=0, reset=1)
 
 
 def test_waits_grow_shorter_as_time_goes_on() -> None:

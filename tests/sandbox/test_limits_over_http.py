@@ -104,5 +104,5 @@ def test_clearing_gives_the_limits_back(limited: Client) -> None:
 
 
 def test_a_sandbox_with_an_impossible_limit_is_refused() -> None:
-    with pytest.raises(ValueError, match="more than 0, not 0"):
+    with pytest.raises(ValueError, match="above 0, got 0"):
         Sandbox(calls_per_minute=0)

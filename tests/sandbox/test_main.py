@@ -35,7 +35,7 @@ def test_options_set_the_key_and_the_faults() -> None:
 
 def test_a_wrong_fault_ends_with_2_and_lists_the_good_ones() -> None:
     errors = refused("--fault", "statsu=502")
-    assert "unknown fault 'statsu'; there are: latency, hang, status" in errors
+    assert "unknown fault 'statsu'; choose from: latency, hang, status" in errors
 
 
 def test_a_wrong_value_ends_with_2_and_says_which_are_good() -> None:

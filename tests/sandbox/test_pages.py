@@ -64,7 +64,7 @@ def test_a_prompt_with_a_dollar_sign_is_only_text(client: Client) -> None:
 def test_an_unknown_prediction_has_a_page_that_says_why_and_leads_back(client: Client) -> None:
     answer = client.send("GET", "/predictions/nothing", headers=NO_KEY)
     assert answer.status_code == 404
-    assert "forgets all predictions when it ends" in answer.text
+    assert "deletes all predictions when it ends" in answer.text
     assert 'href="/"' in answer.text
 
 

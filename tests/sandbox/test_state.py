@@ -135,7 +135,7 @@ def test_a_line_that_was_cut_does_not_hinder_the_start(state: Path, cut: int) ->
 def test_a_line_that_is_no_event_is_an_error_that_names_file_and_line(state: Path) -> None:
     state.write_text('{"event": "start"}\n{"event": "create"}\n')
     sandbox = Sandbox(state=state)
-    wording = re.escape(f"{state} is no state file, see its line 2: KeyError('record')")
+    wording = re.escape(f"{state} is not a state file: line 2: KeyError('record')")
     with pytest.raises(StateError, match=wording), sandbox:
         pass
 
