@@ -1,8 +1,8 @@
-"""A picture as an asset: one DAG makes and stores it, another runs when there is a new one.
+"""A picture as an asset: one DAG creates and stores it, and each new picture triggers another DAG.
 
-The asset's event tells id, model, seed and files: their paths, sizes, checksums, width and height.
-The consumer reads the newest one; on Airflow 3 ``triggering_asset_events`` holds all of them that
-came since its last run.
+The asset event contains id, model, seed and files: their paths, sizes, checksums, width and height.
+The consumer reads the newest event. On Airflow 3 ``triggering_asset_events`` contains all events
+since its last run.
 """
 
 from datetime import datetime, timedelta

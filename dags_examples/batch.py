@@ -1,6 +1,6 @@
-"""Hundreds of predictions in one task: results as JSON lines, one line an input.
+"""Hundreds of predictions in one task, with one JSON line for the result of each input.
 
-A retry submits only what is missing. Two in a hundred may fail; ``use`` sees which ones did.
+A retry submits only what is missing. 2 of 100 predictions may fail; the lines show which ones.
 """
 
 import json

@@ -1,7 +1,7 @@
 """One prediction for each prompt: submit and wait are mapped over a list.
 
-A retry of ``submit`` takes up the prediction that its first try made, a retry of ``wait`` asks
-again: neither pays twice.
+A retry of ``submit`` resumes the prediction of its first attempt, a retry of ``wait`` polls again.
+Neither pays twice.
 """
 
 from datetime import timedelta

@@ -1,6 +1,6 @@
-"""A limit on what runs, and costs, at once: a pool that counts deferred tasks too.
+"""A limit on running predictions, and so on costs: a pool that includes deferred tasks.
 
-Make it once: ``airflow pools set quickrouter 2 "predictions at once" --include-deferred``.
+Create it once: ``airflow pools set quickrouter 2 "predictions at once" --include-deferred``.
 """
 
 from datetime import timedelta

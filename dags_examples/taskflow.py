@@ -1,6 +1,6 @@
-"""A function returns the input; its task makes the picture of it.
+"""A function returns the input, and its task creates the picture.
 
-A retry calls the function again, and pays only if it returns another input than before.
+A retry calls the function again, and pays again only if it returns another input than before.
 """
 
 from datetime import timedelta

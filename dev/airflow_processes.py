@@ -51,8 +51,8 @@ class Component:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def said(self) -> str:
-        """Return all that the process wrote since it was last started."""
+    def output(self) -> str:
+        """Return everything that the process wrote since its last start."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:

@@ -1,4 +1,4 @@
-"""A small client of Airflow's public REST API: what a person reads in the UI, and triggering.
+"""A small client of Airflow's public REST API, to trigger and read DAG runs.
 
 It decides nothing and waits for nothing.
 """
@@ -18,12 +18,12 @@ class AirflowApiError(RuntimeError):
     """Airflow's API refused a request; ``status`` is the HTTP status."""
 
     def __init__(self, method: str, path: str, status: int, body: str) -> None:
-        super().__init__(f"{method} {path} answered {status}: {body[:500]}")
+        super().__init__(f"{method} {path} returned {status}: {body[:500]}")
         self.status = status
 
 
 class AirflowRest:
-    """The API of an Airflow at ``base_url`` whose auth manager lets everyone in as admin.
+    """The API of an Airflow at ``base_url`` whose auth manager treats every user as admin.
 
     It logs in at the first call.
     """
@@ -35,20 +35,20 @@ class AirflowRest:
 
     def log_in(self) -> None:
         """Take a token, which is valid for a day, and use it from now on."""
-        answer = self._session.get(f"{self.base_url}/auth/token", timeout=30)
-        token = self._json(answer, "GET", "/auth/token")["access_token"]
+        response = self._session.get(f"{self.base_url}/auth/token", timeout=30)
+        token = self._json(response, "GET", "/auth/token")["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, **kwargs: Any) -> Json:
-        """Send one request below ``/api/v2`` and return the JSON of the answer.
+        """Send one request below ``/api/v2`` and return the JSON of the response.
 
         :raises AirflowApiError: the status was not 2xx.
-        :raises requests.ConnectionError: nobody listens.
+        :raises requests.ConnectionError: no server listens.
         """
         if "Authorization" not in self._session.headers:
             self.log_in()
-        answer = self._session.request(method, f"{self.base_url}/api/v2{path}", timeout=30, **kwargs)
-        return self._json(answer, method, path)
+        response = self._session.request(method, f"{self.base_url}/api/v2{path}", timeout=30, **kwargs)
+        return self._json(response, method, path)
 
     def every(self, path: str, key: str) -> list[Json]:
         """Return all items of a list, which the API hands out in pages."""
@@ -60,10 +60,10 @@ class AirflowRest:
                 return found
 
     @staticmethod
-    def _json(answer: requests.Response, method: str, path: str) -> Json:
-        if not answer.ok:
-            raise AirflowApiError(method, path, answer.status_code, answer.text)
-        return cast(Json, answer.json())
+    def _json(response: requests.Response, method: str, path: str) -> Json:
+        if not response.ok:
+            raise AirflowApiError(method, path, response.status_code, response.text)
+        return cast(Json, response.json())
 
     def jobs(self) -> list[Json]:
         """Return the newest jobs: each start of a scheduler, DAG processor or triggerer is one."""

@@ -1,6 +1,6 @@
 """The processes of an Airflow: started, watched until healthy, restarted and ended together.
 
-A process that has ended is never waited for: its log says why, and the error shows it.
+Does not wait for a process that has ended: the error shows its log.
 """
 
 import re
@@ -34,7 +34,7 @@ class AirflowServices:
     """The database and ``api-server``, ``scheduler``, ``dag-processor``, ``triggerer``, workers.
 
     ``env``: their whole environment. ``logs``: folder of their ``<name>.log``.
-    ``say``: is told one line for each long step, with seconds.
+    ``say``: receives one line for each long step, with seconds.
     ``names``: of the components; the second triggerer is ``triggerer-2``, and so on.
     """
 
@@ -98,7 +98,7 @@ class AirflowServices:
     def _has_begun(self, name: str, jobs: list[Json]) -> bool:
         kind = kind_of(name)
         if kind in READY:
-            return bool(READY[kind].search(self.components[name].said()))
+            return bool(READY[kind].search(self.components[name].output()))
         if kind == API_SERVER:
             return True
         alike = [part.started for other, part in self.components.items() if kind_of(other) == kind]
@@ -134,7 +134,7 @@ class AirflowServices:
     def stop(self) -> None:
         """End every process; calling it again does nothing.
 
-        Running tasks could keep Airflow up for long; what they do is of no more interest.
+        Does not wait for running tasks.
         """
         end([self._migration, *self.components.values()], grace=3)
 
@@ -170,8 +170,8 @@ def arguments_of(name: str) -> list[str]:
 def has_begun(since: float, alike: Sequence[float], begun: Sequence[float]) -> bool:
     """Whether a component that was started at ``since`` has begun its job.
 
-    A job does not tell whose it is, and the health page shows the liveliest of a kind only: so
-    there must be one for each component of the kind that is no older. Epoch seconds.
+    A job does not name its component, and the health page shows only the newest job of a kind. So
+    there must be one job for each component that is not older. Times are epoch seconds.
     """
     return sum(job >= since for job in begun) >= sum(start >= since for start in alike)
 

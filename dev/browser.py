@@ -43,7 +43,7 @@ Say = Callable[[str], None]
 
 
 class AirflowWithLogin(LocalAirflow):
-    """An Airflow that lets nobody in without a password; ``admin`` has one."""
+    """An Airflow with passwords; ``admin`` has one."""
 
     def __init__(self, home: Path, dags: Path, env: dict[str, str], say: Say) -> None:
         # Paused: only what is triggered here may run.
@@ -133,7 +133,7 @@ class Session:
     def thousand(self) -> None:
         """Look at a run with 1,000 pictures, each time from nothing, three times or more.
 
-        Other work on the machine only adds time, so it may take up to eight until one is quick.
+        Other work on the machine only adds time, so up to eight openings may be needed.
 
         :raises RuntimeError: too slow, or too heavy.
         """
@@ -191,7 +191,7 @@ def dags_folder() -> Path:
 
 
 def main() -> int:
-    """Look at everything; return 0, or 1 when something is not as it should be."""
+    """Check everything; return 0, or 1 after a failure."""
     clock = Clock()
     shutil.rmtree(HOME, ignore_errors=True)
     SHOTS.mkdir(parents=True, exist_ok=True)

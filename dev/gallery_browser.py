@@ -42,9 +42,9 @@ def chromium() -> str | None:
 
 @contextmanager
 def browser(size: tuple[int, int] = SIZE) -> Iterator[BrowserContext]:
-    """Yield a fresh Chromium, which keeps cookies and files from page to page.
+    """Yield a fresh Chromium, which has the same cookies and cache on all pages.
 
-    :raises RuntimeError: there is no Chromium.
+    :raises RuntimeError: Chromium is not installed.
     """
     path = chromium()
     if not path:
@@ -62,7 +62,7 @@ class Visitor:
     """A person in front of Airflow, who has a user of it.
 
     :ivar complaints: errors on the console, and exceptions, since the login.
-    :ivar transferred: bytes of the plugin's own answers by address, as they came over the wire.
+    :ivar transferred: bytes of the plugin's responses as transferred, by URL.
     """
 
     def __init__(self, page: Page, url: str) -> None:
@@ -127,7 +127,7 @@ class Visitor:
         return self.ready()
 
     def ready(self) -> FrameLocator:
-        """Wait until the gallery has its answer."""
+        """Wait until the gallery has loaded."""
         frame = self.page.frame_locator("iframe[title=Pictures]")
         expect(frame.locator("#gallery[aria-busy=false]")).to_be_attached()
         return frame
@@ -176,7 +176,7 @@ class Visitor:
         return perf_counter() - began
 
     def widths_if_there(self) -> list[int]:
-        """Return :meth:`widths`, nothing while there is no gallery yet."""
+        """Return :meth:`widths`, an empty list before the gallery exists."""
         return self.widths() if self.page.locator("iframe[title=Pictures]").count() else []
 
 

@@ -128,7 +128,7 @@ def _left_by(run: FilledRun, dag_run_id: int, task: FilledTask) -> list[Any]:
 
 
 def _fields(at: dict[str, Any], given: Any) -> Any:
-    """Make rendered fields without the operator that the class itself would ask for them."""
+    """Create rendered fields without an operator, which their class would need."""
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from sqlalchemy.orm.attributes import instance_state
     from sqlalchemy.orm.instrumentation import manager_of_class

@@ -29,13 +29,13 @@ MODELS = ("stability-ai/sdxl", "black-forest-labs/flux-kontext-pro")
 def manifest(number: int, status: str = "succeeded", **more: Any) -> dict[str, Any]:
     """Return the manifest of a made-up prediction.
 
-    :param more: fields of the API's answer that replace the usual ones.
+    :param more: fields of the API's response that replace the usual ones.
     """
     created = datetime.now(UTC) - timedelta(minutes=12, seconds=-number % 60)
     started = created + timedelta(seconds=0.4 + number % 5)
     ended = started + timedelta(seconds=3.2 + number % 9)
     over = status not in ("starting", "processing")
-    answer = {
+    response = {
         "id": f"{hashlib.sha256(str(number).encode()).hexdigest()[:24]}{number % 100:02d}",
         "status": status,
         "output": None,
@@ -47,8 +47,8 @@ def manifest(number: int, status: str = "succeeded", **more: Any) -> dict[str, A
         "metrics": {"predict_time": 3.2 + number % 9} if over else {},
         **more,
     }
-    answer["id"] = str(answer["id"]).translate(str.maketrans("0123456789", "ghijkmnpqr"))
-    prediction = Prediction.from_json(answer)
+    response["id"] = str(response["id"]).translate(str.maketrans("0123456789", "ghijkmnpqr"))
+    prediction = Prediction.from_json(response)
     made = prediction.manifest(f"https://console.example.org/predictions/{prediction.id}")
     return {**made, "seed": 1000 + number}
 
@@ -94,7 +94,7 @@ def prediction_tasks(
     state: str = "success",
     index: int | None = None,
 ) -> list[FilledTask]:
-    """Return what a mapped submit and the wait behind it leave.
+    """Return what a mapped submit and its downstream wait leave.
 
     :param state: of the wait.
     """
@@ -102,12 +102,12 @@ def prediction_tasks(
     began = datetime.now(UTC).timestamp() - 700
     first = {**made, "status": "starting", "completed_at": None, "output": None, "error": ""}
     label = f"study {number + 1}"
-    said = {"prompt": prompt(number), "width": 1024, "height": 1024} if given is None else given
+    rendered = {"prompt": prompt(number), "width": 1024, "height": 1024} if given is None else given
     left: dict[str, Any] = {"prediction": made}
     if files:
         left["files"] = list(files)
     return [
-        FilledTask("submit", map_index, "success", {"prediction": first}, said, began, began + 1, label),
+        FilledTask("submit", map_index, "success", {"prediction": first}, rendered, began, began + 1, label),
         FilledTask("wait", map_index, state, left, None, began + 2, began + 20, label),
     ]
 

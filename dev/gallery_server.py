@@ -26,7 +26,7 @@ DAGS = ROOT / "dev" / "gallery_dags"
 def users_env(home: Path, users: Mapping[str, str]) -> dict[str, str]:
     """Return settings by which users must log in to Airflow.
 
-    :param home: where their passwords are kept; each one is the user's name and ``-password``.
+    :param home: where their passwords are stored; each one is the user's name and ``-password``.
     :param users: role by name.
     """
     home.mkdir(parents=True, exist_ok=True)
@@ -47,9 +47,9 @@ def password_of(name: str) -> str:
 def token_of(url: str, name: str) -> str:
     """Log a user in over the API and return the token."""
     body = {"username": name, "password": password_of(name)}
-    answer = requests.post(f"{url}/auth/token", json=body, timeout=30)
-    answer.raise_for_status()
-    return str(answer.json()["access_token"])
+    response = requests.post(f"{url}/auth/token", json=body, timeout=30)
+    response.raise_for_status()
+    return str(response.json()["access_token"])
 
 
 class UserRest(AirflowRest):

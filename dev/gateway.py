@@ -1,4 +1,4 @@
-"""Which gateway an Airflow on this machine talks to.
+"""The gateway of an Airflow on this machine.
 
 The sandbox, started here as a process of its own, or with a key in the environment the real one,
 which costs money.
@@ -35,12 +35,12 @@ def chosen_gateway(
     """
     key = os.environ.get(KEY_VARIABLE)
     if key:
-        say(f"{KEY_VARIABLE} is set: the REAL gateway will be asked, which COSTS MONEY")
+        say(f"{KEY_VARIABLE} is set: using the REAL gateway, which COSTS MONEY")
         yield connection(key)
         return
     options = ["--state", str(state)] if state else []
     with sandbox(logs / "sandbox.log", port, options) as process:
-        say(f"sandbox runs at {process.url}: no key, no costs ({KEY_VARIABLE} asks the real one)")
+        say(f"sandbox runs at {process.url}: no key, no costs (set {KEY_VARIABLE} to use the real gateway)")
         yield connection(SANDBOX_KEY, process.url)
 
 
@@ -48,7 +48,7 @@ def connection(key: str, url: str | None = None) -> dict[str, str]:
     """Return the fields of an Airflow connection; without ``url`` it means the real gateway.
 
     The sandbox shows each prediction on a page of its own: the link of the tasks leads there.
-    Its pictures lie on this machine, which is no public address.
+    Its pictures have a private address.
     """
     fields = {"conn_type": "quickrouter", "password": key}
     if not url:
@@ -69,7 +69,7 @@ def connection_env(fields: dict[str, str]) -> dict[str, str]:
 
 
 class SandboxProcess:
-    """A sandbox as a process of its own, which keeps its address when it is started again.
+    """A sandbox in a separate process, with the same address after a restart.
 
     ``port``: another free one if it is taken. ``options``: more of its command line.
     """
@@ -84,7 +84,7 @@ class SandboxProcess:
         self._starts = 0
 
     def start(self) -> None:
-        """Start it and wait until it answers.
+        """Start it and wait until it responds.
 
         :raises RuntimeError: it ended; the message shows the end of its log.
         """

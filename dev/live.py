@@ -1,6 +1,6 @@
 """``make live``: one cheap prediction on the real gateway, and what it really returns.
 
-For whoever has a key: prints status codes, names of headers, keys and states of each response,
+Needs a key. Prints status codes, names of headers, keys and states of each response,
 so that what is only inferred about the API can be settled. Values and the key are not printed.
 """
 
@@ -67,23 +67,23 @@ def shape(response: Response) -> Iterator[str]:
 
 
 def wait(gateway: Gateway, prediction_id: str) -> Prediction:
-    """Ask every second until the prediction is over; print each new state."""
-    said, deadline = "", time.monotonic() + PATIENCE
+    """Poll every second until the prediction ends; print each new state."""
+    seen, deadline = "", time.monotonic() + PATIENCE
     request = protocol.get(prediction_id)
     while time.monotonic() < deadline:
         response = send(gateway.session, gateway.settings, request)
         prediction = protocol.read_prediction(request, response, time.time())
-        if prediction.raw_status != said:
-            said = prediction.raw_status
-            gateway.send(request, f"state {said!r}, read as {prediction.status_word!r}")
+        if prediction.raw_status != seen:
+            seen = prediction.raw_status
+            gateway.send(request, f"state {seen!r}, read as {prediction.status_word!r}")
         if prediction.status.terminal:
             return prediction
         time.sleep(1)
-    raise TimeoutError(f"prediction {prediction_id} was not over after {PATIENCE:g} s")
+    raise TimeoutError(f"prediction {prediction_id} did not end within {PATIENCE:g} s")
 
 
 def look(gateway: Gateway) -> bool:
-    """Ask everything once; return whether the picture was made."""
+    """Send each kind of request once; return whether the picture was created."""
     gateway.send(protocol.probe(), "free call with a good key")
     gateway.send(USAGE, "usage of the key")
     gateway.send(LIST, "list of predictions (may not exist)")

@@ -22,7 +22,7 @@ FINISHED_TASK = frozenset({"success", "failed", "skipped", "upstream_failed", "r
 
 
 def no_word(text: str) -> None:
-    """Say nothing."""
+    """Ignore the line."""
 
 
 class LocalAirflow:
@@ -30,10 +30,10 @@ class LocalAirflow:
 
     SIGTERM inside raises KeyboardInterrupt, so that it is left in order.
 
-    ``home``: its AIRFLOW_HOME, made if need be; the database in it is kept.
+    ``home``: its AIRFLOW_HOME, created if missing; its database is kept between starts.
     ``env``: settings and connections that are added last, ``AIRFLOW_CONN_...`` for example.
     ``port``: of the UI and the API; another free one if it is taken; 0 takes any.
-    ``say``: is told one line for each long step, with seconds.
+    ``say``: receives one line for each long step, with seconds.
     ``schedulers``, ``triggerers``, ``workers``: how many; the second is the component
     ``triggerer-2``, and so on. SQLite is for one of each. Workers are Celery's, ``celery-worker``:
     ``env`` has to name their executor and broker.
@@ -216,7 +216,7 @@ class LocalAirflow:
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
     ) -> str:
-        """Return what one try of a task wrote, on the worker and in the triggerer."""
+        """Return what one attempt of a task wrote, on the worker and in the triggerer."""
         folder = self.logs / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         if map_index >= 0:
             folder = folder / f"map_index={map_index}"

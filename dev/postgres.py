@@ -39,7 +39,7 @@ def programs() -> Path | None:
 
 
 class PostgresProcess:
-    """A server that keeps its address and its data when it is started again.
+    """A server with the same address and data after a restart.
 
     ``folder``: the server's programs. ``data``: the folder of its files. ``log``: its output.
     """
@@ -66,7 +66,7 @@ class PostgresProcess:
         return subprocess.run(self._probe, check=False).returncode == 0
 
     def stop(self) -> None:
-        """End it at once, whoever is still connected, and free its shared memory."""
+        """End it at once, also with open connections, and free its shared memory."""
         family = self._child.family()
         if self._child.returncode() is None:
             # PostgreSQL's "fast shutdown"; SIGTERM would wait for clients.
@@ -110,7 +110,7 @@ def postgres(log: Path) -> Iterator[str]:
 
 
 def initialise(folder: Path, data: Path) -> None:
-    """Make the files of a new server, which lets everyone on this machine in."""
+    """Create the files of a new server that accepts all users of this machine."""
     if os.geteuid() == 0:
         shutil.chown(data, USER, USER)
     command = [str(folder / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8"]

@@ -21,14 +21,14 @@ PROGRAM = "redis-server"
 OPTIONS = {
     "bind": HOST,
     "save": "",
-    # Each command is in the file before it is answered: what was queued outlives a kill.
+    # Each command is written before the response, so the queue survives a kill.
     "appendonly": "yes",
     "daemonize": "no",
 }
 
 
 class RedisProcess:
-    """A Redis that keeps its address and its data when it is started again.
+    """A Redis with the same address and data after a restart.
 
     ``data``: the folder of its files. ``log``: where it writes what it has to say.
     """
@@ -42,7 +42,7 @@ class RedisProcess:
         self._client = redis.Redis(HOST, self.port)
 
     def start(self) -> None:
-        """Start it and wait until it answers, with its data.
+        """Start it and wait until it responds and has its data.
 
         :raises RuntimeError: it ended; the message shows the end of its log.
         """

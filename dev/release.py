@@ -1,6 +1,6 @@
 """``python -m dev.release check [TAG]``: whether this may be released, and under which tag.
 
-``python -m dev.release notes`` prints what the changelog says of the version.
+``python -m dev.release notes`` prints the changelog's section of the version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RELEASED = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?")
 def problems(version: str, changelog: str, fixtures: Sequence[str], tag: str | None) -> Iterator[str]:
     """Yield, a line each, why a version may not be released.
 
-    :param fixtures: the versions of which is kept what they leave in Airflow's database.
+    :param fixtures: the versions with a fixture in ``tests/triggers/releases``.
     :param tag: as git has it, ``v`` in front; None before there is one.
     """
     newest = next(SECTION.finditer(changelog), None)
@@ -34,13 +34,13 @@ def problems(version: str, changelog: str, fixtures: Sequence[str], tag: str | N
         found = f"its newest is {newest[1]}" if newest else "it has none"
         yield f"CHANGELOG.md does not begin with a section '## {version}': {found}"
     elif not newest[2].strip():
-        yield f"CHANGELOG.md says nothing of {version}"
+        yield f"the section of {version} in CHANGELOG.md is empty"
     if version not in fixtures:
         yield f"{RELEASES.name}/{version}.json is missing: python -m dev.release_fixture makes it"
 
 
 def notes(changelog: str, version: str) -> str:
-    """Return what a changelog says of a version.
+    """Return a version's section of a changelog.
 
     :raises LookupError: nothing.
     """

@@ -1,4 +1,4 @@
-"""Which distributions an installation consists of, told by the metadata of those that are here.
+"""The distributions of an installation, from the metadata of those installed here.
 
 ``python -m dev.release_closure`` prints the pins of all that a user of the wheel runs, for audits.
 """

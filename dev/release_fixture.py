@@ -1,6 +1,6 @@
-"""``python -m dev.release_fixture``: keep what this release leaves in Airflow's database.
+"""``python -m dev.release_fixture``: store what this release leaves in Airflow's database.
 
-It writes ``tests/triggers/releases/<version>.json``, unless that tells of the same forms already.
+It writes ``tests/triggers/releases/<version>.json``, unless that file has the same content.
 ``tests/triggers/test_releases.py`` reads all of them with the code of the day.
 """
 
@@ -16,7 +16,7 @@ RELEASES = Path(__file__).resolve().parent.parent / "tests" / "triggers" / "rele
 
 
 def main() -> None:
-    """Write the fixture of the installed version, and say where it lies."""
+    """Write the fixture of the installed version, and print its path."""
     with tempfile.TemporaryDirectory() as home:
         _stand_alone(home)
         made = make(Path(home))
@@ -37,7 +37,7 @@ def make(folder: Path) -> dict[str, Any]:
 
 
 def write(made: dict[str, Any], path: Path) -> bool:
-    """Write a fixture; False if what lies there tells the same."""
+    """Write a fixture; return False if the file has the same content."""
     from dev.release_form import same
 
     if path.exists() and same(made, json.loads(path.read_text())):

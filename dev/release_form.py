@@ -52,7 +52,7 @@ GIVEN = {"started_at"}
 
 
 def form() -> Form:
-    """Make what lies in the database beside events, which need a gateway: see ``release_life``."""
+    """Return what the database contains, without events, which need a gateway: see ``release_life``."""
     return {
         "version": __version__,
         "triggers": list(_triggers()),
@@ -124,7 +124,7 @@ def _is_needed(parameter: inspect.Parameter) -> bool:
 
 
 def _starts() -> Iterator[Form]:
-    """Yield what the scheduler is told to begin in the triggerer; nothing before 0.3.0."""
+    """Yield what the scheduler starts in the triggerer; nothing before 0.3.0."""
     arguments = {"prediction_id": ARGUMENTS["prediction_id"], "timeout": 7200.0}
     if not hasattr(QuickRouterPredictionSensor, "make_start_args"):
         return
@@ -134,7 +134,7 @@ def _starts() -> Iterator[Form]:
             task = QuickRouterPredictionSensor(**given)
         start = task.start_trigger_args
         if start is None:
-            raise RuntimeError("start_from_trigger needs Airflow 3.3, and nobody who listens")
+            raise RuntimeError("start_from_trigger needs Airflow 3.3 without listeners")
         yield {
             "classpath": start.trigger_cls,
             "kwargs": json.loads(json.dumps(start.trigger_kwargs)),
@@ -143,7 +143,7 @@ def _starts() -> Iterator[Form]:
 
 
 def _methods() -> Iterator[tuple[str, list[str]]]:
-    """Yield each class of tasks that defers, with its methods that go on after an event."""
+    """Yield each class of tasks that defers, with its methods that run after an event."""
     for kind in [*classes("operators", BaseOperator), *classes("sensors", BaseOperator)]:
         names = [name for name in dir(kind) if not name.startswith("_")]
         methods = [(name, getattr(kind, name)) for name in names if callable(getattr(kind, name))]

@@ -38,7 +38,7 @@ class Remembering(dict[str, Any]):
     """Airflow's ``task_state_store``, as far as tasks use it."""
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value, as JSON keeps it."""
+        """Store a value as JSON."""
         self[key] = json.loads(json.dumps(value))
 
 

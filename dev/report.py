@@ -33,28 +33,28 @@ class Clock:
 
 
 def watch(airflow: LocalAirflow, dag_id: str, run_id: str, say: Callable[[str], None], timeout: float) -> str:
-    """Tell each change of a task's state until the run is over, and return the run's state.
+    """Print each change of a task's state until the run ends, and return the run's state.
 
     :raises TimeoutError: not over after ``timeout`` seconds.
     """
-    told: dict[str, str | None] = {}
+    shown: dict[str, str | None] = {}
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         state = str(airflow.rest.run(dag_id, run_id)["state"])
         for task in airflow.task_instances(dag_id, run_id):
-            tell_change(task, told, say)
+            print_change(task, shown, say)
         if state in FINISHED_RUN:
             return state
         time.sleep(0.25)
-    raise TimeoutError(f"{dag_id} was not over after {timeout:g} s: {told}")
+    raise TimeoutError(f"{dag_id} did not end within {timeout:g} s: {shown}")
 
 
-def tell_change(task: Json, told: dict[str, str | None], say: Callable[[str], None]) -> None:
-    """Tell the state of a task instance unless it was told before."""
+def print_change(task: Json, shown: dict[str, str | None], say: Callable[[str], None]) -> None:
+    """Print the state of a task instance if it is new."""
     name = label(task["task_id"], task["map_index"])
     state = task["state"]
-    if state is not None and told.get(name) != state:
-        told[name] = state
+    if state is not None and shown.get(name) != state:
+        shown[name] = state
         say(f"    {name}: {state}")
 
 
@@ -66,7 +66,7 @@ def label(task_id: str, map_index: int) -> str:
 def xcom_lines(xcoms: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
     """Return the XComs of a run, one line for each key and for each item of a dict.
 
-    Airflow keeps the addresses of extra links as XComs too, whose keys begin with ``_link_``.
+    Airflow stores the URLs of extra links as XComs too, whose keys begin with ``_link_``.
     """
     lines = []
     for (task_id, map_index), values in xcoms.items():
@@ -87,7 +87,7 @@ def value_lines(key: str, value: Any) -> list[str]:
 def stored_pictures(files: list[Json]) -> dict[Path, tuple[int, int]]:
     """Open what a task stored on this machine: each file with its width and height in pixels.
 
-    :raises OSError: a file is not there, or is no picture.
+    :raises OSError: a file does not exist, or is not a picture.
     """
     found = {}
     for file in files:

@@ -26,7 +26,7 @@ Bill = dict[str, Any]
 
 
 def main() -> None:
-    """Write it into ``dist``, checked against CycloneDX's schema, and say where it lies."""
+    """Write it into ``dist``, validate it with CycloneDX's schema, and print its path."""
     bill = make()
     check(bill)
     path = ROOT / "dist" / f"{OURS}.cdx.json"
@@ -58,11 +58,11 @@ def check(bill: Bill) -> None:
     :raises ValueError: something in it is not as the schema has it.
     """
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)):
-        raise ValueError(f"this is no bill of materials as CycloneDX has it: {error}")
+        raise ValueError(f"not a valid CycloneDX bill of materials: {error}")
 
 
 def _of_all_that_is_installed() -> Bill:
-    """Ask CycloneDX's own tool, which knows licences; it cannot leave out what is not needed."""
+    """Run CycloneDX's own tool, which knows licences; it cannot omit what is not needed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "all.json"
         command = [sys.executable, "-m", "cyclonedx_py", "environment", "--no-validate"]

@@ -1,6 +1,6 @@
 """``make airflow``: an Airflow with the example DAGs to click through, until Ctrl-C.
 
-Its home is kept between starts, so that the history of the runs stays.
+The home directory stays between starts, with the history of the runs.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ SETTINGS = {
 def ensure_connection(rest: AirflowRest, fields: dict[str, str]) -> str:
     """Make the connection, or point it at this sandbox or gateway; return what was done.
 
-    A connection to anything but a sandbox of this machine was edited by the user, and is kept.
+    A connection to anything but a sandbox of this machine was edited by the user, and is not changed.
     """
     path = f"/connections/{CONNECTION_ID}"
     # Port 0: the Test button of Airflow 3.3's UI refuses a connection that has no port.
@@ -46,7 +46,7 @@ def ensure_connection(rest: AirflowRest, fields: dict[str, str]) -> str:
         rest.call("POST", "/connections", json=body)
         return "made"
     if HOST not in host:
-        return f"kept as it is ({host or 'the real gateway'})"
+        return f"unchanged ({host or 'the real gateway'})"
     rest.call("PATCH", path, json=body)
     return "updated"
 
@@ -87,7 +87,7 @@ def up(clock: Clock) -> None:
         ensure_pool(airflow.rest)
         if not airflow.url.endswith(f":{UI_PORT}"):
             clock.say(f"port {UI_PORT} is taken, so the UI has another")
-        print(f"\n    Airflow's UI: {airflow.url} (no login: everyone here is admin)")
+        print(f"\n    Airflow's UI: {airflow.url} (no login: every user is admin)")
         print("    The example DAGs wait for you to press Trigger; each run has a tab Pictures.")
         if "host" in gateway:
             print(f"    The sandbox and its pictures: {gateway['host']}")

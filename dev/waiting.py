@@ -1,4 +1,4 @@
-"""Waiting with a limit, and ending in good order when asked to."""
+"""Waiting with a timeout, and ending cleanly after a signal."""
 
 import signal
 import threading
@@ -16,7 +16,7 @@ def wait_until(
 ) -> Value:
     """Call ``probe`` every ``interval`` seconds until it returns a true value, and return that.
 
-    :raises TimeoutError: after ``timeout`` seconds, with what ``complaint`` says.
+    :raises TimeoutError: after ``timeout`` seconds, with the message of ``complaint``.
     """
     deadline = time.monotonic() + timeout
     while True:

@@ -1,10 +1,10 @@
-"""How the documentation site is built from this folder: ``make docs``, where a warning fails."""
+"""Sphinx's configuration: ``make docs`` builds the site, and fails on a warning."""
 
 import os
 from enum import Enum
 from pathlib import Path
 
-# Before the first import of Airflow, which would otherwise make a folder in the user's home.
+# Before the first import of Airflow, which else creates a folder in the user's home.
 os.environ.setdefault("AIRFLOW_HOME", str(Path(__file__).parent.parent / "build" / "airflow"))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
@@ -28,12 +28,12 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 
-# Nothing is downloaded while building, so the names of other packages lead nowhere. Every name of
-# this package, and every plain word that might be one, has to be found.
+# The build downloads nothing, so names of other packages have no target. All names of this package
+# must have one.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(airflow|requests|pydantic|datetime|pathlib|collections|typing|types)\..*"),
-    # Airflow's, which are imported for type checkers only.
+    # Airflow's names, which are imported for type checkers only.
     ("py:class", r"Context|RetryDecision|TaskDecorator"),
 ]
 
@@ -63,10 +63,7 @@ html_theme_options = {
 def without_noise(
     app: object, what: str, name: str, found: object, options: object, shown: str, returns: str
 ) -> object:
-    """Leave out the signatures that nobody writes: of enums, errors, the models' many fields.
-
-    A task group has that of its function.
-    """
+    """Omit signatures of enums, errors and models; show that of a task group's function."""
     if what in ("class", "exception") and issubclass(found, BaseModel | Enum | Exception):
         return ("", "") if shown else None
     if what == "function" and hasattr(found, "function"):
@@ -80,12 +77,12 @@ def without_noise(
 def with_docstring(
     app: object, what: str, name: str, found: object, options: object, lines: list[str]
 ) -> None:
-    """Give a task group the docstring of its function."""
+    """Use the docstring of a task group's function."""
     if what == "function" and hasattr(found, "function"):
         lines[:] = prepare_docstring(found.function.__doc__)
 
 
 def setup(app: Sphinx) -> None:
-    """Tell Sphinx, which calls this, about it."""
+    """Register the functions; Sphinx calls this."""
     app.connect("autodoc-process-signature", without_noise)
     app.connect("autodoc-process-docstring", with_docstring)

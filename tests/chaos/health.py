@@ -81,7 +81,7 @@ class Health:
         for name, component in self.services.components.items():
             code = component.returncode()
             if code is not None:
-                excused = recovering or NO_DATABASE in last_error(component.said())
+                excused = recovering or NO_DATABASE in last_error(component.output())
                 excused = excused and name not in self._restarted
                 self._ended(name, code, meaning_of(name, down, excused=excused))
 
@@ -91,7 +91,7 @@ class Health:
         if means is Meaning.FATAL:
             self.services.check_alive()
         if means is Meaning.DEATH:
-            reason = last_error(self.services.components[name].said())
+            reason = last_error(self.services.components[name].output())
             self.deaths.append(f"{name} ended by itself ({code}): {reason}")
             self.say(f"    {self.deaths[-1]}")
         else:

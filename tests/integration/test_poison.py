@@ -175,7 +175,7 @@ def run_with(on_postgres: OnPostgres, gateway: PoisonGateway) -> Aftermath:
     run_id = airflow.trigger(DAG_ID)
 
     def lives() -> bool:
-        unharmed = not any(death in triggerer.said() for death in DEATHS)
+        unharmed = not any(death in triggerer.output() for death in DEATHS)
         return unharmed and on_postgres.processes() == began_with
 
     def lives_until(reached: Callable[[], bool], seconds: float) -> bool:

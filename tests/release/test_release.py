@@ -37,7 +37,7 @@ def test_a_version_of_which_all_is_told_may_be_released(tag: str | None) -> None
         ({"version": "1.3.0", "fixtures": ("1.3.0",)}, "'## 1.3.0': its newest is 1.2.0"),
         ({"version": "1.1.0", "fixtures": ("1.1.0",)}, "'## 1.1.0': its newest is 1.2.0"),
         ({"log": "# Changelog\n"}, "it has none"),
-        ({"log": "## 1.2.0\n\n## 1.1.0\n\nOlder things.\n"}, "says nothing of 1.2.0"),
+        ({"log": "## 1.2.0\n\n## 1.1.0\n\nOlder things.\n"}, "the section of 1.2.0 in CHANGELOG.md is empty"),
         ({"fixtures": ("1.1.0",)}, "releases/1.2.0.json is missing"),
         ({"version": "1.2.0.dev1"}, "'1.2.0.dev1': three numbers are wanted"),
     ],
