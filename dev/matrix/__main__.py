@@ -43,13 +43,13 @@ class Interpreter:
 
 
 def interpreter(command: str) -> Interpreter:
-    """Ask a Python for its version.
+    """Return the version of a Python.
 
     :raises RuntimeError: there is none.
     """
     found = shutil.which(command)
     if not found:
-        raise RuntimeError(f"there is no {command}")
+        raise RuntimeError(f"{command} does not exist")
     code = "import sys; print(*sys.version_info[:2])"
     done = subprocess.run([found, "-c", code], capture_output=True, text=True, check=True)
     major, minor = done.stdout.split()
@@ -74,7 +74,7 @@ class Matrix:
     """What all rows share.
 
     :param more: variables of Airflow's processes: the connection.
-    :param keep: leave the environments for a look at them.
+    :param keep: do not delete the environments.
     """
 
     wheel: Path
@@ -122,7 +122,7 @@ def new_row(cell: Cell, python: Python) -> Row:
 
 
 def show_log(log: Path, name: str) -> None:
-    """Print the end of what a failed row said."""
+    """Print the end of a failed row's output."""
     lines = log.read_text().splitlines()[-TAIL:] if log.exists() else []
     print("\n".join([f"--- the end of the log of {name}", *lines]), file=sys.stderr, flush=True)
 
@@ -152,7 +152,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pythons", type=str.split, default=[sys.executable], help="commands, in one word")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rows at once")
     parser.add_argument("--markdown", action="store_true", help="the table as Markdown")
-    parser.add_argument("--keep", action="store_true", help="leave the environments there")
+    parser.add_argument("--keep", action="store_true", help="do not delete the environments")
     return parser.parse_args(arguments)
 
 

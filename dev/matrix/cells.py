@@ -45,7 +45,7 @@ class Cell:
         return "SequentialExecutor" if self.airflow.startswith("2.") else "LocalExecutor"
 
     def supports(self, python: Python) -> bool:
-        """Tell whether both this Airflow and the package run on that Python."""
+        """Return whether both this Airflow and the package run on that Python."""
         return OLDEST_PYTHON <= python <= self.newest_python
 
 
@@ -62,7 +62,7 @@ CELLS = (
 def chosen(names: Iterable[str]) -> tuple[Cell, ...]:
     """Return the cells of these names, in the matrix's own order; all if there is no name.
 
-    :raises ValueError: there is no cell of a name.
+    :raises ValueError: a name is unknown.
     """
     wanted = set(names)
     known = {cell.name for cell in CELLS}

@@ -14,7 +14,7 @@ LONGEST = 600.0
 
 
 class CommandFailed(RuntimeError):
-    """A command ended with another code than 0, or did not end; the text is what it said."""
+    """A command failed or did not end; the message is its output."""
 
 
 @dataclass
@@ -29,25 +29,25 @@ class Commands:
     _over: bool = False
 
     def run(self, command: Sequence[str], env: Mapping[str, str], folder: Path, log: Path) -> str:
-        """Run a command to its end, append what it says to ``log``, and return that.
+        """Run a command to its end, append its output to ``log``, and return it.
 
         :param folder: where it runs.
         :raises CommandFailed: its code was not 0, or it took longer than ``LONGEST``.
         """
         process = self._start(command, env, folder)
         try:
-            said, _ = process.communicate(timeout=LONGEST)
+            output, _ = process.communicate(timeout=LONGEST)
         except subprocess.TimeoutExpired:
             kill(process)
-            said = f"{process.communicate()[0]}\nno end after {LONGEST:g} s: {command}"
+            output = f"{process.communicate()[0]}\nno end after {LONGEST:g} s: {command}"
         finally:
             with self._lock:
                 self._running.discard(process)
         with log.open("a") as out:
-            out.write(f"$ {' '.join(command)}\n{said}\n")
+            out.write(f"$ {' '.join(command)}\n{output}\n")
         if process.returncode:
-            raise CommandFailed(said or f"{command[0]} ended with {process.returncode}")
-        return said
+            raise CommandFailed(output or f"{command[0]} ended with {process.returncode}")
+        return output
 
     def _start(self, command: Sequence[str], env: Mapping[str, str], folder: Path) -> subprocess.Popen[str]:
         with self._lock:

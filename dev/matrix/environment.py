@@ -56,7 +56,7 @@ class Environment:
 
     @property
     def log(self) -> Path:
-        """What all commands said."""
+        """The output of all commands."""
         return self.folder / "log.txt"
 
     def uv(self, *arguments: str) -> str:

@@ -56,7 +56,7 @@ def wrong_with(example: Example, found: dict[str, str], folder: Path) -> str:
     """Return what is wrong with a run, "" if nothing is.
 
     :param found: from :func:`states`.
-    :param folder: where the run was told to store.
+    :param folder: where the run stores its files.
     """
     bad = {name: state for name, state in found.items() if state != "success"}
     if bad or len(found) < 2:
@@ -73,7 +73,7 @@ def wrong_with(example: Example, found: dict[str, str], folder: Path) -> str:
 def size_of(file: Path) -> tuple[int, int]:
     """Return width and height of a picture, in pixels, once all of it was read.
 
-    :raises OSError: it is no picture, or not a whole one.
+    :raises OSError: it is not a complete picture.
     """
     with Image.open(file) as picture:
         picture.load()

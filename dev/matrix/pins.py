@@ -38,7 +38,7 @@ def options(cell: Cell) -> list[str]:
 def compile_pins(cell: Cell) -> None:
     """Write the constraints of a cell.
 
-    :raises CalledProcessError: they cannot be resolved; uv has said why.
+    :raises CalledProcessError: uv cannot resolve them, and has printed the reason.
     """
     cell.pins.parent.mkdir(exist_ok=True)
     quiet = ["--quiet", "--no-header", "--no-annotate"]

@@ -21,7 +21,7 @@ def steps() -> tuple[Step, ...]:
 
 
 def install(environment: Environment, wheel: Path) -> Outcome:
-    """Install Airflow, then the wheel; tell how many distributions came with the wheel."""
+    """Install Airflow, then the wheel; count the distributions that the wheel adds."""
     environment.create()
     environment.install(f"apache-airflow=={environment.cell.airflow}")
     before = environment.installed()
@@ -34,7 +34,7 @@ def install(environment: Environment, wheel: Path) -> Outcome:
     loose = (before | added) - pinned(environment.cell.pins)
     if loose:
         return Outcome(wrong=f"not pinned: {', '.join(sorted(loose))}")
-    return Outcome(told=f"+{len(added)}")
+    return Outcome(detail=f"+{len(added)}")
 
 
 def pinned(file: Path) -> set[str]:
@@ -48,41 +48,41 @@ def imports(environment: Environment, wheel: Path) -> Outcome:
 
 
 def provider_info(environment: Environment, wheel: Path) -> Outcome:
-    """Validate the provider info, and look whether Airflow finds what it tells of."""
+    """Validate the provider info, and check that Airflow finds what it names."""
     environment.airflow("db", "migrate")
-    said = environment.python(str(INSIDE / "provider_info.py"))
-    complaints = [line for line in said.splitlines() if is_complaint(line)]
+    output = environment.python(str(INSIDE / "provider_info.py"))
+    complaints = [line for line in output.splitlines() if is_complaint(line)]
     if complaints:
         return Outcome(wrong=complaints[0])
     listed = environment.airflow("providers", "list", "--output", "plain")
     if PACKAGE not in listed:
         return Outcome(wrong="'airflow providers list' does not show it")
-    return verdict(said)
+    return verdict(output)
 
 
 def is_complaint(line: str) -> bool:
-    """Tell whether a line of Airflow's log warns of this package."""
+    """Return whether a line of Airflow's log warns of this package."""
     text = line.lower()
     return bool("quickrouter" in text and re.search(r"\bwarning\b|\berror\b", text))
 
 
-def verdict(said: str) -> Outcome:
+def verdict(output: str) -> Outcome:
     """Return what a script of ``inside`` found: a line of JSON, behind which Airflow may log."""
-    found = [line for line in said.splitlines() if line.startswith('{"wrong"')]
-    return Outcome(**json.loads(found[-1])) if found else Outcome(wrong=last_line(said))
+    found = [line for line in output.splitlines() if line.startswith('{"wrong"')]
+    return Outcome(**json.loads(found[-1])) if found else Outcome(wrong=last_line(output))
 
 
 def examples(environment: Environment, wheel: Path) -> Outcome:
     """Run every example DAG, and one more, with ``airflow dags test``; look at what they left."""
     environment.airflow("pools", "set", "quickrouter", "2", "at once", "--include-deferred")
-    environment.airflow("dags", "reserialize")  # else there are no assets for events
+    environment.airflow("dags", "reserialize")  # events need the assets in the database
     for example in (*EXAMPLES, WAYS):
         wrong = run(environment, example)
         if wrong:
             return Outcome(wrong=wrong)
     first = environment.folder / "stored" / EXAMPLES[0].dag_id
     shown = verdict(environment.python(str(INSIDE / "stored_picture.py"), str(first)))
-    return shown if shown.wrong else Outcome(told=f"{len(EXAMPLES)} and one more")
+    return shown if shown.wrong else Outcome(detail=f"{len(EXAMPLES)} and one more")
 
 
 def run(environment: Environment, example: Example) -> str:
@@ -96,7 +96,7 @@ def run(environment: Environment, example: Example) -> str:
     return wrong_with(example, states(environment.home / "airflow.db", example.dag_id), folder)
 
 
-def last_line(said: str) -> str:
-    """Return the last line that says something."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def last_line(output: str) -> str:
+    """Return the last line that is not empty."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else "no output"

@@ -13,11 +13,11 @@ WIDEST = 100
 class Outcome:
     """How a step ended.
 
-    :param told: of a success, what there is to tell.
+    :param detail: of a success, for the table.
     :param wrong: of a failure, what is wrong; the table shows its first line.
     """
 
-    told: str = ""
+    detail: str = ""
     wrong: str = ""
 
     @property
@@ -25,7 +25,7 @@ class Outcome:
         """As the table shows it."""
         if self.wrong:
             return f"FAILED: {self.wrong.strip().splitlines()[0][:WIDEST]}"
-        return f"ok, {self.told}" if self.told else "ok"
+        return f"ok, {self.detail}" if self.detail else "ok"
 
 
 @dataclass

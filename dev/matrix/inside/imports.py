@@ -40,7 +40,7 @@ def excuse(module: str, error: ImportError) -> str:
 
 
 def has_tabs() -> bool:
-    """Tell whether this Airflow has tabs of plugins, as 3.1 and later have."""
+    """Return whether this Airflow has tabs of plugins, as 3.1 and later have."""
     from airflow.plugins_manager import AirflowPlugin
 
     return hasattr(AirflowPlugin, "external_views")
@@ -78,7 +78,7 @@ def forget(names: list[str]) -> None:
 
 
 def main() -> None:
-    """Import all, and tell."""
+    """Import all modules, and print the result."""
     site = Path(sysconfig.get_paths()["purelib"])
     if ROOT.parent != site:
         raise SystemExit(f"imported from {ROOT}, not from {site}")
@@ -88,8 +88,8 @@ def main() -> None:
     more, excused = import_all(names)
     warnings.simplefilter("ignore")
     left = ", ".join(f"{count} {need}" for need, count in excused.most_common())
-    told = f"{len(names) - excused.total()} modules ({left} left out)"
-    print(json.dumps({"wrong": "\n".join(wrong + more), "told": told}))
+    detail = f"{len(names) - excused.total()} modules ({left} left out)"
+    print(json.dumps({"wrong": "\n".join(wrong + more), "detail": detail}))
 
 
 main()

@@ -1,4 +1,4 @@
-"""Runs inside an environment of the matrix: whether Airflow takes what the package tells of itself.
+"""Runs inside an environment of the matrix: whether Airflow accepts the provider info.
 
 Prints a line of JSON among what Airflow logs.
 """
@@ -42,7 +42,7 @@ def missing(manager: Any) -> Iterator[str]:
 
 
 def form(manager: Any) -> str:
-    """Tell how much of the connection's form this Airflow shows."""
+    """Describe which part of the connection's form this Airflow shows."""
     try:
         from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
     except ImportError:  # Airflow 2
@@ -76,12 +76,12 @@ def untold_needs() -> Iterator[str]:
 
 
 def main() -> None:
-    """Look, and tell."""
+    """Check, and print the result."""
     warnings.simplefilter("ignore")  # of ways to ask that newer Airflows call old
     manager = ProvidersManager()
-    told = form(manager)  # first, as in an API server: it stands in for packages of Airflow 2
+    detail = form(manager)  # first, as in an API server: it stands in for packages of Airflow 2
     wrong = [*schema_errors(), *missing(manager), *plugin_errors(), *untold_needs()]
-    print(json.dumps({"wrong": "\n".join(wrong), "told": told}))
+    print(json.dumps({"wrong": "\n".join(wrong), "detail": detail}))
 
 
 main()

@@ -12,7 +12,7 @@ from airflow_provider_quickrouter.plugins import stored
 
 
 def main() -> None:
-    """Look, and tell."""
+    """Read the picture, and print the result."""
     picture = next(Path(sys.argv[1]).rglob("*.png"))
     data = picture.read_bytes()
     entry = {
@@ -27,7 +27,7 @@ def main() -> None:
         wrong = "" if stored.read(stored.recorded([entry], 0)).data == data else "another picture"
     except stored.NoSuchFile:
         wrong = f"the gallery cannot read {picture.name}"
-    print(json.dumps({"wrong": wrong, "told": ""}))
+    print(json.dumps({"wrong": wrong, "detail": ""}))
 
 
 main()
