@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 from pytest_socket import socket_allow_hosts
 
 # Before the first import of Airflow, which reads its settings then.
@@ -31,6 +32,12 @@ AIRFLOW, GALLERY = {"integration"}, {"plugins", "browser"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that are marked slow, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # No deadlines: a test must not depend on the speed of the machine.
+    settings.register_profile("tests", max_examples=100 if config.getoption("--slow") else 25, deadline=None)
+    settings.load_profile("tests")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks

@@ -64,7 +64,7 @@ def test_all_that_a_run_leaves_is_storable_whatever_a_poll_returns(
     name: str, deferrable: bool, gateway: Gateway, fast: Clock
 ) -> None:
     ti, gateway.on_poll = TaskInstance(), RESPONSES[name]
-    error = error_of(run_operator(deferrable=deferrable, timeout=6000), ti)
+    error = error_of(run_operator(deferrable=deferrable, timeout=720), ti)
     assert unstorable_parts(ti, error) == {}
 
 
@@ -78,7 +78,7 @@ def test_a_task_can_be_deferred_whatever_the_create_request_returns(
 ) -> None:
     ti = TaskInstance()
     gateway.on_create = lambda _: json_response(gateway.describe(gateway.accept(), **fields), 201)
-    error = error_of(run_operator(deferrable=True, timeout=6000), ti)
+    error = error_of(run_operator(deferrable=True, timeout=720), ti)
     assert unstorable_parts(ti, error) == {}
     assert ti.xcoms["return_value"] == OUTPUT
 
