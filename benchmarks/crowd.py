@@ -35,7 +35,7 @@ import aiohttp
 import requests
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
-from airflow_provider_quickrouter.polling.list_sweep import PAGE
+from airflow_provider_quickrouter.polling.list_poll import PAGE
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL
 from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE, USED
 from benchmarks.report import circumstances, markdown, number

@@ -15,7 +15,7 @@ from random import Random
 from airflow_provider_quickrouter.api.errors import NotFoundError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.list_sweep import PAGE, Sweep
+from airflow_provider_quickrouter.polling.list_poll import PAGE, ListPoll
 from airflow_provider_quickrouter.polling.poll import Poll
 from airflow_provider_quickrouter.polling.poller import AT_ONCE, SHORTEST_REST
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
@@ -75,7 +75,7 @@ class World:
             raise RuntimeError(f"{prediction_id} ended as {end}")
         self.delays.append(self._now - self.ends[prediction_id])
 
-    def _ask(self, step: Entry | Sweep) -> None:
+    def _ask(self, step: Entry | ListPoll) -> None:
         """Send a question as soon as fewer than ``AT_ONCE`` are on their way."""
         while len(self._answers) >= AT_ONCE:
             self._pass(self._answers[0][0])
@@ -83,8 +83,8 @@ class World:
         answer: Callable[[], None] = partial(self._answer, step, self._now + self.latency / 2)
         heappush(self._answers, (self._now + self.latency, next(self._numbers), answer))
 
-    def _answer(self, step: Entry | Sweep, looked_at: float) -> None:
-        if isinstance(step, Sweep):
+    def _answer(self, step: Entry | ListPoll, looked_at: float) -> None:
+        if isinstance(step, ListPoll):
             self._page(step, looked_at)
             return
         seen = self._state(step.poll.prediction_id, looked_at)
@@ -98,11 +98,11 @@ class World:
         self._now, _, answer = heappop(self._answers)
         answer()
 
-    def _page(self, sweep: Sweep, looked_at: float) -> None:
+    def _page(self, list_poll: ListPoll, looked_at: float) -> None:
         if not self.lists:
-            self._schedule.on_page_error(NotFoundError("Invalid URL"), self._now)
+            self._schedule.list_poll.on_error(NotFoundError("Invalid URL"), self._now)
             return
-        place = int(sweep.cursor or 0)
+        place = int(list_poll.cursor or 0)
         found = [self._state(each, looked_at) for each in self.newest[place : place + PAGE]]
         older = str(place + PAGE) if place + PAGE < len(self.newest) else None
         self._schedule.on_page(found, older, self._now)

@@ -10,7 +10,7 @@ API = [f"api.{path.stem}" for path in sorted((PACKAGE / "api").glob("[!_]*.py"))
 PURE = (
     *API,
     "batch.ledger",
-    *("polling.schedule", "polling.history", "polling.poll", "polling.list_sweep"),
+    *("polling.schedule", "polling.history", "polling.poll", "polling.list_poll"),
     *("polling.poll", "polling.rate_limit"),
     *("storage.addresses", "storage.fetching", "storage.media", "storage.names"),
     *("submission.record", "submission.reconcile"),

@@ -20,7 +20,7 @@ NAME = PACKAGE.name
 LAYERS = (
     ("", "links"),
     ("api.*",),
-    ("polling.poll", "polling.history", "polling.rate_limit", "polling.list_sweep"),
+    ("polling.poll", "polling.history", "polling.rate_limit", "polling.list_poll"),
     ("polling.poll", "polling.schedule", "tasks.reporting", "tasks.lineage"),
     ("storage.media", "storage.names", "storage.target"),
     ("hooks.*",),

@@ -172,7 +172,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
                 self._poller = poller
                 outcome = await poller.wait_for(self._poll(), self.log)
                 outcome = await self._stopped(poller, outcome)
-                url = poller.prediction_url(self.prediction_id)
+                url = poller.hook.prediction_url(self.prediction_id) if poller.hook else ""
         except QuickRouterError as error:
             outcome, url = Outcome.of_error(self.prediction_id, error), ""
         yield await event_of(self, outcome, url)

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_quickrouter.api.errors import NotFoundError, RateLimitError, UpstreamError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.list_sweep import Sweep
+from airflow_provider_quickrouter.polling.list_poll import ListPoll
 from airflow_provider_quickrouter.polling.poll import Again, Poll
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
 from airflow_provider_quickrouter.polling.schedule import HANGING_AT_ONCE, Entry, Schedule
@@ -72,7 +72,7 @@ class Simulation:
                 self.now += min(step, until - self.now)
                 continue
             self.requests.append(self.now)
-            if isinstance(step, Sweep):
+            if isinstance(step, ListPoll):
                 self.answer_page(step)
             else:
                 self.answer(step)
@@ -81,18 +81,18 @@ class Simulation:
         self.asked[wait.poll.prediction_id].append(self.now)
         self.schedule.on_prediction(wait, self.state(wait.poll.prediction_id), self.now)
 
-    def answer_page(self, sweep: Sweep) -> None:
+    def answer_page(self, list_poll: ListPoll) -> None:
         self.pages += 1
         if not self.lists:
-            self.schedule.on_page_error(NotFoundError("Invalid URL"), self.now)
+            self.schedule.list_poll.on_error(NotFoundError("Invalid URL"), self.now)
             return
         if self.now < self.busy_until:
-            self.schedule.on_page_error(UpstreamError("busy"), self.now)
+            self.schedule.list_poll.on_error(UpstreamError("busy"), self.now)
             return
         newest = [f"foreign{n}" for n in range(self.foreign)] + [
             each for each in reversed(self.ends) if each not in self.hidden
         ]
-        place = int(sweep.cursor or 0)
+        place = int(list_poll.cursor or 0)
         found = newest[place : place + PAGE]
         for prediction_id in found:
             self.asked[prediction_id].append(self.now)
@@ -237,10 +237,10 @@ def test_one_who_leaves_before_its_end_is_asked_for_is_passed_over() -> None:
     world = Simulation()
     waits = world.waits(10, age=600.0, ends=NOW)
     world.now += 20
-    sweep = world.schedule.next(world.now)
-    assert isinstance(sweep, Sweep)
+    list_poll = world.schedule.next(world.now)
+    assert isinstance(list_poll, ListPoll)
     assert isinstance(world.schedule.next(world.now), float)
-    world.answer_page(sweep)
+    world.answer_page(list_poll)
     world.schedule.remove(waits[5])
     world.run(5)
     assert len(world.outcomes) == 9
@@ -342,7 +342,7 @@ def test_a_poll_in_flight_is_left_alone_by_a_page() -> None:
     assert world.schedule.next(world.now) is first
     world.waits(20, age=600.0)
     world.now += 20
-    assert isinstance(world.schedule.next(world.now), Sweep)
+    assert isinstance(world.schedule.next(world.now), ListPoll)
     running = prediction("p0", PredictionStatus.PROCESSING)
     world.schedule.on_page([running], None, world.now)
     assert first.poll.last is None

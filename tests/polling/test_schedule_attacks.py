@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_quickrouter.api.errors import AuthenticationError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
-from airflow_provider_quickrouter.polling.list_sweep import AFTER_ERROR, FRUITLESS, Sweep
+from airflow_provider_quickrouter.polling.list_poll import AFTER_ERROR, FRUITLESS, ListPoll
 from airflow_provider_quickrouter.polling.poll import Again, Poll
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
 from airflow_provider_quickrouter.polling.schedule import OWN_GET_EVERY, PAGE_TIMEOUT, Entry
@@ -19,7 +19,7 @@ PROCESSING, STARTING = PredictionStatus.PROCESSING, PredictionStatus.STARTING
 class StaleList(Simulation):
     """A list on which nothing ever ends, before an API that knows better."""
 
-    def answer_page(self, sweep: Sweep) -> None:
+    def answer_page(self, list_poll: ListPoll) -> None:
         self.pages += 1
         entries = [prediction(each, PROCESSING) for each in self.ends]
         self.schedule.on_page(entries, None, self.now)
@@ -28,7 +28,7 @@ class StaleList(Simulation):
 class StartingList(Simulation):
     """A list on which nothing ever starts."""
 
-    def answer_page(self, sweep: Sweep) -> None:
+    def answer_page(self, list_poll: ListPoll) -> None:
         entries = [prediction(each, STARTING) for each in self.ends]
         self.schedule.on_page(entries, None, self.now)
 
@@ -36,7 +36,7 @@ class StartingList(Simulation):
 class HungList(Simulation):
     """A list whose pages never come."""
 
-    def answer_page(self, sweep: Sweep) -> None:
+    def answer_page(self, list_poll: ListPoll) -> None:
         self.pages += 1
 
 
@@ -69,7 +69,7 @@ def test_only_an_answer_about_the_prediction_itself_ends_a_wait_at_its_deadline(
         wait.poll.deadline = NOW + 20
     world.now += 25
     step = world.schedule.next(world.now)
-    assert isinstance(step, Sweep)
+    assert isinstance(step, ListPoll)
     world.answer_page(step)
     world.run(60)
     assert {reason for reason, _ in world.outcomes.values()} == {Reason.SUCCEEDED}
@@ -119,17 +119,17 @@ def test_a_page_refused_for_its_key_is_not_a_missing_list() -> None:
     world = Simulation()
     world.waits(50, age=600.0)
     world.now += 20
-    assert isinstance(world.schedule.next(world.now), Sweep)
-    world.schedule.on_page_error(AuthenticationError("expired"), world.now)
-    assert not world.schedule.sweeps.may_begin(world.now)
-    assert world.schedule.sweeps.may_begin(world.now + AFTER_ERROR)
+    assert isinstance(world.schedule.next(world.now), ListPoll)
+    world.schedule.list_poll.on_error(AuthenticationError("expired"), world.now)
+    assert not world.schedule.list_poll.may_start(world.now)
+    assert world.schedule.list_poll.may_start(world.now + AFTER_ERROR)
 
 
 def test_one_prediction_many_times_on_a_page_is_asked_for_once() -> None:
     world = Simulation()
     world.waits(10, age=600.0, ends=NOW)
     world.now += 20
-    assert isinstance(world.schedule.next(world.now), Sweep)
+    assert isinstance(world.schedule.next(world.now), ListPoll)
     entry = world.state("p1")
     running = prediction("p1", PROCESSING)
     world.schedule.on_page([running, entry, running, entry] * 50, None, world.now)
@@ -142,11 +142,11 @@ def test_cursors_without_end_are_not_followed_for_ever() -> None:
     world.waits(50, age=600.0)
     world.now += 20
     pages = 0
-    while isinstance(step := world.schedule.next(world.now), Sweep):
+    while isinstance(step := world.schedule.next(world.now), ListPoll):
         pages += 1
         world.schedule.on_page([], "again", world.now)
     assert pages <= FRUITLESS
-    assert not isinstance(step, Sweep)
+    assert not isinstance(step, ListPoll)
 
 
 def test_the_state_in_a_timeout_is_the_last_word_that_was_seen() -> None:
