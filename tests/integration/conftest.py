@@ -69,3 +69,10 @@ def airflow(
         assert len(processes) >= 4
     left = [pid for pid in processes if is_alive(pid)]
     assert left == [], "Airflow left processes behind"
+
+
+@pytest.fixture(scope="session")
+def _wrong_key(airflow: LocalAirflow, sandbox: Sandbox) -> None:
+    fields = {"conn_type": "quickrouter", "password": "qr-not-the-key", "host": sandbox.url}
+    connection = {"connection_id": "quickrouter_wrong_key", **fields}
+    airflow.rest.call("POST", "/connections", json=connection)

@@ -21,13 +21,6 @@ STARTED = '"event":"Worker startup parse complete"'
 """What each worker process writes into the log of its task."""
 
 
-@pytest.fixture(scope="module")
-def _wrong_key(airflow: LocalAirflow, sandbox: Sandbox) -> None:
-    fields = {"conn_type": "quickrouter", "password": "qr-not-the-key", "host": sandbox.url}
-    connection = {"connection_id": "quickrouter_wrong_key", **fields}
-    airflow.rest.call("POST", "/connections", json=connection)
-
-
 def workers(airflow: LocalAirflow, dag_id: str, run_id: str) -> dict[str, int]:
     """How many worker processes each unmapped task of a run has had, all tries together."""
     run = airflow.logs / f"dag_id={dag_id}" / f"run_id={run_id}"
