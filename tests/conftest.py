@@ -90,7 +90,7 @@ def gateway(_gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return _gateway
 
 
-def connect(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
-    """Make ``quickrouter_default`` a connection with these fields."""
+def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str = "quickrouter_default", **fields: object) -> None:
+    """Set a connection with these fields."""
     connection = {"conn_type": "quickrouter", "password": KEY, **fields}
-    monkeypatch.setenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))

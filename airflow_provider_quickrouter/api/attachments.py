@@ -16,7 +16,7 @@ not in a field that a known model's page lists as text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
@@ -30,9 +30,18 @@ _FILE_NAME = re.compile(rf"(?!num_|max_|min_)(?:.*_)?{_NOUNS}\d*(?:{_AFTER})*", 
 _LOCATION = re.compile(r"(?!https?://|data://)[a-z][a-z0-9+.-]*://.*", re.I | re.S)
 
 
+# What a template renders to if its param is empty or missing, or its task pushed no XCom.
+NOTHING = ("", "None", None)
+
+
 def takes_file(name: str) -> bool:
     """Return whether a field of this name takes a file, judging by its name alone."""
     return _FILE_NAME.fullmatch(name) is not None
+
+
+def takes_one_file(name: str) -> bool:
+    """Return whether a field of this name takes one file and not a list of files."""
+    return takes_file(name) and not re.search(r"[a-z]s(_|\d|$)", name, re.I)
 
 
 def is_location(text: str) -> bool:
@@ -49,6 +58,21 @@ def location_of(value: Any) -> str | None:
     return f"file://{text}" if text.startswith("/") else text
 
 
+def check_not_a_task(argument: str, value: Any) -> None:
+    """Refuse a task where its output is meant.
+
+    :raises InvalidInputError: names the argument and the remedy.
+    """
+    if hasattr(type(value), "execute") and hasattr(type(value), "output"):
+        raise InvalidInputError(f"{argument}: is the task {value.task_id!r}; use its .output instead.")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            check_not_a_task(f"{argument}.{name}", item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_not_a_task(argument, item)
+
+
 def is_template(value: Any) -> bool:
     """Whether Airflow will put something else in this place, or in a part of it."""
     if isinstance(value, str):
@@ -62,6 +86,32 @@ def is_template(value: Any) -> bool:
     return hasattr(value, "resolve")
 
 
+def without_missing(given: Mapping[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:
+    """Return a rendered input without the fields whose templates rendered to None; it itself if none did.
+
+    A literal "None" stays: it is a value.
+
+    :raises InvalidInputError: the prompt is missing or empty; without it a prediction is wasted.
+    """
+    missing = set()
+    for name, value in rendered.items():
+        template = given.get(name)
+        if isinstance(template, dict | list | tuple) or not (is_template(template) and _is_nothing(value)):
+            continue
+        if name == "prompt":
+            raise InvalidInputError(
+                "input.prompt: its template rendered to nothing. The task that it names may be skipped, or "
+                "the XCom, variable or param missing."
+            )
+        if value != "":
+            missing.add(name)
+    return {name: rendered[name] for name in rendered if name not in missing} if missing else rendered
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() in NOTHING)
+
+
 def with_paths(value: Any, is_file: bool = False) -> Any:
     """Return an input with the text of each ``ObjectStoragePath`` in a field named like a file.
 
@@ -72,7 +122,8 @@ def with_paths(value: Any, is_file: bool = False) -> Any:
         return location
     if isinstance(value, dict):
         return {key: with_paths(item, takes_file(str(key))) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    # Airflow fetches the XComs of a mapped task lazily: a sequence of its own.
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [with_paths(item, is_file) for item in value]
     return value
 
@@ -84,6 +135,8 @@ def replace_files(values: Mapping[str, Any], known: Mapping[str, bool], read: Re
     """
 
     def replace(name: str, value: Any, is_file: bool) -> Any:
+        if is_file and isinstance(value, list) and len(value) == 1 and takes_one_file(name):
+            (value,) = value  # the output of another prediction is always a list
         location = location_of(value)
         if location is None and is_file and isinstance(value, str) and is_location(value):
             location = value

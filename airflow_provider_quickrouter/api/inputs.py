@@ -58,11 +58,21 @@ def as_dict(input: Any) -> dict[str, Any]:
     """Return a dict's copy, or the fields that were set on a model of this module."""
     if isinstance(input, BaseModel):
         return _plain(input.model_dump(exclude_unset=True))
+    if isinstance(input, str) and input.lstrip().startswith("{"):
+        input = _parsed(input)
     if not isinstance(input, Mapping) or not all(isinstance(key, str) for key in input):
         raise InvalidInputError(
             f"input: must be a dict with text keys or a model of api.models, not {type(input).__name__}."
         )
     return _plain(dict(input))
+
+
+def _parsed(rendered: str) -> Any:
+    """Return the JSON object that a template rendered to."""
+    try:
+        return json.loads(rendered)
+    except ValueError as error:
+        raise InvalidInputError(f"input: is a string that is not a JSON object ({error}).") from None
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,18 @@ def _text(value: Any) -> Any:
     return value if location is None else location
 
 
+def _one_file(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) > 1:
+        raise ValueError(f"{len(value)} files: choose one")
+    return _text(value)
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty, but this model requires it")
+    return value
+
+
 def _file(value: str) -> str:
     if not (value.startswith(("https://", "http://", "data:")) or is_location(value)):
         raise ValueError(
@@ -44,7 +56,8 @@ def _file(value: str) -> str:
 
 IS_FILE = AfterValidator(_file)  # marks the fields that take a file
 
-File = Annotated[str, BeforeValidator(_text), IS_FILE]
+File = Annotated[str, BeforeValidator(_one_file), IS_FILE]
+RequiredText = Annotated[str, AfterValidator(_not_blank)]
 Pixels = Annotated[int, Field(gt=0)]
 Pixels64 = Annotated[int, Field(gt=0, multiple_of=64)]
 Steps = Annotated[int, Field(ge=1, le=500)]
@@ -55,7 +68,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class ModelInput(BaseModel):
     """Base of the inputs. A field that is not set is not sent; ``seed`` makes a run repeatable."""
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    # Native rendering makes a number of the prompt "1984".
+    model_config = ConfigDict(extra="allow", protected_namespaces=(), coerce_numbers_to_str=True)
 
     seed: int = 0
 
@@ -139,7 +153,7 @@ class SDAnimationInput(ModelInput):
 class FluxKontextInput(ModelInput):
     """Edit an image by words (flux-kontext-max, flux-kontext-pro); ``prompt`` is required."""
 
-    prompt: str
+    prompt: RequiredText
     input_image: File = ""
     aspect_ratio: str = "match_input_image"
     output_format: Literal["jpg", "png"] = "png"
@@ -150,7 +164,7 @@ class FluxKontextInput(ModelInput):
 class MultiImageKontextInput(ModelInput):
     """Combine two images by words; ``prompt`` and both images are required."""
 
-    prompt: str
+    prompt: RequiredText
     input_image_1: File
     input_image_2: File
     aspect_ratio: str = "match_input_image"
@@ -163,7 +177,7 @@ class FluxFillProInput(ModelInput):
     """Fill or widen an image; ``image`` and ``prompt`` are required."""
 
     image: File
-    prompt: str
+    prompt: RequiredText
     mask: File = ""
     steps: int = Field(50, ge=15, le=50)
     guidance: float = Field(60, ge=1.5, le=100)
@@ -177,7 +191,7 @@ class FluxFillDevInput(ModelInput):
     """Fill an image with open weights; ``image`` and ``prompt`` are required; 28 to 50 steps."""
 
     image: File
-    prompt: str
+    prompt: RequiredText
     mask: File = ""
     guidance: float = Field(30, ge=0, le=100)
     lora_scale: float = Field(1, ge=-1, le=3)

@@ -8,6 +8,7 @@ under HTTP 200.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from airflow_provider_quickrouter.api.attachments import NOTHING
 from airflow_provider_quickrouter.api.errors import (
     SHORTEST_SECRET,
     APIError,
@@ -38,6 +40,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.inputs import check_input
 from airflow_provider_quickrouter.api.prediction import Prediction, reason_in
+from airflow_provider_quickrouter.api.references import BY_NAME, LISTED
 from airflow_provider_quickrouter.api.storable import parse_json, storable_string
 
 # Characters of the API's message that an error carries.
@@ -183,6 +186,11 @@ def probe() -> Request:
 
 def check_id(prediction_id: object) -> str:
     """Return the id, quoted for a path, if it looks like one."""
+    if prediction_id in NOTHING:
+        raise InvalidInputError(
+            f"prediction_id: {prediction_id!r} does not look like an id. A template renders to this if its "
+            "task was skipped, or pushed no such XCom."
+        )
     if not isinstance(prediction_id, str) or not _ID.fullmatch(prediction_id):
         raise InvalidInputError(
             f"prediction_id: {prediction_id!r} does not look like an id (letters, digits, '-' and "
@@ -199,20 +207,41 @@ def check_reference(*, version: str | None, model: str | None) -> str:
             "and model= (owner/name)."
         )
     for name, value in (("version", version), ("model", model)):
+        if isinstance(value, str) and (near := _misspelled(value)):
+            raise InvalidInputError(f"{name}: {value!r} is unknown; did you mean {near!r}?")
         if value is not None and not isinstance(value, str):
             raise InvalidInputError(f"{name}: must be a string, got {value!r}.")
-    if version and not re.fullmatch(_VERSION, version):
+    if version:
+        _check_version(version)
+    if model and not re.fullmatch(_MODEL, model):
+        raise InvalidInputError(
+            f"model: {model!r} is not owner/name. A reference with a version id goes to version=."
+        )
+    return version or model or ""
+
+
+def _check_version(version: str) -> None:
+    if version in BY_NAME:
+        raise InvalidInputError(f"version: {version!r} is called by its name; use model=.")
+    if not re.fullmatch(_VERSION, version):
         # A version id that was copied in part is common: QuickRouter's own page has one.
         count = len(version.rpartition(":")[2])
         fault = "is not owner/name, owner/name:<64 hex digits> or <64 hex digits>."
         if re.search(r"(^|:)[0-9a-fA-F]{32,}$", version):
             fault = f"has a version id of {count} characters; it needs 64 lower-case hex digits."
         raise InvalidInputError(f"version: {version!r} {fault}")
-    if model and not re.fullmatch(_MODEL, model):
-        raise InvalidInputError(
-            f"model: {model!r} is not owner/name. A reference with a version id goes to version=."
-        )
-    return version or model or ""
+
+
+def _misspelled(reference: str) -> str | None:
+    """Return the listed name that differs from this one in a single character, if there is one."""
+    name = reference.partition(":")[0]
+    listed = {each.partition(":")[0] for each in LISTED}
+    for other in sorted(listed - {name}) if name not in listed else ():
+        shorter = min(len(name), len(other))
+        alike = difflib.SequenceMatcher(None, name, other).ratio() >= 1 - 1 / shorter
+        if alike and abs(len(name) - len(other)) <= 1:
+            return other
+    return None
 
 
 def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:

@@ -22,3 +22,7 @@ FLUX_KONTEXT_PRO = "black-forest-labs/flux-kontext-pro"
 MULTI_IMAGE_KONTEXT_MAX = "flux-kontext-apps/multi-image-kontext-max"
 FLUX_FILL_PRO = "black-forest-labs/flux-fill-pro"
 FLUX_FILL_DEV = "black-forest-labs/flux-fill-dev"
+
+# Models that the API calls by name only; the others have versions.
+BY_NAME = (FLUX_KONTEXT_MAX, FLUX_KONTEXT_PRO, MULTI_IMAGE_KONTEXT_MAX, FLUX_FILL_PRO, FLUX_FILL_DEV)
+LISTED = (STABLE_DIFFUSION, SDXL, SD_IMG2IMG, SD_INPAINTING, SD_ANIMATION, *BY_NAME)

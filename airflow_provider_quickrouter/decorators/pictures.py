@@ -22,7 +22,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     version: Any = None,
     model: Any = None,
     name: str = DEFAULT_NAME,
-    quickrouter_conn_id: str = "quickrouter_default",
+    quickrouter_conn_id: str | None = None,
     submit: Mapping[str, Any] | None = None,
     wait: Mapping[str, Any] | None = None,
     store: Mapping[str, Any] | None = None,
@@ -40,14 +40,19 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
 
     :param input: as of ``QuickRouterSubmitPredictionOperator``, like ``version`` and ``model``.
     :param path: folder, as of ``QuickRouterToObjectStorageOperator``, like ``name``.
+    :param quickrouter_conn_id: connection of all three tasks; default from ``default_args``, else
+        ``quickrouter_default``.
     :param submit: more arguments of that task: ``{"retries": 3, "pool": "paid"}``.
     :param wait: more arguments of the sensor: ``{"timeout": 600}``.
     :param store: more arguments of the storing task: ``{"outlets": [PICTURES]}``.
     :raises InvalidInputError: an argument is wrong; when the DAG is parsed.
     """
-    connection = {"quickrouter_conn_id": quickrouter_conn_id}
+    # What is not given is left out, so that default_args reach the tasks.
+    references = {"version": version, "model": model}
+    reference = {name: value for name, value in references.items() if value is not None}
+    connection = {"quickrouter_conn_id": quickrouter_conn_id} if quickrouter_conn_id else {}
     submitted = QuickRouterSubmitPredictionOperator(
-        **_arguments("submit", submit, connection, input=input, version=version, model=model)
+        **_arguments("submit", submit, connection, input=input, **reference)
     )
     waited = QuickRouterPredictionSensor(
         **_arguments("wait", wait, connection, prediction_id=submitted.output, deferrable=True)

@@ -172,6 +172,10 @@ class Settings(BaseModel):
             raise InvalidConnectionError(_MESSAGES[name].format(extra.get(name))) from None
         for proxy in settings.proxies.values():
             mask_password_of(proxy)
+        # A host that was copied with the prefix would have it twice.
+        settings = settings.model_copy(
+            update={"base_url": settings.base_url.removesuffix(settings.path_prefix)}
+        )
         if isinstance(settings.verify, str) or settings.cert:
             tls_context(settings.verify, settings.cert)  # for its check of the files
         return settings
@@ -198,7 +202,7 @@ class Settings(BaseModel):
 
 
 def _base_url(connection: Any) -> str:
-    host = connection.host or DEFAULT_BASE_URL
+    host = (connection.host or "").strip() or DEFAULT_BASE_URL
     url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
     if not is_http_url(url) or set("?#@") & set(url):
         raise InvalidConnectionError(_HOST)

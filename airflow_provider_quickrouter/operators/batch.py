@@ -75,7 +75,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = ("inputs", "output_path", "version", "model")
+    template_fields: Sequence[str] = ("inputs", "output_path", "version", "model", "quickrouter_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
     ui_color = "#ede9fe"
 

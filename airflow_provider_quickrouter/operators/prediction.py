@@ -68,7 +68,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = ("input", "version", "model")
+    template_fields: Sequence[str] = ("input", "version", "model", "quickrouter_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"input": "json"}
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#f3e8ff"
@@ -305,6 +305,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             output = self._end(context, outcome, permanent=permanent, pays=not store.is_durable)
         except PredictionModerated as error:
             if self.on_moderation == "skip":
+                self._push_no_files(context)
                 raise AirflowSkipException(str(error)) from None
             raise
         store.mark_done()

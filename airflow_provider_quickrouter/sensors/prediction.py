@@ -18,8 +18,13 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.utils.state import TaskInstanceState
 
-from airflow_provider_quickrouter.api.attachments import is_template
-from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
+from airflow_provider_quickrouter.api.attachments import check_not_a_task, is_template
+from airflow_provider_quickrouter.api.errors import (
+    APIError,
+    FileUnavailable,
+    PredictionError,
+    QuickRouterError,
+)
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors, tries_left
@@ -69,7 +74,8 @@ def may_end(task: Any, base: type) -> bool:
 def may_start(task: Any, base: type) -> bool:
     """Return whether this task can start without a worker.
 
-    That needs Airflow 3.3, no mapping, nothing to do before it, and no listener.
+    That needs Airflow 3.3, no mapping, nothing to do before it, no listener, and a connection id
+    that is not a template, since Airflow renders templates on a worker.
     """
     if not (AIRFLOW_STARTS and task.start_from_trigger and task.get_dag()):
         return False
@@ -78,6 +84,7 @@ def may_start(task: Any, base: type) -> bool:
         getattr(task, "_pre_execute_hook", None),
         _overrides(task, base, "pre_execute", "execute"),
         task.get_closest_mapped_task_group(),
+        is_template(task.quickrouter_conn_id),
         _has_listeners(),
     )
     return not any(wanted)
@@ -195,7 +202,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = ("prediction_id", "output_path")
+    template_fields: Sequence[str] = ("prediction_id", "output_path", "quickrouter_conn_id")
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#ede9fe"
     start_trigger_args: Any = StartArgs()
@@ -221,6 +228,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
         with airflow_errors():
+            check_not_a_task("prediction_id", prediction_id)
             self._set_output_path(output_path)
         self.quickrouter_conn_id = quickrouter_conn_id
         self._waiting: Poll | None = None
@@ -331,6 +339,10 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             outcome = self._canceled(outcome)
         try:
             return self._end(context, outcome)
+        except PredictionError:
+            if self.soft_fail or self.never_fail:
+                self._push_no_files(context)
+            raise
         except FileUnavailable as error:
             if self.soft_fail and tries_left(context["ti"]):
                 # Not Airflow's own: that would be skipped at once, and the files be lost.

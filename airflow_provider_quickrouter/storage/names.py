@@ -11,7 +11,7 @@ import re
 from string import Formatter
 from typing import Any
 
-from airflow_provider_quickrouter.api.attachments import check_no_password
+from airflow_provider_quickrouter.api.attachments import NOTHING, check_no_password
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 DEFAULT_NAME = "{prediction_id}/{n}.{ext}"
@@ -21,8 +21,6 @@ MAX_PARTS = 16  # folders and file of one name
 
 # Bytes of one part of a name; file systems take 255, of which a temporary name needs some.
 MAX_PART = 160
-
-NOTHING = ("", "None")  # what a template renders for a variable that is empty, or missing
 
 _FOLDER_REMEDY = "give a folder such as s3://conn_id@bucket/pictures."
 _HALF_A_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!//)")

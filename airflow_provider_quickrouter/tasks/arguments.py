@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_quickrouter.api.attachments import (
     ReadFile,
+    check_not_a_task,
     is_template,
     read_later,
     refuse_file,
@@ -28,6 +29,7 @@ def check_create(
     :raises InvalidInputError: names the field and the remedy.
     """
     check_cancel_after(cancel_after)
+    check_not_a_task("input", input)
     if is_template(version) or is_template(model):
         return
     reference = check_reference(version=version, model=model)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from pydantic import BaseModel
 
-from airflow_provider_quickrouter.api.attachments import is_template, with_paths
+from airflow_provider_quickrouter.api.attachments import is_template, with_paths, without_missing
 from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.hooks.airflow_errors import fail_without_retry
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors, fail_without_retry
 from airflow_provider_quickrouter.links import FILES_KEY
 from airflow_provider_quickrouter.polling.poll import Again, Poll, airflows_limit
 from airflow_provider_quickrouter.storage.names import check_folder
@@ -117,7 +117,11 @@ class PredictionTask:
         """
         if isinstance(content, dict | BaseModel) and id(content) not in (seen_oids or ()):
             content = as_dict(content) if isinstance(content, BaseModel) else with_paths(content)
-        return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
+        rendered = super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
+        if isinstance(content, dict) and isinstance(rendered, dict):
+            with airflow_errors(self.log):
+                return without_missing(content, rendered)
+        return rendered
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral; Airflow calls this.
@@ -258,6 +262,11 @@ class PredictionTask:
         if self.kill_handler.killed:
             storing.stop()
         return storing
+
+    def _push_no_files(self, context: Context) -> None:
+        """Let tasks downstream of a skipped one read an empty XCom ``files``."""
+        if self._stores_files and self.do_xcom_push:
+            context["ti"].xcom_push(key=FILES_KEY, value=[])
 
     def _report(
         self, context: Context, prediction: Prediction | None, files: list[StoredFile] | None

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_quickrouter.api.attachments import is_template
+from airflow_provider_quickrouter.api.attachments import NOTHING, check_not_a_task, is_template
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, parse_rendered
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, NOTHING, check_folder, check_name
+from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_folder, check_name
 from airflow_provider_quickrouter.tasks.arguments import positive
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
@@ -57,7 +57,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     :param quickrouter_conn_id: connection of type ``quickrouter``: proxies, CA bundle, timeouts.
     """
 
-    template_fields: Sequence[str] = ("path", "prediction_id", "given_output", "name")
+    template_fields: Sequence[str] = ("path", "prediction_id", "given_output", "name", "quickrouter_conn_id")
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#ddd6fe"
 
@@ -74,6 +74,8 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
+            check_not_a_task("prediction_id", prediction_id)
+            check_not_a_task("output", output)
             _check(path, prediction_id, output)
             if not is_template(name):
                 check_name(name)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_quickrouter.api import models
+from airflow_provider_quickrouter.api.attachments import check_not_a_task, without_missing
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
-from airflow_provider_quickrouter.api.models import INPUTS, STABLE_DIFFUSION, StableDiffusionInput
+from airflow_provider_quickrouter.api.models import INPUTS, SD_IMG2IMG, STABLE_DIFFUSION, StableDiffusionInput
 from airflow_provider_quickrouter.api.protocol import check_reference
 
 PROMPT = {"prompt": "an astronaut riding a horse on mars, hd, dramatic lighting"}
@@ -38,7 +39,7 @@ def test_only_what_the_author_set_is_sent() -> None:
         (STABLE_DIFFUSION, {"num_outputs": 5}, "less than or equal to 4"),
         (STABLE_DIFFUSION, {"promt": "x"}, "input.promt: is unknown; did you mean 'prompt'?"),
         (STABLE_DIFFUSION, {"prompt": None}, "input.prompt: is null"),
-        (STABLE_DIFFUSION, {"prompt": 7}, "input.prompt: 7: Input should be a valid string"),
+        (STABLE_DIFFUSION, {"prompt": ["a"]}, "input.prompt: ['a']: Input should be a valid string"),
         (models.SDXL, {"high_noise_frac": 1.5}, "less than or equal to 1"),
         (models.SD_IMG2IMG, PROMPT, "input.image: Field required"),
         (models.SD_IMG2IMG, {"image": "/tmp/cat.png"}, "a file is given as an https URL"),
@@ -109,3 +110,48 @@ def test_a_template_is_not_checked_yet_but_its_neighbours_are() -> None:
 def test_an_input_that_is_no_dict_is_refused(wrong: object) -> None:
     with pytest.raises(InvalidInputError, match="input: must be a dict"):
         as_dict(wrong)
+
+
+def test_two_files_for_a_field_of_one_file_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="2 files: choose one"):
+        check_input({"image": ["https://x/0.png", "https://x/1.png"]}, SD_IMG2IMG)
+
+
+@pytest.mark.parametrize(
+    ("field", "sent"),
+    [
+        ("image", "https://x/0.png"),
+        ("image_1", "https://x/0.png"),
+        ("images", ["https://x/0.png"]),
+        ("reference_images", ["https://x/0.png"]),
+        ("prompts", ["https://x/0.png"]),
+    ],
+)
+def test_a_list_of_one_file_is_that_file_where_the_name_of_the_field_is_singular(
+    field: str, sent: Any
+) -> None:
+    assert check_input({field: ["https://x/0.png"]}, "someone/some-model") == {field: sent}
+
+
+def test_a_string_that_is_not_a_json_object_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="is a string that is not a JSON object"):
+        as_dict("{'prompt': 'a cat'}")
+
+
+def test_of_a_rendered_input_only_templates_that_rendered_to_none_are_left_out() -> None:
+    given = {"a": "{{ x }}", "b": "{{ x }}", "c": "None", "d": ["{{ x }}"], "e": "{{ x }}", "f": "{{ x }}"}
+    rendered = {"a": None, "b": " None ", "c": "None", "d": [None], "e": "", "f": 0}
+    assert without_missing(given, rendered) == {"c": "None", "d": [None], "e": "", "f": 0}
+    assert without_missing(given, {"c": "None"}) == {"c": "None"}
+
+
+@pytest.mark.parametrize("place", [lambda task: task, lambda task: [task], lambda task: {"image": [task]}])
+def test_a_task_at_any_depth_of_an_input_is_refused(place: Any) -> None:
+    class Operator:
+        task_id, output = "draft", None
+
+        def execute(self) -> None: ...
+
+    check_not_a_task("input", place("https://x/0.png"))
+    with pytest.raises(InvalidInputError, match=r"is the task 'draft'; use its \.output instead"):
+        check_not_a_task("input", place(Operator()))

@@ -15,9 +15,9 @@ from tests.faults.responses import MODEL
 worker_and_deferred = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 
 
-def in_dag(make: Callable[[], Any]) -> Any:
+def in_dag(make: Callable[[], Any], **arguments: Any) -> Any:
     """Return what ``make`` returns within a DAG: a task, or the output of one."""
-    with DAG("test", schedule=None):
+    with DAG("test", schedule=None, **arguments):
         return make()
 
 

@@ -289,7 +289,9 @@ def _read(connection: socket.socket) -> ReceivedRequest | None:
     return ReceivedRequest(method, path, headers, body, time.time())
 
 
-def connect(monkeypatch: pytest.MonkeyPatch, url: str, **extra: Any) -> None:
-    """Make ``quickrouter_default`` a connection to this gateway; ``extra`` goes into its extra."""
+def connect(
+    monkeypatch: pytest.MonkeyPatch, url: str, conn_id: str = "quickrouter_default", **extra: Any
+) -> None:
+    """Set a connection to this gateway; ``extra`` goes into its extra."""
     fields = {"timeout": 30, "allow_private_addresses": True} | extra
-    conftest.connect(monkeypatch, host=url, extra=fields)
+    conftest.connect(monkeypatch, conn_id, host=url, extra=fields)
