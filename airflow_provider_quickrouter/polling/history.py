@@ -1,30 +1,33 @@
-"""When to poll, estimated from past runs of the same model.
+"""When to poll, estimated from earlier predictions of the same model.
 
-A poll has a price, and so has each second for which an end goes unnoticed. The next poll is sent
-when the expected unnoticed time has grown to the price of a poll. ``starting`` and ``processing``
-are estimated separately, since a model that sometimes boots from cold has two histories.
+A poll has a price, and so has each second for which the end of a prediction goes unnoticed. The
+next poll is sent when the expected unnoticed time has grown to the price of a poll. ``starting``
+and ``processing`` have separate histories, since a model that is sometimes booted from cold takes
+much longer in the first state and equally long in the second.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict, deque
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from airflow_provider_quickrouter.api.prediction import Prediction, PredictionStatus
 
-# Past runs that are stored of a model: enough to know it, few enough to follow its changes.
+# Runs that are stored of a model: enough for an estimate, few enough to follow the model's changes.
 LENGTH = 30
 
-FEWEST = 5  # past runs below which nothing is concluded from them
-MODELS = 256  # models that are stored; the one that was polled longest ago is dropped first
+FEWEST = 5  # runs below which there is no estimate
+MODELS = 256  # models with a stored history; the one that was used longest ago is deleted first
 PRICE = 0.34  # seconds of unnoticed time that a poll is worth, for each run that may end meanwhile
 
 # The same while the model boots, when a poll can only show that the run has started.
 PRICE_WHILE_STARTING = 1.0
 
-# Each past run counts for shorter and longer ones too: a few runs do not show the extremes.
+# A few runs do not show the extremes, so each run also counts with these multiples of its duration.
 SPREAD = (0.6, 0.8, 1.0, 1.25, 1.6)
 
 
@@ -37,7 +40,7 @@ class Run:
 
     @classmethod
     def of(cls, prediction: Prediction) -> Run | None:
-        """Read it from a finished prediction; None if the API does not return its times."""
+        """Read a finished prediction; return None if the API does not return its times."""
         created, started = prediction.created_at, prediction.started_at
         if not (created and started and prediction.completed_at):
             return None
@@ -45,7 +48,7 @@ class Run:
         return cls(max(0.0, queued.total_seconds()), max(0.0, ran.total_seconds()))
 
     def until_end(self, state: PredictionStatus | None) -> float:
-        """Return the seconds from the beginning of this state to its end; None is the whole run."""
+        """Return the seconds for which this state lasted; None means the whole run."""
         if state is PredictionStatus.STARTING:
             return self.queued
         return self.ran if state is PredictionStatus.PROCESSING else self.queued + self.ran
@@ -64,9 +67,9 @@ class History:
         self._sorted.clear()
 
     def pause(self, state: PredictionStatus | None, elapsed: float, longest: float) -> float | None:
-        """Return the seconds to the next poll, or None: too little is known.
+        """Return the seconds to the next poll, or None if too little is known.
 
-        :param state: seen last; None if nothing was polled yet.
+        :param state: of the last response; None if there was none yet.
         :param elapsed: seconds since the prediction was created, or since it is ``processing``.
         :param longest: seconds after which it is polled in any case; later ends do not count.
         """
@@ -82,7 +85,7 @@ class History:
             return None  # it takes longer than all earlier runs
         price = PRICE_WHILE_STARTING if state is PredictionStatus.STARTING else PRICE
         price *= max(1, bisect_right(ends, elapsed + longest))
-        # The time at which the runs that would have ended have waited, together, for the price.
+        # Find the time at which the runs that have ended by then were unnoticed, together, for the price.
         total = 0.0
         for number, end in enumerate(ends):
             if number * end - total >= price:
@@ -95,42 +98,30 @@ class Histories:
     """The histories of the models that this process has polled."""
 
     def __init__(self) -> None:
-        self._models: OrderedDict[str, History] = OrderedDict()
-
-    def of(self, model: str) -> History:
-        """Return a model's history, an empty one if it is new."""
-        history = self._models.setdefault(model, History())
-        self._models.move_to_end(model)
-        if len(self._models) > MODELS:
-            self._models.popitem(last=False)
-        return history
+        # Returns a model's history, an empty one if the model is new.
+        self.of: Callable[[str], History] = lru_cache(MODELS)(lambda model: History())
 
 
 @dataclass(slots=True)
 class Timeline:
-    """The times of one prediction, and when to poll it by the history of its model.
-
-    :param histories: a success is added to them.
-    :param created_at: as far as is known, epoch seconds.
-    :param model: as the API named it before; "" if it did not.
-    """
+    """The times of one prediction, and when to poll it according to its model's history."""
 
     histories: Histories
-    created_at: float
-    model: str = ""
+    created_at: float  # epoch seconds, as far as is known
+    model: str = ""  # as the API named it; "" as long as it did not
     _state: PredictionStatus | None = None
     _started_at: float | None = None
     _polled_at: float | None = None
 
     def on_prediction(self, prediction: Prediction, now: float) -> None:
-        """Handle a response. Times that the API does not return are taken from the polls."""
+        """Handle a response, and add a success to the model's history."""
         self.model = prediction.model_name or self.model
         self._state = prediction.status
         self.created_at = _epoch(prediction.created_at, now, self.created_at)
         if prediction.status is PredictionStatus.PROCESSING:
             self._started_at = _epoch(prediction.started_at, now, self._started_at or now)
         elif prediction.status is PredictionStatus.SUCCEEDED:
-            self.histories.of(self.model).add(Run.of(prediction) or self._guess(now))
+            self.histories.of(self.model).add(Run.of(prediction) or self._estimated_run(now))
         self._polled_at = now
 
     def pause(self, now: float, longest: float) -> float | None:
@@ -140,13 +131,13 @@ class Timeline:
         history = self.histories.of(self.model)
         return history.pause(self._state, max(0.0, now - since), longest)
 
-    def _guess(self, now: float) -> Run:
-        """Return the run as if it had ended halfway between two polls."""
+    def _estimated_run(self, now: float) -> Run:
+        """Return the run as if it had ended halfway between the last poll and this one."""
         ended = (now + (self._polled_at or now)) / 2
         started = self._started_at or self.created_at
         return Run(max(0.0, started - self.created_at), max(0.0, ended - started))
 
 
 def _epoch(time: datetime | None, now: float, otherwise: float) -> float:
-    """Return a time of the API's clock, which may be ahead of this one."""
+    """Return a time of the API in epoch seconds; the API's clock may be ahead of ``now``."""
     return min(time.timestamp(), now) if time else otherwise

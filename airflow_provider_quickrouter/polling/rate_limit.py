@@ -1,4 +1,4 @@
-"""How fast a process may send requests: a rate that the connection sets and the server lowers.
+"""How fast a process may send requests: the connection sets the rate, and the server lowers it.
 
 Requests are spaced evenly, since rate limits punish bursts.
 """
@@ -20,20 +20,16 @@ LONGEST_BLOCK = 60.0  # seconds for which one response may stop all requests of 
 
 @dataclass
 class RateLimit:
-    """The requests of one connection in one process.
+    """The requests of one connection in one process. Times are seconds of any one clock.
 
-    A 429 halves the rate, at most once a second, and stops all requests for the pause
-    that it names; then the rate recovers. ``ratelimit-remaining`` requests are spread over the seconds until
-    ``ratelimit-reset``. Times are seconds of any one clock.
-
-    :param per_minute: requests a minute; 0 means no limit, until a 429.
-    :param used: share of the rate that is used.
-    :param slack: seconds of delay that later requests may make up for.
+    A 429 halves the rate, at most once a second, and stops all requests for the time that it names;
+    then the rate recovers. The server may also send ``ratelimit-remaining``: these requests are
+    spread over the seconds until ``ratelimit-reset``.
     """
 
-    per_minute: float = DEFAULT_PER_MINUTE
+    per_minute: float = DEFAULT_PER_MINUTE  # 0 means no limit, until a 429
     used: float = USED
-    slack: float = 0.0
+    slack: float = 0.0  # seconds of delay that later requests may catch up
     _next: float = -math.inf
     _blocked_until: float = -math.inf
     _share: float = 1.0
@@ -47,22 +43,19 @@ class RateLimit:
 
     def count(self, now: float) -> None:
         """Count a request that is being sent."""
-        started = self._next > -math.inf
-        self._next = max(self._next, now - self.slack if started else now) + self.spacing(now)
+        is_first = self._next == -math.inf
+        self._next = max(self._next, now if is_first else now - self.slack) + self.spacing(now)
 
     def spacing(self, now: float) -> float:
         """Return the seconds between two requests."""
-        limited = 0.0
-        if self.per_minute:
-            limited = 60.0 / (self.per_minute * self.used * self._share_at(now))
-        return max(limited, self._spacing if now < self._spaced_until else 0.0)
+        rate = self.per_minute * self.used * self._share_at(now)
+        return max(60.0 / rate if rate else 0.0, self._spacing if now < self._spaced_until else 0.0)
 
     def on_refusal(self, now: float, retry_after: float | None) -> None:
         """Handle a 429."""
         self._blocked_until = max(self._blocked_until, now + min(retry_after or 1.0, LONGEST_BLOCK))
         if now - self._lowered_at >= 1.0:
-            self._share = max(LOWEST, self._share_at(now) / 2)
-            self._lowered_at = now
+            self._share, self._lowered_at = max(LOWEST, self._share_at(now) / 2), now
 
     def on_headers(self, now: float, headers: Mapping[str, str]) -> None:
         """Handle the headers of a response (names in lower case)."""
@@ -73,8 +66,7 @@ class RateLimit:
             seconds = min(max(float(headers["ratelimit-reset"]), 0.0), LONGEST_BLOCK)
         except (KeyError, ValueError):
             return
-        self._spacing = seconds / max(left, 1)
-        self._spaced_until = now + seconds
+        self._spacing, self._spaced_until = seconds / max(left, 1), now + seconds
 
     def _share_at(self, now: float) -> float:
         return min(1.0, self._share + max(0.0, now - self._lowered_at) / RECOVERY)
