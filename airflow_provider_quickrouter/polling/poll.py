@@ -1,7 +1,7 @@
 """When to poll again and when a wait is over: the same for operator, sensor and trigger.
 
 Nothing here reads a clock or sleeps: ``now`` is an argument (epoch seconds), a pause is a
-result. Every response and every error leads to a pause or to an end, never to an immediate poll.
+result. Every response and every error leads to a pause or to an outcome, never to an immediate poll.
 """
 
 from __future__ import annotations
@@ -31,18 +31,14 @@ if TYPE_CHECKING:
     from airflow_provider_quickrouter.polling.history import Timeline
 
 
-# Seconds: the longest pause between two polls, unless the author sets another.
-DEFAULT_POLL_INTERVAL = 10.0
-
+DEFAULT_POLL_INTERVAL = 10.0  # seconds: the longest pause between two polls, unless the author sets another
 FIRST_PAUSE = 1.0
 SHORTEST_PAUSE = 0.5
 LONGEST_PAUSE = 300.0  # seconds; a server that names a longer pause is polled again after this
+LONGEST_BACKOFF = 60.0  # seconds between two polls after errors, unless the server names a longer pause
 
-# Seconds between two polls of an API that returns errors, unless it names a longer pause.
-LONGEST_BACKOFF = 60.0
-
-# Seconds for which the API must return 404 without a break before the prediction counts as gone. A
-# 404 may mean "not known yet", or come from a gateway that is just restarting.
+# Seconds for which the API must return only 404 before the prediction counts as gone. A 404 may mean
+# "not known yet", or come from a gateway that is just restarting.
 GONE_AFTER = 60.0
 
 PATIENCE = 600.0  # seconds of uninterrupted errors after which the wait gives up
@@ -50,7 +46,6 @@ PATIENCE = 600.0  # seconds of uninterrupted errors after which the wait gives u
 # Seconds in which a success without any output is polled again: some gateways write the output a
 # moment after the status.
 OUTPUT_GRACE = 10.0
-
 OUTPUT_PAUSE = 2.0  # seconds between two of these polls
 
 # Seconds after which an unchanged state is logged again; or a quarter of the time waited, if that
@@ -61,17 +56,14 @@ _TAIL = 4_096  # characters of a log's end in which the last progress bar is loo
 
 
 class Again(NamedTuple):
-    """Not over: poll again after so many seconds (never 0), and what to log, if anything.
+    """The prediction is not over: poll it again, and log a line if there is one."""
 
-    :ivar warning: the line is about an outage that has started or ended.
-    """
-
-    after: float
+    after: float  # seconds, never 0
     line: str | None = None
-    warning: bool = False
+    warning: bool = False  # the line is about an outage that has started or ended
 
     def log_to(self, log: Any) -> None:
-        """Log the line, if there is one."""
+        """Log the line at its level."""
         if self.line:
             (log.warning if self.warning else log.info)(self.line)
 
@@ -85,12 +77,9 @@ def percentage(logs: str) -> int | None:
 
 @dataclass(slots=True)
 class Progress:
-    """Decide which responses are logged: a new state, a further quarter, or a minute passed.
+    """Decide which responses are logged: a new state, a further quarter, or a minute passed."""
 
-    :param started_at: epoch seconds from which the seconds in the line are counted.
-    """
-
-    started_at: float
+    started_at: float  # of the wait, epoch seconds
     _logged: tuple[str, int] | None = None
     _logged_at: float = 0.0
 
@@ -120,31 +109,22 @@ class Poll:
 
     Which errors end the wait: a 404 of the API that lasts for a minute (the prediction is gone);
     a wrong key, if the prediction is not ``confirmed``; any error after ten minutes without a good
-    response. The latter can be retried, whatever the last response was, since none of them showed
-    anything about the prediction.
-
-    :param started_at: start of the wait, epoch seconds; survives a change of process.
-    :param deadline: when it ends without a result, epoch seconds; None means never.
-    :param confirmed: the create request was accepted, or a GET for this id has succeeded: the
-        prediction exists, and may be paid for.
-    :param start_deadline: when it ends if the prediction has not started, epoch seconds. Time
-        without a response counts, but only a response of that time can end the wait.
-    :param jitter: returns numbers in [0, 1).
-    :param timeline: the model's history; None where there is none.
-    :ivar last: the last good response.
-    :ivar error: the error that followed it, if any.
+    response. A task can be retried after these ten minutes, whatever the errors were, since they
+    showed nothing about the prediction. Instants are epoch seconds.
     """
 
     prediction_id: str
-    started_at: float
-    deadline: float | None = None
+    started_at: float  # start of the wait; survives a change of process
+    deadline: float | None = None  # when the wait ends without a result; None means never
     poll_interval: float = DEFAULT_POLL_INTERVAL
+    # When the wait ends if the prediction has not started. Only a response from after it ends the wait.
     start_deadline: float | None = None
-    jitter: Callable[[], float] = random.random
-    timeline: Timeline | None = None
+    jitter: Callable[[], float] = random.random  # returns numbers in [0, 1)
+    timeline: Timeline | None = None  # None without a history of the model
+    # The create request was accepted, or a GET for this id has succeeded: it may be paid for.
     confirmed: bool = True
-    last: Prediction | None = None
-    error: QuickRouterError | None = None
+    last: Prediction | None = None  # the last good response
+    error: QuickRouterError | None = None  # the error that followed it
     _failures: int = 0
     _failing_since: float | None = None
     _missing_since: float | None = None
@@ -155,10 +135,8 @@ class Poll:
         self._progress = Progress(self.started_at)
 
     def first_pause(self, now: float) -> float:
-        """Return the seconds to wait before the first poll of this process.
-
-        The deadline may have passed while no process was waiting: there is still one poll then.
-        """
+        """Return the seconds to wait before the first poll of this process."""
+        # The deadline may have passed while no process was waiting; one poll is still sent then.
         return self._until_deadline(self._pause(now), now)
 
     def on_prediction(self, prediction: Prediction, now: float) -> Again | Outcome:
@@ -217,7 +195,7 @@ class Poll:
         return self._settle(Reason.TIMEOUT)
 
     def _end_of_outage(self, now: float) -> str:
-        """Forget earlier errors; return a line if there were any."""
+        """Clear earlier errors; return a line for the log if there were any."""
         since, failures = self._failing_since, self._failures
         self.error, self._failures = None, 0
         self._failing_since = self._missing_since = None
@@ -227,7 +205,7 @@ class Poll:
         return f"Polling works again after {errors} in {now - since:.0f} s."
 
     def _is_gone(self, error: QuickRouterError, now: float) -> bool:
-        """Return whether the API has returned 404 for a minute, and nothing else meanwhile."""
+        """Return whether the API has returned only 404 for a minute."""
         if not (isinstance(error, NotFoundError) and error.from_api):
             self._missing_since = None
             return False
@@ -235,7 +213,7 @@ class Poll:
         return now - self._missing_since >= GONE_AFTER
 
     def _is_refused(self, error: QuickRouterError) -> bool:
-        """Return whether key or connection are wrong, if this wait has never seen them work."""
+        """Return whether key or connection are wrong and have never worked in this wait."""
         if self.confirmed or error.transient:
             return False
         if isinstance(error, PermissionDeniedError | QuotaError):
@@ -243,7 +221,7 @@ class Poll:
         return isinstance(error, AuthenticationError) or not isinstance(error, APIError)
 
     def _began_to_await_output(self, over: Outcome | None, now: float) -> float | None:
-        """Return since when a success has no output yet, if it may have one a moment later."""
+        """Return since when a success has no output, if the output may still come."""
         if over is None or over.reason is not Reason.EMPTY:
             return None
         since = now if self._empty_since is None else self._empty_since
@@ -287,7 +265,7 @@ class Poll:
 
 
 def _transient(error: QuickRouterError) -> QuickRouterError:
-    """Return an error that Airflow retries: the prediction may run, whatever the response was."""
+    """Return an error that Airflow retries: the prediction may still run."""
     if error.transient:
         return error
     status, request_id = getattr(error, "status", None), getattr(error, "request_id", "")
@@ -303,34 +281,25 @@ def _clock(time: float) -> str:
     return f"{datetime.fromtimestamp(time, UTC):%H:%M:%S} UTC"
 
 
-# Seconds, thirty years: what a limit may be at most, so that calendars can hold its end.
-LONGEST = 1e9
+LONGEST = 1e9  # seconds, about thirty years: the longest limit, so that a datetime can hold its end
+FRAMEWORK_MARGIN = 60.0  # seconds from the trigger's deadline to Airflow's own limit on the deferral
 
-# Seconds from the trigger's deadline to Airflow's own limit on the deferral.
-FRAMEWORK_MARGIN = 60.0
-
-# Seconds from the task's deadline to the server's own limit, `Cancel-After`. Airflow's own
-# comes well before it: so the task cancels its prediction itself, and reports the timeout.
+# Seconds from the task's deadline to the server's own limit, `Cancel-After`. Airflow's limit comes
+# well before it, so the task cancels its prediction itself and reports the timeout.
 SERVER_MARGIN = 300.0
 
 
 class Limits(NamedTuple):
-    """The limits of one task. All instants are epoch seconds.
+    """The limits of one task. All instants are epoch seconds."""
 
-    :ivar timeout: for the prediction, from its create on.
-    :ivar execution_timeout: Airflow's, for one attempt of the task. It would end the task without a
-        word to the trigger, so the task's own limit comes a tenth of it, or ten seconds, before.
-    :ivar start_timeout: within which the prediction must have started.
-    """
-
-    timeout: float
-    execution_timeout: timedelta | None = None
-    start_timeout: float | None = None
+    timeout: float  # for the prediction, from its create request on
+    execution_timeout: timedelta | None = None  # Airflow's, for one attempt of the task
+    start_timeout: float | None = None  # within which the prediction must have started
 
     @property
     def own(self) -> float:
-        """Seconds for the prediction: the first of both limits."""
-        return min(self.timeout, self._airflows)
+        """Seconds for the prediction: the shorter one of both limits."""
+        return min(self.timeout, self._attempt)
 
     @property
     def servers(self) -> float:
@@ -338,17 +307,18 @@ class Limits(NamedTuple):
         return self.own + SERVER_MARGIN
 
     def deadline(self, since: float, began: float) -> float:
-        """When the wait is over: ``since`` is the create, ``began`` this attempt of the task."""
-        return min(since + self.own, began + self._airflows)
+        """When the wait is over: ``since`` is the create request, ``began`` this attempt of the task."""
+        return min(since + self.own, began + self._attempt)
 
     def start_deadline(self, since: float) -> float | None:
         """When a prediction must have started, if it must."""
         return None if self.start_timeout is None else since + self.start_timeout
 
     @property
-    def _airflows(self) -> float:
+    def _attempt(self) -> float:
         if self.execution_timeout is None:
             return math.inf
+        # Airflow ends a task without informing its trigger, so the task's own limit comes before.
         seconds = self.execution_timeout.total_seconds()
         return seconds - min(seconds / 10, 10.0)
 
