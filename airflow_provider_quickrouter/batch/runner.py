@@ -278,22 +278,19 @@ class Submitting:
 
     async def _send(self, request: Request) -> Prediction:
         """Send a create request in a thread, which comes back here for its pauses."""
-        from airflow_provider_quickrouter.hooks.quickrouter import create_with
-
         loop = asyncio.get_running_loop()
 
-        def rest(error: APIError, pause: float) -> bool:
-            return asyncio.run_coroutine_threadsafe(self._rest(error, pause), loop).result()
+        def rest(error: APIError, pause: float) -> None:
+            asyncio.run_coroutine_threadsafe(self._rest(error, pause), loop).result()
 
-        create = partial(create_with, self.hook.send_once, request, rest, self.log)
+        create = partial(self.hook.send_create, request, lambda: self._goes_on, rest)
         return await asyncio.wrap_future(threads.start(create))
 
-    async def _rest(self, error: APIError, pause: float) -> bool:
+    async def _rest(self, error: APIError, pause: float) -> None:
         if isinstance(error, RateLimitError):
             self._rate_limit.on_refusal(time.time(), error.retry_after)
         await asyncio.sleep(pause)
         await self._pace()
-        return self._goes_on
 
     async def _pace(self) -> None:
         async with self._turn:

@@ -41,18 +41,17 @@ from airflow_provider_quickrouter.hooks.transport import AsyncSender, BearerAuth
 Value = TypeVar("Value")
 Reader = Callable[[protocol.Response, float], Value]
 
-# Bytes of a body from which on it is parsed in a thread.
-_LARGE = 2**18
-# Seconds of pauses that a worker makes before it leaves the create to the scheduler's retry.
-RESEND_LIMIT = 120.0
+_LARGE = 2**18  # bytes of a body that is parsed in a thread
 
+# Seconds of pauses after which a worker leaves the create request to the scheduler's retry.
+RESEND_LIMIT = 120.0
 LONGEST_RESEND_PAUSE = 30.0
 
 USER_AGENT = f"airflow-provider-quickrouter/{__version__} Airflow/{airflow_version}"
 
 
 class QuickRouterHook(HttpHook):
-    """Make, read and cancel predictions through one Airflow connection.
+    """Create, poll and cancel predictions through one Airflow connection.
 
     Use the async methods inside ``async with hook:``, which holds one session open; they
     never block the event loop.
@@ -108,18 +107,39 @@ class QuickRouterHook(HttpHook):
         limits: Any = {"cancel_after": cancel_after, "wait": wait}
         return self.send_create(protocol.create(input, version=version, model=model, **limits))
 
-    def send_create(self, request: protocol.Request, wanted: Callable[[], bool] = lambda: True) -> Prediction:
-        """Send what ``protocol.create`` made; for the rest see :meth:`create_prediction`.
+    def send_create(
+        self,
+        request: protocol.Request,
+        wanted: Callable[[], bool] = lambda: True,
+        sleep: Callable[[APIError, float], object] = lambda _, pause: time.sleep(pause),
+    ) -> Prediction:
+        """Send what ``protocol.create`` returned, as :meth:`create_prediction` does.
 
-        :param wanted: returns whether it is still to be sent; called before it is sent again.
+        :param wanted: returns whether to send it again; is called after each pause.
+        :param sleep: pauses after an error, for the given number of seconds.
+        :raises UncertainCreateError: it may have been accepted; holds the times between which.
         """
-        _ = self._session  # what is wrong with its settings is raised before anything is sent
-
-        def rest(_error: APIError, pause: float) -> bool:
-            time.sleep(pause)
-            return wanted()
-
-        return create_with(self.send_once, request, rest, self.log)
+        _ = self._session  # raises what is wrong with its settings before anything is sent
+        attempt, waited = 1, 0.0
+        while True:
+            begun_at = time.time()
+            try:
+                return self.send_once(request)
+            except UncertainCreateError as error:
+                lost = error.sent_between(begun_at, time.time(), request.reference)
+                raise lost from error.__cause__
+            except APIError as error:
+                pause = resend_after(error, attempt, waited)
+                if pause is None:
+                    raise
+                self.log.warning("Not accepted, sending again in %.0f s: %s", pause, error)
+                # Nothing was accepted, so a task that is out of time fails with the gateway's error.
+                with suppress(AirflowTaskTimeout):
+                    sleep(error, pause)
+                    if wanted():
+                        attempt, waited = attempt + 1, waited + pause
+                        continue
+                raise
 
     def send_once(self, request: protocol.Request) -> Prediction:
         """Send a create request once. Any thread may call it.
@@ -127,14 +147,15 @@ class QuickRouterHook(HttpHook):
         :raises UncertainCreateError: the create request may have been accepted.
         """
         try:
-            # A new connection: the server may have closed one that was left open, and then it is
-            # unknown whether it has read the request.
+            # A new connection: the server may have closed an open one, and then it is unknown
+            # whether it has read the request.
             with self.get_conn() as session:
-                return self._send_and_read(session, request)
+                response = send(session, self.settings, request)
+                return self._read(partial(protocol.read_prediction, request), response)
         except ConnectionLostError as error:
             raise protocol.uncertain(error) from None
         except InvalidConnectionError as error:
-            raise error.as_permanent() from None  # only a wait continues after it
+            raise error.as_permanent() from None  # it is transient only for a wait
         except (QuickRouterError, GeneratorExit):
             raise
         except AirflowTaskTimeout:
@@ -150,16 +171,16 @@ class QuickRouterHook(HttpHook):
 
     def get_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once. Free; blocks. Raises ``APIError``, see its subclasses."""
-        return self._exchange_and_read(protocol.get(prediction_id))
+        return self._request(protocol.get(prediction_id))
 
     def cancel_prediction(self, prediction_id: str) -> Prediction:
         """Cancel a prediction; safe to repeat. A gateway may not have the route (404, 405, 501)."""
-        return self._exchange_and_read(protocol.cancel(prediction_id))
+        return self._request(protocol.cancel(prediction_id))
 
     async def aget_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once, without blocking the event loop."""
         request = protocol.get(prediction_id)
-        return await self.aread(request, await self.asend(request))
+        return await self.aread(partial(protocol.read_prediction, request), await self.asend(request))
 
     async def acancel_prediction(self, prediction_id: str) -> Prediction:
         """Cancel a prediction, without blocking the event loop."""
@@ -254,13 +275,15 @@ class QuickRouterHook(HttpHook):
         async with self.sibling() as own:
             return await own.asend(request)
 
-    async def aread(self, request: protocol.Request, response: protocol.Response) -> Prediction:
-        """Read a response of :meth:`asend`; a large one in a thread. Raises ``APIError``."""
-        return await self._read_off_loop(partial(protocol.read_prediction, request), response)
+    async def aread(self, read: Reader[Value], response: protocol.Response) -> Value:
+        """Read a response of :meth:`asend`. Raises ``APIError``.
 
-    async def aread_page(self, response: protocol.Response) -> tuple[list[Prediction], str | None]:
-        """Read a response to ``protocol.page``; a large one in a thread. Raises ``APIError``."""
-        return await self._read_off_loop(protocol.read_page, response)
+        :param read: a function of ``api.protocol``, such as ``read_page``.
+        """
+        # Parsing a large body would block the event loop; for a small one a thread costs more.
+        if len(response.body) < _LARGE:
+            return self._read(read, response)
+        return await asyncio.to_thread(self._read, read, response)
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -268,18 +291,14 @@ class QuickRouterHook(HttpHook):
         proxy_and_tls(session, self.settings.base_url)  # raises what is wrong with them
         return session
 
-    def _exchange_and_read(self, request: protocol.Request) -> Prediction:
+    def _request(self, request: protocol.Request) -> Prediction:
         try:
-            return self._send_and_read(self._session, request)
+            return self._read(partial(protocol.read_prediction, request), self.exchange(request))
         except AuthenticationError:
             # The key may have been replaced: the next request reads the connection again.
             for name in ("settings", "_session"):
                 vars(self).pop(name, None)
             raise
-
-    def _send_and_read(self, session: requests.Session, request: protocol.Request) -> Prediction:
-        response = send(session, self.settings, request)
-        return self._read(partial(protocol.read_prediction, request), response)
 
     def _read(self, read: Reader[Value], response: protocol.Response) -> Value:
         try:
@@ -288,51 +307,13 @@ class QuickRouterHook(HttpHook):
             # The API may have echoed the key with escapes, or in a header.
             raise error.without(self.settings.api_key) from None
 
-    async def _read_off_loop(self, read: Reader[Value], response: protocol.Response) -> Value:
-        # Parsing a large body would hold up the event loop; for a small one a thread costs more.
-        if len(response.body) < _LARGE:
-            return self._read(read, response)
-        return await asyncio.to_thread(self._read, read, response)
-
-
-def create_with(
-    send: Callable[[protocol.Request], Prediction],
-    request: protocol.Request,
-    rest: Callable[[APIError, float], bool],
-    log: Any,
-) -> Prediction:
-    """Send a create request, and again after a pause as long as it certainly was not accepted.
-
-    :param send: sends it once, over a new connection.
-    :param rest: waits for some seconds, and returns whether the request is still wanted.
-    :raises UncertainCreateError: it may have been accepted; states between which times.
-    :raises APIError: it was not accepted, and not within two minutes of pauses either.
-    """
-    attempt, waited = 1, 0.0
-    while True:
-        begun_at = time.time()
-        try:
-            return send(request)
-        except UncertainCreateError as error:
-            lost = error.sent_between(begun_at, time.time(), request.reference)
-            raise lost from error.__cause__
-        except APIError as error:
-            pause = resend_after(error, attempt, waited)
-            if pause is None:
-                raise
-            log.warning("Not accepted, sending again in %.0f s: %s", pause, error)
-            # Nothing was accepted, so a task that is out of time fails with the gateway's error.
-            with suppress(AirflowTaskTimeout):
-                if rest(error, pause):
-                    attempt, waited = attempt + 1, waited + pause
-                    continue
-            raise
-
 
 def resend_after(
     error: APIError, attempt: int, waited: float, jitter: Callable[[], float] = random.random
 ) -> float | None:
-    """Return the seconds until a create may be sent again; None: not by this worker, or never.
+    """Return the seconds until a create request may be sent again, or None.
+
+    None means that it may not be sent again at all, or that the scheduler's retry has to do it.
 
     :param attempt: how often it was sent, from 1.
     :param waited: seconds of the pauses so far.
@@ -340,6 +321,6 @@ def resend_after(
     """
     if not error.resendable:
         return None
-    # Up to a tenth more, so that tasks that met the same limit do not come back together.
+    # Up to a tenth more, so that tasks that met the same limit do not all return at the same time.
     pause = backoff(attempt, LONGEST_RESEND_PAUSE, minimum=error.retry_after) * (1 + jitter() / 10)
     return pause if waited + pause <= RESEND_LIMIT else None

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -25,7 +26,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, Response, check_id, get, page
+from airflow_provider_quickrouter.api.protocol import Request, check_id, get, page, read_page, read_prediction
 from airflow_provider_quickrouter.polling.history import Histories
 from airflow_provider_quickrouter.polling.list_poll import ListPoll
 from airflow_provider_quickrouter.polling.poll import Again, Poll
@@ -33,7 +34,7 @@ from airflow_provider_quickrouter.polling.rate_limit import RateLimit
 from airflow_provider_quickrouter.polling.schedule import Entry, Schedule
 
 if TYPE_CHECKING:
-    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
+    from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook, Reader, Value
 
 
 FRESH = 60.0  # seconds after which a new wait reads the connection's settings again
@@ -223,7 +224,7 @@ class Poller:
             if isinstance(step, ListPoll) or step.due < self._resting_until:
                 self._changed.set()
 
-        send = self._poll(step) if isinstance(step, Entry) else self._request_page(step)
+        send = self._poll(step) if isinstance(step, Entry) else self._get_page(step)
         task = asyncio.create_task(send)
         self._requests.add(task)
         task.add_done_callback(done)
@@ -231,7 +232,7 @@ class Poller:
     async def _poll(self, entry: Entry) -> None:
         sent_at = time.monotonic()
         try:
-            prediction = await self._get(get(entry.poll.prediction_id))
+            prediction = await self._get(entry.poll.prediction_id)
         except QuickRouterError as error:
             self._slow_down(error)
             slow = time.monotonic() - sent_at >= SLOW_AFTER
@@ -243,10 +244,11 @@ class Poller:
             entry.hung = False
             self.schedule.on_prediction(entry, prediction, self._now())
 
-    async def _get(self, request: Request) -> Prediction:
-        hook = self.hook or await self.connected()
+    async def _get(self, prediction_id: str) -> Prediction:
+        request, hook = get(prediction_id), self.hook or await self.connected()
+        read = partial(read_prediction, request)
         try:
-            return await hook.aread(request, await self._response(hook, request))
+            return await self._request(hook, request, read)
         except AuthenticationError:
             # The key may have been replaced since the connection was read.
             max_age = SHORTEST_REFRESH if self._refused is hook else 0.0
@@ -254,22 +256,22 @@ class Poller:
             other = await self.connected(max_age if self.hook is hook else math.inf)
             if other is hook:
                 raise
-        return await other.aread(request, await self._response(other, request))
+        return await self._request(other, request, read)
 
-    async def _request_page(self, list_poll: ListPoll) -> None:
+    async def _get_page(self, list_poll: ListPoll) -> None:
         try:
             hook = self.hook or await self.connected()
-            found, cursor = await hook.aread_page(await self._response(hook, page(list_poll.cursor)))
+            found, cursor = await self._request(hook, page(list_poll.cursor), read_page)
         except QuickRouterError as error:
             self._slow_down(error)
             list_poll.on_error(error, self._now())
         else:
             self.schedule.on_page(found, cursor, self._now())
 
-    async def _response(self, hook: QuickRouterHook, request: Request) -> Response:
+    async def _request(self, hook: QuickRouterHook, request: Request, read: Reader[Value]) -> Value:
         response = await hook.asend(request)
         self.schedule.rate_limit.on_headers(self._now(), response.headers)
-        return response
+        return await hook.aread(read, response)
 
     def _slow_down(self, error: QuickRouterError) -> None:
         if isinstance(error, RateLimitError):

@@ -283,7 +283,7 @@ def test_a_large_page_is_read_in_a_thread(
     monkeypatch.setattr(protocol, "read_page", noted)
     body = {"results": [{"id": "p1", "status": "processing", "logs": "x" * size}]}
     response = Response(200, {}, json.dumps(body).encode())
-    found, cursor = asyncio.run(QuickRouterHook().aread_page(response))
+    found, cursor = asyncio.run(QuickRouterHook().aread(protocol.read_page, response))
     assert [each.id for each in found] == ["p1"]
     assert cursor is None
     assert [each is not threading.main_thread() for each in threads] == [aside]
