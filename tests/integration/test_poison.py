@@ -26,7 +26,7 @@ HEALTHY = "healthy"
 WAYS = ("run", "sensor")
 NUL, HALF_PAIR, HUGE = "a\0b", "a\ud83db", 10**30
 
-LIFE = 60.0
+LIFE = 15.0
 """Seconds that the triggerer must live after the last kind of poison was first sent."""
 
 PENDING = 20.0

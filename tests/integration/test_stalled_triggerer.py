@@ -18,7 +18,7 @@ pytestmark = [needs_postgres, pytest.mark.slow("starts an Airflow of its own on 
 WAITS = 100
 SECOND_TRIGGERER = f"{TRIGGERER}-2"
 
-STALL = 30.0
+STALL = 20.0
 """Seconds; a triggerer without a heartbeat for 10 s loses its triggers (``dev.airflow_env``)."""
 
 ON_KILL = 35.0
