@@ -50,75 +50,11 @@ if TYPE_CHECKING:
 AIRFLOW_STARTS = tuple(int(number) for number in airflow_version.split(".")[:2]) >= (3, 3)
 
 
-def may_end(task: Any, base: type) -> bool:
-    """Return whether nothing that follows a success of this task needs a worker.
-
-    The triggerer stores no files. When it ends a task, Airflow handles neither outlets nor
-    callbacks, and does not count what is to be mapped over.
-
-    :param base: the class whose methods are known to do nothing more.
-    """
-    wanted = (
-        task.outlets,
-        task.output_path,
-        task.on_success_callback,
-        getattr(task, "_post_execute_hook", None),
-        getattr(task, "returns_dag_result", False),
-        _overrides(task, base, "post_execute", "execute_complete"),
-        _is_mapped_over(task),
-        _has_listeners(),
-    )
-    return not any(wanted)
-
-
-def may_start(task: Any, base: type) -> bool:
-    """Return whether this task can start without a worker.
-
-    That needs Airflow 3.3, no mapping, nothing to do before it, no listener, and a connection id
-    that is not a template, since Airflow renders templates on a worker.
-    """
-    if not (AIRFLOW_STARTS and task.start_from_trigger and task.get_dag()):
-        return False
-    wanted = (
-        task.on_execute_callback,
-        getattr(task, "_pre_execute_hook", None),
-        _overrides(task, base, "pre_execute", "execute"),
-        task.get_closest_mapped_task_group(),
-        is_template(task.quickrouter_conn_id),
-        _has_listeners(),
-    )
-    return not any(wanted)
-
-
-def start_args(task: Any, base: type, method: str, arguments: dict[str, Any]) -> StartTriggerArgs | None:
-    """Return how the scheduler defers this task; None: it starts on a worker, and defers there.
-
-    :param method: takes the trigger's event, on a worker.
-    :param arguments: of the trigger, besides id and limits.
-    """
-    if not may_start(task, base):
-        return None
-    # Here, as Airflow's triggers take a time that no importing of a sensor should pay.
-    from airflow.triggers.base import StartTriggerArgs
-
-    from airflow_provider_quickrouter.triggers.starting import QuickRouterStartTrigger
-
-    found = _reference(task)
-    if found is None:
-        return None
-    limits = Limits(min(task.timeout, LONGEST), task.execution_timeout)
-    net = airflows_limit(limits.own, 0.0)
-    airflows = min(net, task.execution_timeout or net).total_seconds()
-    durations = {"timeout": limits.own, "airflows_timeout": airflows, "confirmed": False}
-    path = f"{QuickRouterStartTrigger.__module__}.{QuickRouterStartTrigger.__qualname__}"
-    return StartTriggerArgs(path, method, found | arguments | durations, timeout=net)
-
-
 class StartArgs:
     """``start_trigger_args``, made when Airflow writes the DAG into the database.
 
-    Not in ``__init__``: callbacks, outlets and what is mapped over may come later. And not for
-    the class: Airflow would take that for the arguments of every mapped task.
+    Not in ``__init__``, since callbacks, outlets and mapped tasks may be added later. Not for the
+    class either, since Airflow would use them for every mapped task.
     """
 
     def __get__(self, task: Any, owner: Any = None) -> StartTriggerArgs | None:
@@ -126,15 +62,67 @@ class StartArgs:
         return None if task is None else task.make_start_args()
 
 
-def _reference(task: Any) -> dict[str, Any] | None:
-    """Return the arguments of the trigger that lead to the id; None: only a worker finds it.
+def _needs_worker_to_start(task: QuickRouterPredictionSensor) -> bool:
+    """Return whether only a worker can start this task.
 
-    Airflow renders templates on a worker, with the DAG's own macros and all that they may speak of.
+    Airflow's triggers start tasks since 3.3, but call neither callbacks nor listeners, and know
+    nothing of mapping. Airflow renders templates on a worker.
     """
+    if not (AIRFLOW_STARTS and task.start_from_trigger and task.get_dag()):
+        return True
+    return any(
+        (
+            task.on_execute_callback,
+            getattr(task, "_pre_execute_hook", None),
+            _overrides(task, "pre_execute", "execute"),
+            task.get_closest_mapped_task_group(),
+            is_template(task.quickrouter_conn_id),
+            _has_listeners(),
+        )
+    )
+
+
+def _needs_worker_to_end(task: QuickRouterPredictionSensor) -> bool:
+    """Return whether a success of this task has to end on a worker.
+
+    The triggerer stores no files. When it ends a task, Airflow handles neither outlets nor
+    callbacks, and does not expand tasks that are mapped over this one's output.
+    """
+    return any(
+        (
+            task.outlets,
+            task.output_path,
+            task.on_success_callback,
+            getattr(task, "_post_execute_hook", None),
+            getattr(task, "returns_dag_result", False),
+            _overrides(task, "post_execute", "execute_complete"),
+            task.get_dag() and next(task.iter_mapped_dependants(), None) is not None,
+            _has_listeners(),
+        )
+    )
+
+
+def _overrides(task: QuickRouterPredictionSensor, *names: str) -> bool:
+    """Return whether a subclass, or this task itself, has other methods than the sensor."""
+    methods = ((getattr(task, name), getattr(QuickRouterPredictionSensor, name)) for name in names)
+    return any(getattr(method, "__func__", None) is not known for method, known in methods)
+
+
+def _has_listeners() -> bool:
+    """Return whether a plugin, such as OpenLineage's, listens to tasks: only workers call it."""
+    # Imported here: it loads all plugins. Airflow has loaded them before it reads the start arguments.
+    from airflow.providers.common.compat.sdk import get_listener_manager
+
+    return bool(get_listener_manager().has_listeners)
+
+
+def _id_arguments(task: QuickRouterPredictionSensor) -> dict[str, Any] | None:
+    """Return the trigger's arguments that lead to the id; None if only a worker can find it."""
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
-    given = task.prediction_id
+    given: Any = task.prediction_id
     if isinstance(given, str):
+        # Airflow renders templates on a worker, since they may use the DAG's own macros.
         return None if is_template(given) else {"prediction_id": given}
     if not isinstance(given, PlainXComArg):
         return None
@@ -143,23 +131,6 @@ def _reference(task: Any) -> dict[str, Any] | None:
     if upstream is None or upstream.is_mapped or upstream.get_closest_mapped_task_group():
         return None
     return {"from_task": given.operator.task_id, "from_key": given.key}
-
-
-def _overrides(task: Any, base: type, *names: str) -> bool:
-    methods = ((getattr(task, name), getattr(base, name)) for name in names)
-    return any(getattr(method, "__func__", None) is not known for method, known in methods)
-
-
-def _has_listeners() -> bool:
-    """Return whether a plugin, such as OpenLineage's, listens to tasks: only workers call it."""
-    # Imported here: it loads all plugins, which the caller of the start arguments has done.
-    from airflow.providers.common.compat.sdk import get_listener_manager
-
-    return bool(get_listener_manager().has_listeners)
-
-
-def _is_mapped_over(task: Any) -> bool:
-    return bool(task.get_dag()) and next(task.iter_mapped_dependants(), None) is not None
 
 
 class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
@@ -231,17 +202,17 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             check_not_a_task("prediction_id", prediction_id)
             self._set_output_path(output_path)
         self.quickrouter_conn_id = quickrouter_conn_id
-        self._waiting: Poll | None = None
+        self._current_poll: Poll | None = None
         self._pause = SHORTEST_PAUSE
 
     def execute(self, context: Context) -> Any:
-        """Wait in this process, or poll once and leave the rest to the triggerer."""
-        with self._failing():
+        """Wait in this process, or poll once and then defer to the triggerer."""
+        with self._airflow_errors():
             self._check_output_path()
         self.kill_handler.track(self.prediction_id, context["ti"])
         if not self.deferrable:
             return self._wait_here(context)
-        with self._failing():
+        with self._airflow_errors():
             poll = self._poll(context)
             step = self._poll_once(context, poll)
             if isinstance(step, Outcome):
@@ -252,11 +223,11 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
         self._pause = self.poke_interval  # also if an error ends this poke and silent_fail continues
-        with self._failing():
+        with self._airflow_errors():
             poll = self._poll(context)
             step = self._poll_once(context, poll)
             while isinstance(step, Again) and poll.awaits_output:
-                # Not left to the next poke: another process would not know when that started.
+                # Not in the next poke: another process would not know since when the output is missing.
                 time.sleep(step.after)
                 step = self._poll_once(context, poll)
             if isinstance(step, Outcome):
@@ -266,35 +237,49 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> list[Any]:
         """Resume after the trigger's event, which holds the outcome."""
-        with self._failing():
+        with self._airflow_errors():
             return self._finish(context, self._polled_again(self._outcome(event)))
 
     def start_complete(self, context: Context, event: Any = None) -> list[Any]:
         """Resume after the trigger's event, if no worker started this task."""
         outcome = self._outcome(event)
-        with self._failing():
+        with self._airflow_errors():
             if not outcome.prediction and isinstance(outcome.error, APIError):
                 self._push_manifest(context, Prediction.from_id(self.prediction_id))
         return self.execute_complete(context, event)
 
     def resume_after_deadline(self, context: Context) -> list[Any]:
         """Poll once more; what is not over by now is a timeout."""
-        with self._failing():
+        with self._airflow_errors():
             late = Outcome(reason=Reason.TIMEOUT, prediction_id=self.prediction_id)
             return self._finish(context, self._polled_again(late))
 
     def make_start_args(self) -> StartTriggerArgs | None:
         """Return how the scheduler defers this task; None: it starts on a worker, and defers there."""
-        base = QuickRouterPredictionSensor
-        arguments = {
+        if _needs_worker_to_start(self) or (id_arguments := _id_arguments(self)) is None:
+            return None
+        # Imported here, since Airflow's triggers take a time that parsing should not pay.
+        from airflow.triggers.base import StartTriggerArgs
+
+        from airflow_provider_quickrouter.triggers.starting import QuickRouterStartTrigger
+
+        own_limit = Limits(min(self.timeout, LONGEST), self.execution_timeout).own
+        deferral_limit = airflows_limit(own_limit, 0.0)
+        arguments = id_arguments | {
             "quickrouter_conn_id": self.quickrouter_conn_id,
             "poll_interval": self.poke_interval,
             "cancel_on": self._cancel_on,
+            **self._ending(),
+            "timeout": own_limit,
+            "airflows_timeout": min(deferral_limit, self.execution_timeout or deferral_limit).total_seconds(),
+            "confirmed": False,
         }
-        return start_args(self, base, self.start_complete.__name__, arguments | self._ending())
+        path = f"{QuickRouterStartTrigger.__module__}.{QuickRouterStartTrigger.__qualname__}"
+        method = self.start_complete.__name__
+        return StartTriggerArgs(path, method, arguments, timeout=deferral_limit)
 
     def _ending(self) -> dict[str, bool]:
-        end = self.ends_in_triggerer and may_end(self, QuickRouterPredictionSensor)
+        end = self.ends_in_triggerer and not _needs_worker_to_end(self)
         return {"end_from_trigger": end, "push_xcom": self.do_xcom_push}
 
     @property
@@ -302,33 +287,31 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         return [TIMEOUT, MARK] if self.cancel_on_kill else []
 
     def _outcome(self, event: Any) -> Outcome:
-        """Read the event; poll again after one that ends a task, with which ``dag.test`` continues."""
+        """Read the event."""
+        # After an event that ends the task itself, ``dag.test`` calls this method nevertheless.
         if event != TaskInstanceState.SUCCESS:
             return Outcome.from_payload(event)
         seen = self.hook.get_prediction(self.prediction_id)
         return Outcome.of(seen, time.time()) or Outcome.from_payload(event)
 
     def _wait_here(self, context: Context) -> Any:
-        """Let Airflow's own loop poke, which also knows how to reschedule."""
+        """Let Airflow's own loop poke; it also reschedules."""
         try:
             return super().execute(context)
         except AirflowSensorTimeout:
-            with self._failing():
+            with self._airflow_errors():
                 return self._finish(context, self._poll(context).timed_out())
         except AirflowSkipException:
             # With soft_fail Airflow's loop skips by itself when the time is up.
-            self._leave(self._poll(context))
+            last = self._poll(context).last
+            if self.cancel_on_kill and not (last and last.status.terminal):
+                cancel_and_log(self.hook, self.prediction_id, self.log)
             raise
-
-    def _leave(self, poll: Poll) -> None:
-        over = poll.last and poll.last.status.terminal
-        if self.cancel_on_kill and not over:
-            cancel_and_log(self.hook, poll.prediction_id, self.log)
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Return the next pause to Airflow's loop, which would always wait for ``poke_interval``."""
+        """Return the next pause; Airflow's own would always be ``poke_interval``."""
         if self.reschedule:
             planned = super()._get_next_poke_interval(started_at, run_duration, poke_count)
             return max(planned, self._pause)
@@ -345,38 +328,31 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             raise
         except FileUnavailable as error:
             if self.soft_fail and tries_left(context["ti"]):
-                # Not Airflow's own: that would be skipped at once, and the files be lost.
+                # Not an exception of Airflow: that would skip at once, and no retry would store the files.
                 raise RuntimeError(str(error)) from error
             raise
 
     def _poll(self, context: Context) -> Poll:
         """Return the state of this wait, which lives as long as this process."""
-        if self._waiting is None:
-            first = self._first_poke(context)
+        if self._current_poll is None:
+            # Airflow 2.11 does not report the first poke: there an unknown id is polled until ``timeout``.
+            get_date = getattr(context["ti"], "get_first_reschedule_date", None)
+            first = get_date(context) if self.reschedule and get_date else None
             started_at = first.timestamp() if first else time.time()
             limits = Limits(self.timeout, self.execution_timeout)
-            deadline = started_at + limits.own if self.deferrable else None
-            self._waiting = Poll(
+            self._current_poll = Poll(
                 self.prediction_id,
                 started_at,
-                deadline,
-                self.poke_interval,
+                deadline=started_at + limits.own if self.deferrable else None,
+                poll_interval=self.poke_interval,
                 # An earlier process has poked: a wrong key would have failed that one.
                 confirmed=first is not None,
             )
-        return self._waiting
-
-    def _first_poke(self, context: Context) -> Any:
-        """When an earlier process has poked first; None if this is the first poke.
-
-        Airflow 2.11 does not report it: there an unknown id is polled until ``timeout``.
-        """
-        get_date = getattr(context["ti"], "get_first_reschedule_date", None)
-        return get_date(context) if self.reschedule and get_date else None
+        return self._current_poll
 
     @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Raise what Airflow understands; ``soft_fail``, ``never_fail`` skip in every mode."""
+    def _airflow_errors(self) -> Iterator[None]:
+        """Raise Airflow's exceptions; ``soft_fail`` and ``never_fail`` skip in every mode."""
         skips = self.soft_fail or self.never_fail
         try:
             with airflow_errors(None if skips else self.log):
