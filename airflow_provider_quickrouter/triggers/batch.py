@@ -1,8 +1,7 @@
 """The trigger that waits for the predictions of a batch.
 
-It reads which they are from the batch's record, and stores there how each ends. It never creates
-a prediction; it cancels at the batch's deadline, or when a person stops the task, never in
-``cleanup``.
+It reads their ids from the batch's record, and stores there how each ends. It never creates a
+prediction. It cancels at the batch's deadline, or when a person stops the task, never in ``cleanup``.
 """
 
 from __future__ import annotations

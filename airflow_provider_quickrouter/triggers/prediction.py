@@ -1,8 +1,7 @@
 """The trigger that waits for a prediction in the triggerer.
 
 It polls, and cancels at a deadline or when a person stops the task. It never creates a prediction,
-and ``cleanup`` never cancels one: it also runs when a triggerer restarts, and the prediction must
-live on then.
+and ``cleanup`` never cancels one, since Airflow also calls it when a triggerer restarts.
 """
 
 from __future__ import annotations
@@ -37,12 +36,13 @@ from airflow_provider_quickrouter.submission.cancel import (
 )
 from airflow_provider_quickrouter.tasks.reporting import count_end, manifest_xcoms
 
-# Whether downstream tasks read what the event holds: from Airflow 3 on they read JSON's text.
-EVENT_LEAVES_XCOMS = airflow_version.startswith("2.")
+# Airflow 2 stores the XComs that a TaskSuccessEvent holds. Airflow 3 stores them as JSON strings, so
+# the trigger pushes them itself.
+EVENT_HOLDS_XCOMS = airflow_version.startswith("2.")
 
 
 async def event_of(trigger: QuickRouterPredictionTrigger, outcome: Outcome, url: str) -> TriggerEvent:
-    """Make a trigger's only event. A success may end the task, everything else needs a worker.
+    """Return a trigger's only event. A success may end the task, everything else needs a worker.
 
     :param url: where a person looks at the prediction.
     """
@@ -52,19 +52,18 @@ async def event_of(trigger: QuickRouterPredictionTrigger, outcome: Outcome, url:
     xcoms = {}
     if trigger.push_xcom:
         xcoms = {RETURN_KEY: outcome.output, **manifest_xcoms(payload["manifest"])}
-    if not (EVENT_LEAVES_XCOMS or await _pushed(trigger, xcoms)):
+    if xcoms and not EVENT_HOLDS_XCOMS and not await _push(trigger, xcoms):
         return TriggerEvent(payload)
     await asyncio.to_thread(count_end, outcome, time.time())
     log_success(trigger.log, outcome)
-    return TaskSuccessEvent(xcoms=xcoms if EVENT_LEAVES_XCOMS else None)
+    return TaskSuccessEvent(xcoms=xcoms if EVENT_HOLDS_XCOMS else None)
 
 
-async def _pushed(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) -> bool:
+async def _push(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) -> bool:
     """Push XComs as a worker does; return False if a worker has to do it."""
     # A triggerer that does not know the request would never respond to it.
     triggerer = sys.modules.get("airflow.jobs.triggerer_job_runner")
-    listens = not triggerer or hasattr(triggerer, "SetXCom")
-    if xcoms and not (trigger.task_instance is not None and listens):
+    if trigger.task_instance is None or (triggerer and not hasattr(triggerer, "SetXCom")):
         return False
     try:
         await sync_to_async(_change_xcoms, thread_sensitive=False)(trigger, "set", xcoms)
@@ -78,28 +77,29 @@ async def delete_earlier_xcoms(trigger: QuickRouterPredictionTrigger) -> None:
     """Delete the XComs of an earlier attempt; Airflow does that only when a worker starts."""
     keys = (RETURN_KEY, MANIFEST_KEY, QuickRouterPredictionLink.xcom_key)
     try:
-        await sync_to_async(_change_xcoms, thread_sensitive=False)(trigger, "delete", keys)
+        await sync_to_async(_change_xcoms, thread_sensitive=False)(trigger, "delete", dict.fromkeys(keys))
     except Exception:
         trigger.log.warning("XComs of an earlier attempt could not be deleted", exc_info=True)
 
 
-def _change_xcoms(trigger: QuickRouterPredictionTrigger, change: str, xcoms: Any) -> None:
+def _change_xcoms(trigger: QuickRouterPredictionTrigger, change: str, xcoms: dict[str, Any]) -> None:
     """Set or delete XComs of this task, through the XCom backend. Blocks."""
     from airflow.providers.common.compat.sdk import XCom
 
     ti: Any = trigger.task_instance
-    for key in xcoms:
-        value = {"value": xcoms[key]} if change == "set" else {}
-        getattr(XCom, change)(
-            key=key, dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index, **value
-        )
+    task = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    for key, value in xcoms.items():
+        if change == "set":
+            XCom.set(key=key, value=value, **task)
+        else:
+            XCom.delete(key=key, **task)
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):
     """Poll a prediction until it is over, then fire one event: ``Outcome.to_payload``.
 
-    Its arguments are stored in Airflow's database, so they are ids and numbers only; all that a newer
-    or older version may add or lack has a default or is ignored.
+    Its arguments are stored in Airflow's database, so they are ids and numbers only. An argument that
+    an older version lacks has a default; one that a newer version adds is ignored.
 
     :param prediction_id: the prediction to wait for.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
@@ -113,8 +113,8 @@ class QuickRouterPredictionTrigger(BaseTrigger):
     :param model: the prediction's model as the API named it, for its history; "" if unknown.
     :param end_from_trigger: let a success end the task without a worker. Airflow 2.10 and later.
     :param push_xcom: whether a task that ends so leaves XComs.
-    :param confirmed: the create was accepted, or a GET has succeeded: a wrong key, too, is then an
-        outage that is waited out. Default True, as it was for each trigger of older versions.
+    :param confirmed: the create request was accepted, or a GET has succeeded; then the wait continues
+        after a refused key, too. Default True, since older versions have no such argument.
     """
 
     def __init__(  # noqa: PLR0913  # what crosses the database, given by name
@@ -167,11 +167,21 @@ class QuickRouterPredictionTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; yield one event."""
+        poll = Poll(
+            self.prediction_id,
+            self.started_at,
+            self.deadline,
+            self.poll_interval,
+            self.start_deadline,
+            confirmed=self.confirmed,
+            timeline=Timeline(HISTORIES, self.started_at, self.model),
+        )
         try:
             async with shared_poller(self.quickrouter_conn_id) as poller:
                 self._poller = poller
-                outcome = await poller.wait_for(self._poll(), self.log)
-                outcome = await self._stopped(poller, outcome)
+                outcome = await poller.wait_for(poll, self.log)
+                if outcome.timed_out and TIMEOUT in self.cancel_on:
+                    outcome = replace(outcome, stopped=await self._cancel(poller))
                 url = poller.hook.prediction_url(self.prediction_id) if poller.hook else ""
         except QuickRouterError as error:
             outcome, url = Outcome.of_error(self.prediction_id, error), ""
@@ -188,23 +198,9 @@ class QuickRouterPredictionTrigger(BaseTrigger):
             hook = await new_hook(self._poller, self.quickrouter_conn_id)
             await stop_in_triggerer(hook.sibling, [self.prediction_id], owner, self.log)
 
-    async def _stopped(self, poller: Poller, outcome: Outcome) -> Outcome:
-        """Cancel a prediction whose time is up, if that is this task's business."""
-        if not (outcome.timed_out and TIMEOUT in self.cancel_on):
-            return outcome
-        stopped = not_canceled(ConnectionLostError("no response in time"))
+    async def _cancel(self, poller: Poller) -> str:
+        """Cancel the prediction at the deadline; return the result as a sentence."""
         with suppress(TimeoutError, QuickRouterError):
             async with asyncio.timeout(DEADLINE_CANCEL):
-                stopped = await cancel_in_thread(await poller.connected(), self.prediction_id)
-        return replace(outcome, stopped=stopped)
-
-    def _poll(self) -> Poll:
-        return Poll(
-            self.prediction_id,
-            self.started_at,
-            self.deadline,
-            self.poll_interval,
-            self.start_deadline,
-            confirmed=self.confirmed,
-            timeline=Timeline(HISTORIES, self.started_at, self.model),
-        )
+                return await cancel_in_thread(await poller.connected(), self.prediction_id)
+        return not_canceled(ConnectionLostError("no response in time"))

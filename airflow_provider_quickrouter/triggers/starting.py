@@ -20,18 +20,18 @@ from airflow_provider_quickrouter.triggers.prediction import (
 
 
 class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
-    """The same wait for a task that the scheduler has deferred.
+    """Wait in the same way for a task that the scheduler has deferred.
 
-    No process knew the time when these arguments were written, so limits are durations. The
-    instant from which they count is that of Airflow's own limit on the deferral, which is in
-    the database, less ``airflows_timeout``: a restarted triggerer finds the same one.
+    Airflow writes these arguments before the task starts, so limits are durations. The start of the
+    wait is computed: Airflow stores in the database when its own limit ends the deferral, and that is
+    ``airflows_timeout`` seconds after the start. A restarted triggerer computes the same start.
 
-    :param prediction_id: the id. Deferrals that version 0.5 has written may hold a template, which
-        Airflow renders in the triggerer.
-    :param from_task: the upstream task that left the id in XCom, in place of ``prediction_id``.
-    :param from_key: under which key it did.
-    :param timeout: seconds from the beginning to the deadline; None means no deadline.
-    :param airflows_timeout: seconds from the beginning to Airflow's own limit.
+    :param prediction_id: the id. Deferrals of version 0.5 may hold a template, which Airflow
+        renders in the triggerer.
+    :param from_task: the upstream task that left the id in XCom; used without ``prediction_id``.
+    :param from_key: the key of that XCom.
+    :param timeout: seconds from the start to the deadline; None means no deadline.
+    :param airflows_timeout: seconds from the start to Airflow's own limit.
     :param arguments: those of ``QuickRouterPredictionTrigger``.
     """
 
@@ -65,7 +65,7 @@ class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
         if getattr(self.task_instance, "try_number", 1) > 1:
             await delete_earlier_xcoms(self)
         try:
-            await self._begin()
+            await self._resolve()
         except QuickRouterError as error:
             yield TriggerEvent(Outcome.of_error(UNKNOWN_ID, error).to_payload(""))
             return
@@ -77,39 +77,35 @@ class QuickRouterStartTrigger(QuickRouterPredictionTrigger):
         if MARK not in self.cancel_on:
             return
         try:
-            await self._begin()
+            await self._resolve()
         except QuickRouterError as error:
             self.log.warning("There is nothing to cancel: %s", error)
         else:
             await super().on_kill()
 
-    async def _begin(self) -> None:
-        """Find what was not known when the arguments were written.
+    async def _resolve(self) -> None:
+        """Find id, start and deadline, which were not known when the arguments were written.
 
-        :raises InvalidInputError: what XCom holds, or was rendered, is not an id.
+        :raises InvalidInputError: the value in XCom, or the rendered template, is not an id.
         :raises UpstreamError: XCom could not be read; a retry may help.
         """
-        self._begin_to_count()
-        if self.from_task and not self.prediction_id:
-            self.prediction_id = await sync_to_async(self._pull, thread_sensitive=False)()
-        check_id(self.prediction_id)
-
-    def _begin_to_count(self) -> None:
         ends: datetime | None = getattr(self, "timeout_after", None)  # Airflow sets it
         if ends and self.airflows_timeout is not None:
             ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
             self.started_at = ends.timestamp() - self.airflows_timeout
         if self.timeout is not None:
             self.deadline = self.started_at + self.timeout
+        if self.from_task and not self.prediction_id:
+            self.prediction_id = await sync_to_async(self._pull, thread_sensitive=False)()
+        check_id(self.prediction_id)
 
     def _pull(self) -> Any:
         """Read XCom; blocks."""
         from airflow.providers.common.compat.sdk import XCom
 
         ti: Any = self.task_instance
-        place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": self.from_task}
         try:
-            return XCom.get_one(key=self.from_key, **place)
+            return XCom.get_one(key=self.from_key, dag_id=ti.dag_id, run_id=ti.run_id, task_id=self.from_task)
         except Exception as error:
             why = f"the id could not be read from XCom of {self.from_task!r}: {error}"
             raise UpstreamError(why) from error

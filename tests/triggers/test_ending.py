@@ -92,7 +92,7 @@ def test_a_triggerer_that_takes_no_xcom_is_not_asked_to(monkeypatch: pytest.Monk
 
 
 def test_on_airflow_2_the_event_holds_the_xcoms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triggers, "EVENT_LEAVES_XCOMS", True)
+    monkeypatch.setattr(triggers, "EVENT_HOLDS_XCOMS", True)
     event = event_of(outcome())
     assert isinstance(event, TaskSuccessEvent)
     assert event.xcoms is not None
