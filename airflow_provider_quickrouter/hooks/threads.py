@@ -1,4 +1,4 @@
-"""Blocking work in threads that nothing waits for longer than it wants to."""
+"""Blocking work in threads that a process which exits does not wait for."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Result = TypeVar("Result")
 
 
 def start(work: Callable[[], Result]) -> Future[Result]:
-    """Start work in a thread of its own, with the context variables of the caller.
+    """Start work in its own thread, with the context variables of the caller.
 
-    The thread is a daemon: neither a worker nor a triggerer that exits waits for a request that
-    hangs, as it would for the threads of an executor.
+    The thread is a daemon. A worker or triggerer that exits would wait for the threads of an
+    executor, so for a request that hangs.
     """
     future: Future[Result] = Future()
     future.set_running_or_notify_cancel()  # a caller that stops waiting cannot cancel it
@@ -23,7 +23,7 @@ def start(work: Callable[[], Result]) -> Future[Result]:
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001  # who waits for the future raises it
+        except BaseException as error:  # noqa: BLE001  # the future raises it where it is read
             future.set_exception(error)
 
     context = copy_context()  # Airflow finds a trigger's log by it

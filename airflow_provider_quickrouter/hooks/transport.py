@@ -1,13 +1,13 @@
 """Bytes in and out: ``requests`` on workers and in threads, ``aiohttp`` for a poller's GETs.
 
-A response comes back, without the key wherever it was echoed, or one of three errors that state
+The result is a response, without the key wherever it was echoed, or one of three errors. They state
 what matters for money: nothing can be sent (the connection's settings are wrong), nothing was sent
 (there was no connection), or it may have been sent and the response is lost. *Not sent* is read
 from public exception classes alone: the connection or the tunnel through a proxy was refused, the
 name is unknown, connecting took too long, the certificate is not trusted.
 
-Both clients take proxies, CA bundle and client certificate from the same place: what ``requests``
-makes of the connection and of the environment. Neither follows a redirect.
+Both clients use the same proxies, CA bundle and client certificate: those that ``requests`` finds in
+the connection and in the environment. Neither follows a redirect.
 """
 
 from __future__ import annotations
@@ -45,10 +45,8 @@ from airflow_provider_quickrouter.api.storable import storable_headers
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.hooks.connection import Settings, is_http_url, mask_password_of, tls_context
 
-# Bytes of a response, at most. A prediction with pictures as ``data:`` URIs has some of them.
-MAX_BODY = 32 * 2**20
-# Seconds that a body may take longer than its timeouts, so that its own limit ends it first.
-LAST_BYTES = 0.5
+MAX_BODY = 32 * 2**20  # bytes of a response: a prediction may hold pictures as ``data:`` URIs
+LAST_BYTES = 0.5  # seconds after the timeout of a request in which its thread may still end
 
 _CHUNK = 2**16
 _MAX_HEADER = 2**16
@@ -62,9 +60,9 @@ _NOT_SENT = (
     aiohttp.ConnectionTimeoutError,
 )
 _REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
-# What OpenSSL calls a certificate that is not valid yet, and one that has expired.
+# OpenSSL's codes of a certificate that is not valid yet, or has expired.
 _NOT_IN_TIME = frozenset({9, 10})
-# What it calls one that was made for another host, e-mail or IP address.
+# OpenSSL's codes of a certificate for another host, e-mail or IP address.
 _ANOTHER_NAME = frozenset({62, 63, 64})
 # Attributes in which libraries store the error that they have wrapped.
 _WRAPPED = ("reason", "original_error", "certificate_error", "os_error", "__cause__")
@@ -83,7 +81,7 @@ class BearerAuth(requests.auth.AuthBase):
 
 
 class Session(requests.Session):
-    """A session that does not even look where a redirect leads."""
+    """A session that does not read the target of a redirect."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Follow none."""
@@ -93,37 +91,39 @@ def send(session: requests.Session, settings: Settings, request: Request) -> Res
     """Send with ``requests``; blocks.
 
     :raises InvalidConnectionError: the settings cannot work; nothing was sent.
-    :raises NotConnectedError: no connection came about; nothing was sent.
+    :raises NotConnectedError: there was no connection; nothing was sent.
     :raises ConnectionLostError: it was sent, the response is unknown.
     """
     url = settings.url(request)
-    options = _environment(session, url) | {"stream": True}
+    options = _environment(session, url)
     route = Route(settings.base_url, _proxy(url, options["proxies"]))
-    # One proxy for certain: requests would choose once more, by another spelling of the address.
-    options["proxies"] = {"all": route.proxy} if route.proxy else {}
     read_timeout, total = settings.timeouts(request)
-    options["timeout"] = (settings.timeout[0], read_timeout)
+    options |= {
+        "stream": True,
+        "timeout": (settings.timeout[0], read_timeout),
+        # Exactly this proxy: requests would choose again, by another spelling of the address.
+        "proxies": {"all": route.proxy} if route.proxy else {},
+    }
     plain = requests.Request(request.method, url, headers=dict(request.headers), json=request.body)
     until = time.monotonic() + total
 
     def exchange() -> Response:
         with session.send(session.prepare_request(plain), **options) as response:
             if response.status_code < requests.codes.ok:
-                # http.client takes any 1xx but 100 for the response; what follows it is lost.
+                # http.client takes any 1xx but 100 for the response, and drops what follows it.
                 raise HTTPError("no final response")
             body = bytearray()
-            # Not iter_content: it waits for a whole chunk, however slowly that drips in.
+            # Not iter_content: it waits for a whole chunk, however slowly the bytes arrive.
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 body += chunk
                 if len(body) > MAX_BODY or time.monotonic() > until:
                     raise HTTPError("too large or too slow")
-            headers = storable_headers(response.headers)
-            received = Response(response.status_code, headers, bytes(body))
+            received = Response(response.status_code, storable_headers(response.headers), bytes(body))
             return received.without(settings.api_key)
 
     try:
         # In a thread: the read timeout of requests starts again with each byte, so a server that
-        # drips its headers would hold the task without end.
+        # sends its headers byte by byte would block the task without end.
         received = threads.start(exchange).result(total + LAST_BYTES)
     except (OSError, ValueError, HTTPError) as error:
         raise failure(error, route, creates=request.creates) from None
@@ -164,7 +164,7 @@ class AsyncSender:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise failure(error, self._route) from None
         except asyncio.CancelledError as error:
-            # A session that is closed cancels those who wait for a connection, or for its name.
+            # A session that closes cancels requests that wait for a connection or for a name.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
@@ -182,7 +182,7 @@ class AsyncSender:
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     length = response.content_length
     if length is not None and length < MAX_BODY and "Content-Encoding" not in response.headers:
-        return await response.read()  # in one piece, as nearly all responses: this is cheaper
+        return await response.read()  # nearly all responses: reading them at once is cheaper
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
         body += chunk
@@ -215,7 +215,7 @@ def _environment(session: requests.Session, url: str) -> dict[str, Any]:
 
 
 def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
-    """Choose an address's proxy as ``requests`` does; it always has a scheme."""
+    """Return an address's proxy, with a scheme, as ``requests`` chooses it."""
     with suppress(ValueError):  # an invalid address is reported when the request is sent
         # As requests writes it: its host may have letters that are not ASCII.
         url = str(requests.Request("GET", url).prepare().url)
@@ -224,7 +224,7 @@ def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
         return None
     if "://" not in proxy:
         proxy = f"http://{proxy}"
-    # An "@" behind the host means that the address was cut off within a password.
+    # An "@" after the host means that the address was cut off within a password.
     if not is_http_url(proxy) or "@" in "".join(urlsplit(proxy)[2:]):
         raise InvalidConnectionError(
             "extra.proxies, or a variable such as https_proxy: only http and https proxies can be "
@@ -235,7 +235,7 @@ def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class Route:
-    """The gateway, and the proxy in front of it; as a string it is without a proxy's password."""
+    """The gateway, and the proxy in front of it. As a string it has no password."""
 
     base_url: str
     proxy: str | None = field(default=None, repr=False)
@@ -252,13 +252,14 @@ class Route:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
 
     def refuses(self, status: int) -> bool:
-        """Whether a response is the proxy's own about its user; through a tunnel none is."""
+        """Whether a response comes from the proxy, which refuses its user."""
+        # Responses of an https gateway come through a tunnel; a refused tunnel is an exception.
         plain = self.proxy and not self.base_url.startswith("https://")
         return bool(plain) and status == requests.codes.proxy_authentication_required
 
 
 def failure(error: BaseException, route: Route, *, creates: bool = False) -> QuickRouterError:
-    """Return what a library's exception means: for the connection's settings, and for money.
+    """Return the error for a library's exception: wrong settings, not sent, or uncertain.
 
     :param creates: the request costs money if it was accepted.
     """
@@ -269,9 +270,10 @@ def failure(error: BaseException, route: Route, *, creates: bool = False) -> Qui
             continue
         if wrong := _tls_failure(cause, _tls_peer(causes, route)):
             # With TLS 1.3 any error but an untrusted certificate may come after the server has
-            # read the request, so it does not prove that a create was not accepted.
-            proves = not creates or isinstance(cause, ssl.SSLCertVerificationError)
-            return wrong if proves else ConnectionLostError(f"no response from {route} ({wrong})")
+            # read the request, so a create request may have been accepted.
+            if creates and not isinstance(cause, ssl.SSLCertVerificationError):
+                return ConnectionLostError(f"no response from {route} ({wrong})")
+            return wrong
     status = next(filter(None, map(_tunnel_status, causes)), None)
     if status == requests.codes.proxy_authentication_required:
         return proxy_refused(route)
@@ -286,37 +288,40 @@ def failure(error: BaseException, route: Route, *, creates: bool = False) -> Qui
 def proxy_refused(route: Route) -> InvalidConnectionError:
     """Return the error of a proxy that responded with 407."""
     return InvalidConnectionError(
-        f"extra.proxies: the proxy {route.proxy_url} on the way to {route.base_url} wants another "
-        "user or password (HTTP 407); give them as http://user:password@proxy:3128, special "
+        f"extra.proxies: the proxy {route.proxy_url} on the way to {route.base_url} requires "
+        "another user or password (HTTP 407); give them as http://user:password@proxy:3128, special "
         "characters percent-encoded. Nothing was sent there.",
         transient=True,  # the proxy itself may be in error, so a wait continues
     )
 
 
 def _tls_failure(error: ssl.SSLError, peer: str) -> QuickRouterError | None:
-    """Return which field an error of TLS points to; None if it points to none."""
+    """Return an error that names the wrong field; None if the TLS error shows none."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _NOT_IN_TIME:
             return NotConnectedError(
                 f"the certificate of {peer} has expired or is not valid yet, by the clock of this "
                 "machine; it has to be renewed there"
             )
-        message = f"extra.verify: the certificate of {peer} is not trusted; name a CA bundle that "
-        message += "has its authority. Nothing was sent."
         if error.verify_code in _ANOTHER_NAME:
-            message = f"host: the certificate of {peer} is for another name; give the name that it "
-            message += "was made for. Nothing was sent."
-        return InvalidConnectionError(message)
+            return InvalidConnectionError(
+                f"host: the certificate of {peer} is for another name; give the name that it was made "
+                "for. Nothing was sent."
+            )
+        return InvalidConnectionError(
+            f"extra.verify: the certificate of {peer} is not trusted; name a CA bundle that has its "
+            "authority. Nothing was sent."
+        )
     if error.reason == "WRONG_VERSION_NUMBER":
         return InvalidConnectionError(
-            f"host: {peer} does not speak TLS; give it with http:// if that is meant."
+            f"host: {peer} does not use TLS; give the address with http:// if that is intended."
         )
     # Only a server that requires a client certificate sends one of these alerts.
     alert = (error.reason or "").partition("ALERT_")[2]
     if "CERTIFICATE" not in alert and alert != "UNKNOWN_CA":
         return None
     return InvalidConnectionError(
-        f"extra.cert: {peer} demands another client certificate ({alert}); give one that it accepts.",
+        f"extra.cert: {peer} requires another client certificate ({alert}); give one that it accepts.",
         transient=True,  # the server itself may be in error, so a wait continues
     )
 
@@ -332,16 +337,16 @@ def _tls_peer(causes: list[BaseException], route: Route) -> str:
 
 
 def _tunnel_status(cause: BaseException) -> int | None:
-    """Return the status by which a proxy refused a tunnel."""
+    """Return the status with which a proxy refused a tunnel."""
     if isinstance(cause, aiohttp.ClientHttpProxyError):
         return cause.status
-    # http.client has no class of its own for it.
+    # http.client raises a plain OSError for it.
     found = _REFUSED.match(str(cause)) if type(cause) is OSError else None
     return int(found[1]) if found else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what libraries have wrapped in it, outermost first."""
+    """Yield an error and the errors that it wraps, outermost first."""
     yield error
     for inner in (*error.args, *(getattr(error, name, None) for name in _WRAPPED)):
         if isinstance(inner, Exception) and inner is not error:
@@ -349,7 +354,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _name(error: object) -> str:
-    """Name an error by its class, and by OpenSSL's word; its message may hold a password."""
+    """Return an error's class, and OpenSSL's reason. Its message may hold a password."""
     reason = getattr(error, "reason", None)
     word = f": {reason}" if isinstance(error, ssl.SSLError) and isinstance(reason, str) else ""
     return f"{type(error).__name__}{word}"

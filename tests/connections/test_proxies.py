@@ -80,7 +80,7 @@ def test_a_proxy_that_wants_another_password_is_told_from_the_gateway(
         with pytest.raises(errors.InvalidConnectionError) as caught:
             create()
     said = str(caught.value)
-    assert f"the proxy {url} on the way to {scheme}://{NAME} wants another user" in said
+    assert f"the proxy {url} on the way to {scheme}://{NAME} requires another user" in said
     for secret in (PASSWORD, QUOTED, KEY):
         assert secret not in said + repr(caught.value) + caplog.text
     assert gateway.requests == []

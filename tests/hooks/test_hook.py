@@ -237,7 +237,7 @@ def test_https_to_a_port_that_speaks_http_says_what_to_do(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, get: Get
 ) -> None:
     connect(monkeypatch, host=gateway.url.replace("http://", "https://"))
-    with pytest.raises(errors.InvalidConnectionError, match="does not speak TLS"):
+    with pytest.raises(errors.InvalidConnectionError, match="does not use TLS"):
         get(ID)
 
 
