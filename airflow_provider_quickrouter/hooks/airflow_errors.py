@@ -1,8 +1,7 @@
-"""Which Airflow exception an error is: the one place that decides between fail and retry.
+"""Which Airflow exception an error becomes: the one place that decides between fail and retry.
 
-The exception has its own class and Airflow's: ``isinstance(e, PredictionFailed)`` and
-``isinstance(e, AirflowFailException)`` both hold, so callbacks can see what happened while
-Airflow knows what to do.
+The exception is an instance of both classes, for example of ``PredictionFailed`` and of
+``AirflowFailException``: callbacks see what happened, and Airflow fails or retries the task.
 
 ==========================================  ========================  ========================
 Error                                       Airflow's class           What Airflow does
@@ -13,8 +12,8 @@ Error                                       Airflow's class           What Airfl
 all others                                  ``AirflowFailException``  fails, no retry
 ==========================================  ========================  ========================
 
-``resubmits`` is passed by a task whose retry creates a new prediction; a sensor's retry would only
-meet the same failed one.
+Tasks whose retry creates a new prediction pass ``resubmits``; a sensor's retry would only find the
+same failed prediction.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from airflow_provider_quickrouter.api.outcome import LOG_HEADING
 
 
 def as_airflow(error: QuickRouterError, *, resubmits: bool = False) -> AirflowException:
-    """Return the same error, which is now also the Airflow exception that fits."""
+    """Return the same error as an instance of its own class and of Airflow's."""
     base: type[AirflowException] = AirflowFailException
     if error.transient or (resubmits and error.resubmittable):
         base = AirflowException
@@ -108,9 +107,9 @@ def tries_left(task_instance: Any) -> bool:
 
 @contextmanager
 def fail_without_retry(paid: bool) -> Iterator[None]:
-    """Let no error after a ``paid`` success lead to a retry, which would pay again.
+    """Fail permanently on errors after a ``paid`` success, since a retry would pay again.
 
-    Before Airflow 3.3, or without ``durable``, no retry finds the prediction.
+    A retry does not find the prediction before Airflow 3.3, or without ``durable``.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What an Airflow connection means: each field is checked here, before anything is sent."""
+"""The settings in an Airflow connection. Each field is checked here, before anything is sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE
 
 if TYPE_CHECKING:
     from airflow.sdk.log import mask_secret
-else:  # common.compat names it only since 1.22; Airflow 2.11 to 3.3 were released with older ones
+else:  # common.compat has it only since 1.22; Airflow 2.11 to 3.3 were released with older versions
     try:
         from airflow.sdk.log import mask_secret
     except ImportError:  # Airflow 2
@@ -38,18 +38,17 @@ else:  # common.compat names it only since 1.22; Airflow 2.11 to 3.3 were releas
 
 DEFAULT_BASE_URL = "https://api.quickrouter.ai"
 DEFAULT_PATH_PREFIX = "/replicate/v1"
-# Seconds: to connect, and between two bytes of a response. A create that times out while
-# reading is uncertain and may be paid for, so the second is generous.
+# Seconds to connect, and between two bytes of a response. The second is long, since a create request
+# whose response is lost is uncertain and may be paid for.
 DEFAULT_TIMEOUT = (10.0, 60.0)
-# Seconds between two bytes of the response to a poll, at most: shorter than for a create.
-POLL_TIMEOUT = 15.0
+POLL_TIMEOUT = 15.0  # seconds between two bytes of the response to a poll, at most
 
 EXTRAS = frozenset(get_provider_info()["connection-types"][0]["conn-fields"])
 _HOST = (
     "host: must be the gateway's base URL, such as https://api.quickrouter.ai, without user, "
     "query or key; the key goes into the password."
 )
-# What is wrong with a field; ``{!r}`` is the value that it has.
+# The error of each field; ``{!r}`` is its value.
 _MESSAGES = {
     "api_key": ("password: has blanks or characters that no key has; give the key alone, without 'Bearer'."),
     "path_prefix": "extra.path_prefix: must be a path such as /replicate/v1 or /v1, got {!r}.",
@@ -72,7 +71,7 @@ _MESSAGES = {
 
 
 def is_http_url(url: object) -> bool:
-    """Whether it is an http or https URL with a host and, if any, a possible port."""
+    """Whether it is an http or https URL with a host; a port must be a valid one."""
     try:
         parts = urlsplit(str(url))
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -117,15 +116,7 @@ _Seconds = Annotated[float, Field(gt=0, lt=3600)]
 
 
 class Settings(BaseModel):
-    """A connection, read and checked. The key and proxies (they may hold a password) have no repr.
-
-    :ivar timeout: seconds to connect, seconds between two bytes.
-    :ivar verify: False, True, or the path of a CA bundle.
-    :ivar cert: path of a client certificate, or paths of certificate and key.
-    :ivar console_url: address of a prediction for people, with ``{id}``.
-    :ivar requests_per_minute: how often a triggerer may poll, at most; 0 means no limit.
-    :ivar allow_private_addresses: files of an output may have addresses that are not public.
-    """
+    """The checked settings of a connection. The key and proxies (with passwords) have no repr."""
 
     model_config = ConfigDict(frozen=True, str_strip_whitespace=True)
 
@@ -136,12 +127,13 @@ class Settings(BaseModel):
     ] = DEFAULT_PATH_PREFIX
     timeout: Annotated[tuple[_Seconds, _Seconds], BeforeValidator(_pair)] = DEFAULT_TIMEOUT
     proxies: Annotated[dict[str, _ProxyUrl], BeforeValidator(_decoded)] = Field({}, repr=False)
-    verify: bool | _File = Field(True, union_mode="left_to_right")
+    verify: bool | _File = Field(True, union_mode="left_to_right")  # a path is that of a CA bundle
+    # The path of a client certificate, or the paths of certificate and key.
     cert: Annotated[_File | tuple[_File, _File] | None, BeforeValidator(_decoded)] = None
     trust_env: bool = True
     console_url: Annotated[str, StringConstraints(pattern=r"^https?://.*\{id\}")] | None = None
-    requests_per_minute: float = Field(DEFAULT_PER_MINUTE, ge=0, allow_inf_nan=False)
-    allow_private_addresses: bool = False
+    requests_per_minute: float = Field(DEFAULT_PER_MINUTE, ge=0, allow_inf_nan=False)  # of each triggerer
+    allow_private_addresses: bool = False  # for the files of an output
 
     @classmethod
     def of(cls, connection: Any) -> Settings:
@@ -159,7 +151,7 @@ class Settings(BaseModel):
             raise InvalidConnectionError("password: is empty; put the API key there.")
         mask_secret(key)  # before anything below can fail with it in a message
         extra = {name: value for name, value in given.items() if value not in (None, "")}
-        for name in extra.keys() - EXTRAS:  # others may be meant for somebody else
+        for name in extra.keys() - EXTRAS:  # an unknown extra may belong to another program
             if near := difflib.get_close_matches(name, EXTRAS, n=1, cutoff=0.8):
                 raise InvalidConnectionError(f"extra.{name}: is unknown; did you mean {near[0]!r}?")
         base_url = _base_url(connection)
@@ -177,7 +169,7 @@ class Settings(BaseModel):
             update={"base_url": settings.base_url.removesuffix(settings.path_prefix)}
         )
         if isinstance(settings.verify, str) or settings.cert:
-            tls_context(settings.verify, settings.cert)  # for its check of the files
+            tls_context(settings.verify, settings.cert)  # raises if it cannot use the files
         return settings
 
     def url(self, request: Request) -> str:
@@ -192,11 +184,11 @@ class Settings(BaseModel):
         return self.url(get(prediction_id))
 
     def timeouts(self, request: Request) -> tuple[float, float]:
-        """Return the seconds between two bytes, and those in all, however steadily bytes come.
+        """Return the seconds between two bytes of a response, and the seconds for all of it.
 
-        The time for which the server may hold its response is added. A poll that hangs is given
-        up sooner than a create: another one is sent a while later.
+        Both include the time for which the server may hold its response.
         """
+        # A poll that hangs ends sooner than a create request, since another poll follows.
         read = min(self.timeout[1], POLL_TIMEOUT) if request.method == "GET" else self.timeout[1]
         return read + request.hold, sum(self.timeout) + request.hold
 
@@ -214,10 +206,10 @@ def _base_url(connection: Any) -> str:
 
 @contextmanager
 def lookup_errors(conn_id: str) -> Iterator[None]:
-    """Turn what Airflow raises for a connection into one error.
+    """Turn Airflow's exceptions for a connection into one error.
 
-    :raises UpstreamError: there is none, or Airflow could not return it. Airflow skips a secrets
-        backend that is down and then finds none, so a retry may help.
+    :raises UpstreamError: the connection does not exist, or Airflow could not return it. Airflow skips
+        a secrets backend that is down, so a retry may help.
     """
     try:
         yield
@@ -228,7 +220,7 @@ def lookup_errors(conn_id: str) -> Iterator[None]:
             f"the API key as password), or set the environment variable {variable}. If it is in a "
             "secrets backend, that backend did not return it. Nothing was sent."
         ) from None
-    except Exception as error:  # noqa: BLE001  # a backend's; its text may hold the key
+    except Exception as error:  # noqa: BLE001  # its message may hold the key
         why = f"the connection {conn_id!r} could not be read ({type(error).__name__})"
         raise UpstreamError(f"{why}. Nothing was sent.") from None
 
@@ -237,13 +229,13 @@ def mask_password_of(proxy: str) -> None:
     """Mask the password in a proxy's address."""
     if password := urlsplit(proxy).password:
         mask_secret(password)
-        mask_secret(unquote(password))  # as the proxy gets it
+        mask_secret(unquote(password))  # as it is sent to the proxy
 
 
 def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
-    """Make the TLS settings of a connection.
+    """Return the TLS settings of a connection.
 
-    :raises InvalidConnectionError: a file cannot be used as what it is given for.
+    :raises InvalidConnectionError: a file is not a CA bundle, or not a certificate with its key.
     """
     bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
     folder = Path(bundle).is_dir()

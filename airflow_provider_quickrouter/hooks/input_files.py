@@ -23,8 +23,8 @@ _KINDS = ("image/", "video/", "audio/")
 def read_files(input: Any, *, version: Any, model: Any) -> dict[str, Any]:
     """Return an input as a plain dict, with each file of a storage as a data URI. Blocks.
 
-    ``api.attachments`` decides which strings are files. A file is read at each call: a retry sends
-    what is there then, and resumes its prediction only if that is the same.
+    ``api.attachments`` decides which strings are files. Each call reads the files again, so a retry
+    resumes its prediction only if they have not changed.
 
     :raises InvalidInputError: a file is missing, may not be read, is too large (the data URI
         may have 256,000 characters) or is neither picture, video nor audio; names the field.
@@ -55,13 +55,13 @@ def _read(field: str, location: str) -> str:
 
 
 def _bytes(location: str) -> bytes:
-    """Return the file's bytes, or so many of them that it is known to be too large."""
+    """Return the file's bytes, at most one more than the limit allows."""
     path = open_path(location)
-    about = path.fs.info(path.path)
-    if about.get("type") == "directory":
+    info = path.fs.info(path.path)
+    if info.get("type") == "directory":
         raise IsADirectoryError
-    if about.get("size") is not None:
-        _check_size(int(about["size"]))
+    if info.get("size") is not None:
+        _check_size(int(info["size"]))
     with path.open("rb") as file:
         data: bytes = file.read(LARGEST_FILE + 1)
     return data
@@ -79,10 +79,10 @@ def _check_size(size: int, limit: int = LARGEST_FILE) -> None:
 
 
 def data_uri(data: bytes) -> str:
-    """Return what is sent for a file; its first bytes show what it is.
+    """Return the data URI of a file. The media type is read from its first bytes.
 
-    :raises InvalidInputError: it is empty, too large, or neither picture, video nor audio; to be
-        put after the file's name.
+    :raises InvalidInputError: it is empty, too large, or neither picture, video nor audio. The
+        message continues a sentence that starts with the file's name.
     """
     _check_size(len(data))
     kind = sniff(data)

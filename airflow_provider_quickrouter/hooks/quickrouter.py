@@ -75,7 +75,7 @@ class QuickRouterHook(HttpHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Form of the connection for Airflow before 3.2, which does not read provider info."""
+        """Return the connection form for Airflow before 3.2, which does not read provider info."""
         form = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
         return {key.replace("-", "_"): value for key, value in form.items()}
 
@@ -88,13 +88,13 @@ class QuickRouterHook(HttpHook):
         cancel_after: float | timedelta | None = None,
         wait: int | None = None,
     ) -> Prediction:
-        """Create a prediction, which costs money from now on. Blocks.
+        """Create a prediction, which costs money. Blocks.
 
-        It is sent again, after a pause, only if it certainly was not accepted (no connection,
-        or 429), for two minutes at most.
+        The request is sent again, after a pause, only if it certainly was not accepted (no
+        connection, or 429), for two minutes at most.
 
         :param input: dict, or a model of ``api.models``. A file may be an ``ObjectStoragePath``
-            or its string, see ``api.attachments``; it is read now.
+            or its string, see ``api.attachments``; it is read by this call.
         :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
         :param model: ``owner/name``, for models that are called by name.
         :param cancel_after: seconds (5 or more) after which the server itself ends it.
