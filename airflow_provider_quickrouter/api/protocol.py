@@ -8,7 +8,6 @@ under HTTP 200.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -40,7 +39,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.inputs import check_input
 from airflow_provider_quickrouter.api.prediction import Prediction, reason_in
-from airflow_provider_quickrouter.api.references import BY_NAME, LISTED
+from airflow_provider_quickrouter.api.references import BY_NAME, near_miss
 from airflow_provider_quickrouter.api.storable import parse_json, storable_string
 
 # Characters of the API's message that an error carries.
@@ -186,17 +185,14 @@ def probe() -> Request:
 
 def check_id(prediction_id: object) -> str:
     """Return the id, quoted for a path, if it looks like one."""
-    if prediction_id in NOTHING:
+    good = isinstance(prediction_id, str) and _ID.fullmatch(prediction_id)
+    if not good or prediction_id in NOTHING:
         raise InvalidInputError(
-            f"prediction_id: {prediction_id!r} does not look like an id. A template renders to this if its "
-            "task was skipped, or pushed no such XCom."
+            f"prediction_id: {prediction_id!r} does not look like an id (letters, digits, '-' and '_', up "
+            "to 128). Pass the value that the submitting task returned; a template of it renders to None "
+            "if that task was skipped."
         )
-    if not isinstance(prediction_id, str) or not _ID.fullmatch(prediction_id):
-        raise InvalidInputError(
-            f"prediction_id: {prediction_id!r} does not look like an id (letters, digits, '-' and "
-            "'_', up to 128). Pass the value that the submitting task returned."
-        )
-    return quote(prediction_id, safe="")
+    return quote(str(prediction_id), safe="")
 
 
 def check_reference(*, version: str | None, model: str | None) -> str:
@@ -207,7 +203,7 @@ def check_reference(*, version: str | None, model: str | None) -> str:
             "and model= (owner/name)."
         )
     for name, value in (("version", version), ("model", model)):
-        if isinstance(value, str) and (near := _misspelled(value)):
+        if isinstance(value, str) and (near := near_miss(value)):
             raise InvalidInputError(f"{name}: {value!r} is unknown; did you mean {near!r}?")
         if value is not None and not isinstance(value, str):
             raise InvalidInputError(f"{name}: must be a string, got {value!r}.")
@@ -230,18 +226,6 @@ def _check_version(version: str) -> None:
         if re.search(r"(^|:)[0-9a-fA-F]{32,}$", version):
             fault = f"has a version id of {count} characters; it needs 64 lower-case hex digits."
         raise InvalidInputError(f"version: {version!r} {fault}")
-
-
-def _misspelled(reference: str) -> str | None:
-    """Return the listed name that differs from this one in a single character, if there is one."""
-    name = reference.partition(":")[0]
-    listed = {each.partition(":")[0] for each in LISTED}
-    for other in sorted(listed - {name}) if name not in listed else ():
-        shorter = min(len(name), len(other))
-        alike = difflib.SequenceMatcher(None, name, other).ratio() >= 1 - 1 / shorter
-        if alike and abs(len(name) - len(other)) <= 1:
-            return other
-    return None
 
 
 def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:

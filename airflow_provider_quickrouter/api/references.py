@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 STABLE_DIFFUSION = (
     "stability-ai/stable-diffusion:ac732df83cea7fff18b8472768c88ad041fa750ff7682a21affe81863cbe77e4"
 )
@@ -26,3 +28,15 @@ FLUX_FILL_DEV = "black-forest-labs/flux-fill-dev"
 # Models that the API calls by name only; the others have versions.
 BY_NAME = (FLUX_KONTEXT_MAX, FLUX_KONTEXT_PRO, MULTI_IMAGE_KONTEXT_MAX, FLUX_FILL_PRO, FLUX_FILL_DEV)
 LISTED = (STABLE_DIFFUSION, SDXL, SD_IMG2IMG, SD_INPAINTING, SD_ANIMATION, *BY_NAME)
+
+
+def near_miss(reference: str) -> str | None:
+    """Return the listed name that differs from this one in a single character, if there is one."""
+    name = reference.partition(":")[0]
+    listed = {each.partition(":")[0] for each in LISTED}
+    for other in sorted(listed - {name}) if name not in listed else ():
+        shorter = min(len(name), len(other))
+        alike = difflib.SequenceMatcher(None, name, other).ratio() >= 1 - 1 / shorter
+        if alike and abs(len(name) - len(other)) <= 1:
+            return other
+    return None

@@ -66,6 +66,8 @@ def airflow_errors(log: Any = None, *, resubmits: bool = False) -> Iterator[None
     try:
         yield
     except QuickRouterError as error:
+        if isinstance(error, AirflowException):  # an inner call has logged and converted it
+            raise
         if log:
             log.error("%s", error_line(error, resubmits=resubmits))
         # Not from the error itself, which would print the same message again.
