@@ -47,7 +47,7 @@ class Run:
         queued, ran = started - created, prediction.completed_at - started
         return cls(max(0.0, queued.total_seconds()), max(0.0, ran.total_seconds()))
 
-    def until_end(self, state: PredictionStatus | None) -> float:
+    def lasted(self, state: PredictionStatus | None) -> float:
         """Return the seconds for which this state lasted; None means the whole run."""
         if state is PredictionStatus.STARTING:
             return self.queued
@@ -77,7 +77,7 @@ class History:
             return None
         if state not in self._sorted:
             self._sorted[state] = sorted(
-                run.until_end(state) * factor for run in self._runs for factor in SPREAD
+                run.lasted(state) * factor for run in self._runs for factor in SPREAD
             )
         times = self._sorted[state]
         ends = times[bisect_right(times, elapsed) :]

@@ -93,11 +93,10 @@ class Schedule:
         """Remove a poll; do nothing if it was removed before."""
         entry.due = math.inf
         self._hanging.discard(entry)
-        same = self._entries.get(entry.poll.prediction_id, [])
-        if entry in same:
-            same.remove(entry)
-        if not same:
-            self._entries.pop(entry.poll.prediction_id, None)
+        prediction_id = entry.poll.prediction_id
+        others = [each for each in self._entries.pop(prediction_id, ()) if each is not entry]
+        if others:
+            self._entries[prediction_id] = others
 
     def next(self, now: float) -> Step:
         """Return what to do now."""
@@ -159,7 +158,8 @@ class Schedule:
 
     def _plan(self, entry: Entry, due: float) -> None:
         entry.due = due
-        # One that is planned later stays in its slot, and is moved when the slot comes.
+        # An entry that is planned later stays in its slot until the slot comes. Pages plan entries
+        # again and again, and a new slot each time would fill the heap.
         if due < entry.slot:
             entry.slot = due
             heappush(self._heap, (due, next(self._numbers), entry))
