@@ -52,7 +52,7 @@ OUTPUT_PAUSE = 2.0  # seconds between two of these polls
 # is longer: thousands of waits may take hours.
 HEARTBEAT = 60.0
 
-_TAIL = 4_096  # characters of a log's end in which the last progress bar is looked for
+_TAIL = 4_096  # characters at the end of a log that may hold the last progress bar
 
 
 class Again(NamedTuple):
@@ -145,7 +145,7 @@ class Poll:
         if self.timeline:
             self.timeline.on_prediction(prediction, now)
         over = Outcome.of(prediction, now)
-        self._empty_since = self._began_to_await_output(over, now)
+        self._empty_since = self._output_missing_since(over, now)
         outage = self._end_of_outage(now)
         if over and self._empty_since is None:
             return over
@@ -220,7 +220,7 @@ class Poll:
             return error.from_api
         return isinstance(error, AuthenticationError) or not isinstance(error, APIError)
 
-    def _began_to_await_output(self, over: Outcome | None, now: float) -> float | None:
+    def _output_missing_since(self, over: Outcome | None, now: float) -> float | None:
         """Return since when a success has no output, if the output may still come."""
         if over is None or over.reason is not Reason.EMPTY:
             return None

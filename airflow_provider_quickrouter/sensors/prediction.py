@@ -137,39 +137,39 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     """Wait until a prediction is over; return its output, always a list.
 
     XCom: ``return_value`` is the output, ``prediction`` the manifest; both are the same in
-    every mode. A prediction that failed fails the task permanently, since a retry would meet the
-    same failure; ``soft_fail`` skips instead, in every mode. Errors of the API are waited out for
-    ten minutes; then the task fails and a retry resumes the same prediction. In ``reschedule``
-    mode, where each poke is a new process, they are waited out until ``timeout``.
+    every mode. A prediction that failed fails the task permanently, since a retry would find the
+    same failure; ``soft_fail`` skips instead, in every mode. The wait continues through ten minutes
+    of API errors; then the task fails, and a retry resumes the same prediction. In ``reschedule``
+    mode each poke is a new process, so the wait continues through errors until ``timeout``.
 
     :param prediction_id: the id that the submitting task returned.
     :param poke_interval: seconds, the longest pause between two polls; the first pauses are
-        shorter. In ``reschedule`` mode it is the pause: give 60 or more there, since after a few
-        seconds Airflow's scheduler may take the end of one poke for that of the next. Only
-        there ``exponential_backoff`` and ``max_wait`` have an effect.
+        shorter. In ``reschedule`` mode every pause is this long. Give 60 or more there, since
+        Airflow's scheduler may confuse the ends of two pokes that are a few seconds apart.
+        ``exponential_backoff`` and ``max_wait`` have an effect only in ``reschedule`` mode.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
     :param cancel_on_kill: cancel the prediction at ``timeout`` (or ``execution_timeout``, if that
         is shorter), and when a person marks the waiting task (while it is deferred: Airflow 3.3
-        and later; not between two pokes in ``reschedule`` mode). Off, since the prediction belongs
-        to another task. A clear does not cancel it, since the next attempt waits on (while the
-        task is on its worker: Airflow 3 and later).
+        and later; not between two pokes in ``reschedule`` mode). Default False, since the prediction
+        belongs to another task. A clear does not cancel it, since the next attempt resumes the wait
+        (while the task is on its worker: Airflow 3 and later).
     :param end_from_trigger: let a success end the deferred task in the triggerer, with the same
-        XComs; any other end goes to a worker. So does a success that needs one: with outlets,
-        ``on_success_callback``, ``post_execute``, a subclass's ``execute_complete``, tasks mapped
-        over this one's output, or listeners (OpenLineage, for instance). From Airflow 3.0 to 3.2
-        a worker may end it after all.
+        XComs. A worker handles every other outcome. It also handles a success if the task has
+        outlets, ``on_success_callback``, ``post_execute``, a subclass's ``execute_complete``, tasks
+        mapped over its output, or listeners (OpenLineage, for instance). From Airflow 3.0 to 3.2
+        the triggerer may be unable to push XComs; then a worker ends the task, too.
     :param start_from_trigger: let the scheduler defer the task, so that no worker starts it;
-        implies ``deferrable`` and ``end_from_trigger``. ``timeout`` counts from then on. It works
+        implies ``deferrable`` and ``end_from_trigger``. ``timeout`` counts from the deferral. It works
         if the id is a literal or the ``output`` of an unmapped task. With a template, when mapped,
         with ``on_execute_callback``, ``pre_execute`` or a subclass's ``execute``, with listeners,
         and before Airflow 3.3, the task starts on a worker as usual. Pools and limits on running
-        tasks do not apply, since Airflow applies them to workers only; the UI shows no rendered
-        templates, and no manifest and link until the wait is over.
-    :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
-        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``; a worker ends
-        the wait then. An error with a file fails the task, and a retry stores what is missing, with
-        ``soft_fail``, too: only the last attempt is skipped. None stores nothing: the API
-        deletes the files after an hour.
+        tasks do not apply, since Airflow applies them to workers only. Until the wait is over, the
+        UI shows neither rendered templates nor manifest and link.
+    :param output_path: folder, as ``ObjectStoragePath`` accepts it, in which to store the files of
+        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``; a worker then
+        ends the wait. If a file cannot be stored, the task fails and a retry stores the missing
+        files; ``soft_fail`` skips only the last attempt. None stores nothing; the API deletes the
+        files after an hour.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
@@ -194,7 +194,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.prediction_id = prediction_id
         self.deferrable = deferrable or start_from_trigger
-        # Not end_from_trigger: where there are listeners, Airflow refuses a DAG that has that.
+        # Not named end_from_trigger: Airflow rejects a DAG with that attribute if there are listeners.
         self.ends_in_triggerer = end_from_trigger or start_from_trigger
         self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
@@ -222,7 +222,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
-        self._pause = self.poke_interval  # also if an error ends this poke and silent_fail continues
+        self._pause = self.poke_interval  # if an error ends this poke, silent_fail continues with it
         with self._airflow_errors():
             poll = self._poll(context)
             step = self._poll_once(context, poll)

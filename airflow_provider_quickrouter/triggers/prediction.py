@@ -114,7 +114,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
     :param end_from_trigger: let a success end the task without a worker. Airflow 2.10 and later.
     :param push_xcom: whether a task that ends so leaves XComs.
     :param confirmed: the create request was accepted, or a GET has succeeded; then the wait continues
-        after a refused key, too. Default True, since older versions have no such argument.
+        after a refused key, too. Default True, as in the older versions without this argument.
     """
 
     def __init__(  # noqa: PLR0913  # what crosses the database, given by name
