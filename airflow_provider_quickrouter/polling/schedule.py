@@ -23,7 +23,9 @@ from airflow_provider_quickrouter.polling.poll import Again, Poll
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
 
 SOON = 2.0  # seconds: a list poll counts the polls that become due within this time
-CHECK_EVERY = 1.0  # seconds between two checks whether a list poll saves requests: the longest pause
+# Seconds between two checks whether a list poll saves requests, or whether a hanging poll may be sent:
+# the longest pause.
+CHECK_EVERY = 1.0
 PAGE_TIMEOUT = 5.0  # seconds for which polls wait for a page; then they are sent one by one
 
 # Seconds for which pages alone may replace the GETs of a poll: a list may be out of date.
@@ -71,7 +73,6 @@ class Schedule:
         self._heap: list[tuple[float, int, Entry]] = []
         self._numbers = count()
         self._hanging = set[Entry]()
-        self._waiting_to_hang: list[Entry] = []
         self._waiting_for_page: list[Entry] = []
         self._page_was_last = False
         self._list_checked_at = -math.inf
@@ -103,10 +104,10 @@ class Schedule:
         if pause := self.rate_limit.pause(now):
             return pause
         self._update_list_poll(now)
-        if len(self._hanging) < HANGING_AT_ONCE:
-            self._plan_all(self._waiting_to_hang)
         if not self.list_poll.active:
-            self._plan_all(self._waiting_for_page)
+            for waiting in self._waiting_for_page:
+                self._plan(waiting, waiting.due)
+            self._waiting_for_page.clear()
         wants_page = self.list_poll.active and self.list_poll.sent_at is None
         # Pages and polls take turns where the rate limit is reached: both make progress.
         entry = None if wants_page and not self._page_was_last else self._pop_due(now)
@@ -143,18 +144,12 @@ class Schedule:
             if entry.due > now:
                 self._plan(entry, entry.due)
             elif entry.hung and len(self._hanging) >= HANGING_AT_ONCE:
-                self._waiting_to_hang.append(entry)
+                self._plan(entry, now + CHECK_EVERY)
             elif replaced_by_page and now - entry.poll.started_at >= YOUNG:
                 self._waiting_for_page.append(entry)
             else:
                 return entry
         return None
-
-    def _plan_all(self, waiting: list[Entry]) -> None:
-        for entry in waiting:
-            if entry.due < math.inf:  # else it was removed
-                self._plan(entry, entry.due)
-        waiting.clear()
 
     def _plan(self, entry: Entry, due: float) -> None:
         entry.due = due
