@@ -234,7 +234,6 @@ class Poller:
         try:
             prediction = await self._get(entry.poll.prediction_id)
         except QuickRouterError as error:
-            self._slow_down(error)
             slow = time.monotonic() - sent_at >= SLOW_AFTER
             entry.hung = slow and isinstance(error, ConnectionLostError)
             self.schedule.on_error(entry, error, self._now())
@@ -263,7 +262,6 @@ class Poller:
             hook = self.hook or await self.connected()
             found, cursor = await self._request(hook, page(list_poll.cursor), read_page)
         except QuickRouterError as error:
-            self._slow_down(error)
             list_poll.on_error(error, self._now())
         else:
             self.schedule.on_page(found, cursor, self._now())
@@ -271,8 +269,8 @@ class Poller:
     async def _request(self, hook: QuickRouterHook, request: Request, read: Reader[Value]) -> Value:
         response = await hook.asend(request)
         self.schedule.rate_limit.on_headers(self._now(), response.headers)
-        return await hook.aread(read, response)
-
-    def _slow_down(self, error: QuickRouterError) -> None:
-        if isinstance(error, RateLimitError):
+        try:
+            return await hook.aread(read, response)
+        except RateLimitError as error:
             self.schedule.rate_limit.on_refusal(self._now(), error.retry_after)
+            raise

@@ -218,7 +218,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
             if isinstance(step, Outcome):
                 return self._finish(context, step)
         method = self.execute_complete.__name__
-        return self._defer_to_trigger(poll, method, self._cancel_on, **self._ending())
+        return self._defer_to_trigger(poll, method, **self._trigger_arguments())
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
@@ -268,8 +268,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         arguments = id_arguments | {
             "quickrouter_conn_id": self.quickrouter_conn_id,
             "poll_interval": self.poke_interval,
-            "cancel_on": self._cancel_on,
-            **self._ending(),
+            **self._trigger_arguments(),
             "timeout": own_limit,
             "airflows_timeout": min(deferral_limit, self.execution_timeout or deferral_limit).total_seconds(),
             "confirmed": False,
@@ -278,13 +277,12 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         method = self.start_complete.__name__
         return StartTriggerArgs(path, method, arguments, timeout=deferral_limit)
 
-    def _ending(self) -> dict[str, bool]:
-        end = self.ends_in_triggerer and not _needs_worker_to_end(self)
-        return {"end_from_trigger": end, "push_xcom": self.do_xcom_push}
-
-    @property
-    def _cancel_on(self) -> list[str]:
-        return [TIMEOUT, MARK] if self.cancel_on_kill else []
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {
+            "cancel_on": [TIMEOUT, MARK] if self.cancel_on_kill else [],
+            "end_from_trigger": self.ends_in_triggerer and not _needs_worker_to_end(self),
+            "push_xcom": self.do_xcom_push,
+        }
 
     def _outcome(self, event: Any) -> Outcome:
         """Read the event."""
