@@ -117,14 +117,14 @@ class QuickRouterHook(HttpHook):
 
         :param wanted: returns whether to send it again; is called after each pause.
         :param sleep: pauses after an error, for the given number of seconds.
-        :raises UncertainCreateError: it may have been accepted; holds the times between which.
+        :raises UncertainCreateError: it may have been accepted; states when it was sent.
         """
         _ = self._session  # raises what is wrong with its settings before anything is sent
         attempt, waited = 1, 0.0
         while True:
             begun_at = time.time()
             try:
-                return self.send_once(request)
+                return self._send_once(request)
             except UncertainCreateError as error:
                 lost = error.sent_between(begun_at, time.time(), request.reference)
                 raise lost from error.__cause__
@@ -141,8 +141,8 @@ class QuickRouterHook(HttpHook):
                         continue
                 raise
 
-    def send_once(self, request: protocol.Request) -> Prediction:
-        """Send a create request once. Any thread may call it.
+    def _send_once(self, request: protocol.Request) -> Prediction:
+        """Send a create request once, from any thread.
 
         :raises UncertainCreateError: the create request may have been accepted.
         """
@@ -232,8 +232,8 @@ class QuickRouterHook(HttpHook):
         return self._configure_session_from_mount_adapters(session)
 
     def sibling(self) -> Self:
-        """Make a hook of the same connection with a session of its own; nothing is read again."""
-        # A session of requests belongs to one thread, so each thread needs a hook of its own.
+        """Return a hook with the same settings and its own session."""
+        # A session of requests belongs to one thread, so each thread needs its own hook.
         other = type(self)(self.quickrouter_conn_id)
         if "settings" in vars(self):
             other.settings = self.settings

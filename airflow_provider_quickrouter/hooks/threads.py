@@ -14,8 +14,8 @@ Result = TypeVar("Result")
 def start(work: Callable[[], Result]) -> Future[Result]:
     """Start work in its own thread, with the context variables of the caller.
 
-    The thread is a daemon. A worker or triggerer that exits would wait for the threads of an
-    executor, so for a request that hangs.
+    It is a daemon thread: a process that exits would wait for the threads of an executor, and so for
+    a request that hangs.
     """
     future: Future[Result] = Future()
     future.set_running_or_notify_cancel()  # a caller that stops waiting cannot cancel it
