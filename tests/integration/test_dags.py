@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import LocalAirflow
-from tests.integration.marks import more_runs
 
 LINK = "QuickRouter prediction"
 PROMPT = "an astronaut riding a horse on mars, hd, dramatic lighting"
@@ -116,25 +112,3 @@ def test_a_bad_end_fails_without_a_retry_is_skipped_if_wanted_and_leaks_no_key(
     assert "attempt=1.log" in found
     assert {"airflow.db", "airflow.db-wal"} & found
     assert files_with(airflow, api_key) == set()
-
-
-@more_runs
-def test_airflow_lists_all_that_the_provider_brings(airflow: LocalAirflow) -> None:
-    def providers(*arguments: str) -> str:
-        command = [sys.executable, "-m", "airflow", "providers", *arguments, "--output", "json"]
-        environment = {**os.environ, **airflow.env}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    assert "airflow-provider-quickrouter" in providers("list")
-    shown = providers("get", "airflow-provider-quickrouter", "--full")
-    for name in (
-        "hooks.quickrouter.QuickRouterHook",
-        "operators.prediction",
-        "sensors.prediction",
-        "triggers.prediction",
-        "links.QuickRouterPredictionLink",
-        "quickrouter",
-    ):
-        assert name in shown
-    assert "QuickRouterPredictionLink" in providers("links")

@@ -33,13 +33,3 @@ def test_a_pool_that_counts_deferred_tasks_limits_what_runs_at_once(
     assert airflow.wait_for_run("quickrouter_spending_guard", run_id, timeout=240) == "success"
     assert sandbox.creates == PROMPTS
     assert at_once(sandbox.predictions) == SLOTS
-
-
-@more_runs
-def test_without_a_pool_more_would_run_at_once(airflow: LocalAirflow, sandbox: Sandbox) -> None:
-    sandbox.clear()
-    subjects = [f"house {number}" for number in range(PROMPTS)]
-    run_id = airflow.trigger("quickrouter_mapped_prompts", {"subjects": subjects})
-
-    assert airflow.wait_for_run("quickrouter_mapped_prompts", run_id, timeout=240) == "success"
-    assert at_once(sandbox.predictions) > SLOTS
