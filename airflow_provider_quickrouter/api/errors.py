@@ -112,7 +112,9 @@ class APIError(QuickRouterError):
         """Return a copy that names the prediction which could not be polled."""
         message = self.message.rstrip(".")
         message = f"Prediction {prediction_id} could not be polled: {message}. {stopped}"
-        return self._copy(message=message.strip(), prediction_id=prediction_id)
+        failed_on_the_way = self.status is not None or isinstance(self, ConnectionLostError)
+        remedy = self.remedy or ("Check whether the gateway can be reached." if failed_on_the_way else "")
+        return self._copy(message=message.strip(), prediction_id=prediction_id, remedy=remedy)
 
     def without(self, secret: str) -> Self:
         """Return this error with ``***`` wherever the API echoed the key."""

@@ -271,7 +271,7 @@ def _transient(error: QuickRouterError) -> QuickRouterError:
     status, request_id = getattr(error, "status", None), getattr(error, "request_id", "")
     reason, remedy = str(error), ""
     if isinstance(error, APIError):
-        reason, remedy = error.message, error.remedy or "Check whether the gateway can be reached."
+        reason, remedy = error.message, error.remedy
     message = f"polling failed for {PATIENCE / 60:.0f} minutes, at last with: {reason}"
     message = f"{message.rstrip('.')}. {remedy}".strip()
     return UpstreamError(message, status=status, request_id=request_id)
