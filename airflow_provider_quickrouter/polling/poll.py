@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,29 +76,6 @@ def percentage(logs: str) -> int | None:
 
 
 @dataclass(slots=True)
-class Progress:
-    """Decide which responses are logged: a new state, a further quarter, or a minute passed."""
-
-    started_at: float  # of the wait, epoch seconds
-    _logged: tuple[str, int] | None = None
-    _logged_at: float = 0.0
-
-    def line(self, prediction: Prediction, now: float) -> str | None:
-        """Return the line for a response, or None if it shows nothing new."""
-        percent = percentage(prediction.logs)
-        news = (prediction.status_word, (percent or 0) // 25)
-        silence = max(HEARTBEAT, (now - self.started_at) / 4)
-        if news == self._logged and now - self._logged_at < silence:
-            return None
-        self._logged, self._logged_at = news, now
-        known = prediction.status is not PredictionStatus.UNKNOWN
-        state = prediction.status_word if known else f"unknown state {prediction.status_word!r}"
-        done = "" if percent is None else f", {percent}%"
-        waited = max(0.0, now - self.started_at)
-        return f"Prediction {prediction.id}: {state}, waited {waited:.0f} s{done}"
-
-
-@dataclass(slots=True)
 class Poll:
     """One wait for one prediction: each response leads to a pause or to an outcome.
 
@@ -129,10 +106,8 @@ class Poll:
     _failing_since: float | None = None
     _missing_since: float | None = None
     _empty_since: float | None = None
-    _progress: Progress = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._progress = Progress(self.started_at)
+    _logged: tuple[str, int] | None = None  # the state and the quarter that were logged last
+    _logged_at: float = 0.0
 
     def first_pause(self, now: float) -> float:
         """Return the seconds to wait before the first poll of this process."""
@@ -152,7 +127,7 @@ class Poll:
         if self._never_started(prediction, now):
             return self._settle(Reason.START_TIMEOUT)
         pause = self._pause(now) if self._empty_since is None else OUTPUT_PAUSE
-        line = self._progress.line(prediction, now)
+        line = self._progress_line(prediction, now)
         if outage:
             line = f"{outage} {line or ''}".strip()
         step = self._again(pause, now, line, warning=bool(outage))
@@ -193,6 +168,19 @@ class Poll:
     def timed_out(self) -> Outcome:
         """End the wait because its time is up."""
         return self._settle(Reason.TIMEOUT)
+
+    def _progress_line(self, prediction: Prediction, now: float) -> str | None:
+        """Return a line for a new state, for a further quarter, or after a minute; else None."""
+        percent = percentage(prediction.logs)
+        news = (prediction.status_word, (percent or 0) // 25)
+        waited = max(0.0, now - self.started_at)
+        if news == self._logged and now - self._logged_at < max(HEARTBEAT, waited / 4):
+            return None
+        self._logged, self._logged_at = news, now
+        known = prediction.status is not PredictionStatus.UNKNOWN
+        state = prediction.status_word if known else f"unknown state {prediction.status_word!r}"
+        done = "" if percent is None else f", {percent}%"
+        return f"Prediction {prediction.id}: {state}, waited {waited:.0f} s{done}"
 
     def _end_of_outage(self, now: float) -> str:
         """Clear earlier errors; return a line for the log if there were any."""

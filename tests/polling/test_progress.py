@@ -3,11 +3,17 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.polling.poll import HEARTBEAT, Progress, percentage
+from airflow_provider_quickrouter.polling.poll import HEARTBEAT, Again, Poll, percentage
 
 
 def seen(status: str, logs: str = "") -> Prediction:
     return Prediction.from_json({"id": "p1", "status": status, "logs": logs})
+
+
+def line(poll: Poll, prediction: Prediction, now: float) -> str | None:
+    step = poll.on_prediction(prediction, now)
+    assert isinstance(step, Again)
+    return step.line
 
 
 @pytest.mark.parametrize(
@@ -28,20 +34,20 @@ def test_the_percentage_is_that_of_the_last_progress_bar(logs: str, percent: int
 
 
 def test_a_line_has_id_state_seconds_and_percentage() -> None:
-    line = Progress(100.0).line(seen("processing", "50%|x"), 112.4)
-    assert line == "Prediction p1: processing, waited 12 s, 50%"
+    logged = line(Poll("p1", 100.0), seen("processing", "50%|x"), 112.4)
+    assert logged == "Prediction p1: processing, waited 12 s, 50%"
 
 
 def test_an_unknown_state_is_named_as_such() -> None:
-    assert Progress(0).line(seen("hibernating"), 1) == (
+    assert line(Poll("p1", 0), seen("hibernating"), 1) == (
         "Prediction p1: unknown state 'hibernating', waited 1 s"
     )
 
 
 def test_only_news_and_a_heartbeat_deserve_a_line() -> None:
-    progress = Progress(0)
+    poll = Poll("p1", 0)
     said = [
-        bool(progress.line(seen(status, logs), now))
+        bool(line(poll, seen(status, logs), now))
         for now, status, logs in [
             (1, "starting", ""),
             (2, "starting", ""),
