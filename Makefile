@@ -27,14 +27,14 @@ demo: $(READY) ## run a DAG on a real Airflow against the sandbox, in about a mi
 airflow: $(READY) ## run Airflow with the example DAGs and the sandbox until Ctrl-C
 	$(BIN)/python -m dev.up
 
-# Five processes for two cores, since most tests wait for a server.
+# Four processes for two cores, since most tests wait for a server.
 test: $(READY) ## run the tests, DAGs on a real Airflow included, and check the coverage (5 minutes)
-	$(BIN)/python -m pytest -n 5 --dist loadgroup --cov --cov-branch --cov-report=
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --cov --cov-branch --cov-report=
 	$(COVERAGE) --include="$$($(BIN)/python -m tests.pure_modules)" --fail-under=100
 	$(COVERAGE) --fail-under=90
 
 slow: $(READY) ## run the slow tests only: Chromium, PostgreSQL, more than one Airflow
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --slow -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --slow -m slow
 
 test-all: test slow ## run all tests
 

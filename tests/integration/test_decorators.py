@@ -9,6 +9,7 @@ from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.pictures import render
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import LocalAirflow
+from dev.waiting import wait_until
 from tests.integration.marks import more_runs
 
 LONG = Faults(processing=10.0)
@@ -34,7 +35,10 @@ def test_the_example_makes_a_picture_of_what_its_function_returns(
     run_id = airflow.trigger(dag_id, {"place": "Porto"})
 
     airflow.wait_for_task(dag_id, run_id, "picture", state="deferred")
-    assert shown_input(airflow, dag_id, run_id, "picture") == given
+    # Airflow stores the rendered fields a moment after the state.
+    wait_until(
+        lambda: shown_input(airflow, dag_id, run_id, "picture") == given, 60, lambda: "input not shown"
+    )
     assert airflow.wait_for_run(dag_id, run_id) == "success"
     assert shown_input(airflow, dag_id, run_id, "picture") == given
     assert [prediction["input"] for prediction in gateway.predictions] == [given]

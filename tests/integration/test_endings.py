@@ -27,7 +27,7 @@ def started(airflow: LocalAirflow, gateway: Sandbox, dag_id: str, state: str = "
     run_id = airflow.trigger(dag_id)
     airflow.wait_for_task(dag_id, run_id, "run", state=state)
     asked = gets(gateway)
-    wait_until(lambda: gets(gateway) > asked, 30, lambda: "nobody asks")
+    wait_until(lambda: gets(gateway) > asked, 60, lambda: "nobody asks")
     return run_id
 
 
@@ -134,7 +134,7 @@ def test_a_task_that_had_succeeded_makes_a_new_picture_when_a_person_clears_it(
 def killed_within_the_create(airflow: LocalAirflow, gateway: Sandbox) -> str:
     gateway.set_faults(Faults(hang=30), times=1, method="POST")
     run_id = airflow.trigger("hangs")
-    wait_until(lambda: gateway.creates == 1, 30, lambda: "nothing is created")
+    wait_until(lambda: gateway.creates == 1, 60, lambda: "nothing is created")
     os.kill(pid_of(airflow, "hangs", run_id), signal.SIGKILL)
     return run_id
 
@@ -186,7 +186,7 @@ def test_a_restarted_triggerer_cancels_nothing_and_a_mark_then_cancels_once(
     run_id = started(airflow, gateway, "never_ends")
     airflow.restart("triggerer")
     before = gets(gateway)
-    wait_until(lambda: gets(gateway) > before + 1, 30, lambda: "nobody waits on")
+    wait_until(lambda: gets(gateway) > before + 1, 60, lambda: "nobody waits on")
     assert cancels(gateway) == 0
     mark(airflow, "never_ends", run_id, "success")
     wait_until(lambda: cancels(gateway), CANCEL_WITHIN, lambda: "no cancel arrived")
@@ -219,6 +219,6 @@ def test_a_sensor_leaves_another_tasks_prediction_running(airflow: LocalAirflow,
         return airflow.task_log("waited_by_sensor", run_id, "run")
 
     assert airflow.wait_for_run("waited_by_sensor", run_id) == "failed"
-    wait_until(lambda: "on_kill" in log(), 15, lambda: "the trigger goes on")
+    wait_until(lambda: "on_kill" in log(), 60, lambda: "the trigger goes on")
     assert cancels(gateway) == 0
     assert gateway.predictions[0]["status"] == "processing"

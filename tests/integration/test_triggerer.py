@@ -154,7 +154,7 @@ def test_marking_a_wait_that_no_worker_has_begun_cancels_its_prediction(
     wait_until(lambda: any(entry.method == "GET" for entry in gateway.requests), 60, lambda: "not asked")
     path = f"{run_path(dag_id, run_id)}/taskInstances/run"
     airflow.rest.call("PATCH", path, json={"new_state": "failed"})
-    wait_until(lambda: gateway.predictions[0]["status"] == "canceled", 20, lambda: "it is not canceled")
+    wait_until(lambda: gateway.predictions[0]["status"] == "canceled", 90, lambda: "it is not canceled")
     assert workers(airflow, dag_id, run_id)["run"] == 0
 
 
