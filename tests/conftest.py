@@ -57,9 +57,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def group_of(item: pytest.Item) -> str | None:
     """Name what is not to run side by side with this test; None for most tests."""
     folder = item.path.relative_to(HERE).parts[0]
-    slow = item.get_closest_marker("slow")
-    if slow and "of its own" in slow.args[0]:
-        return item.path.stem
     if folder in AIRFLOW or item.get_closest_marker("integration"):
         return "airflow"
     return "gallery" if folder in GALLERY else None
