@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, conf
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,7 +24,7 @@ from pydantic import (
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 
 from airflow_provider_quickrouter import get_provider_info
-from airflow_provider_quickrouter.api.errors import InvalidConnectionError, UpstreamError
+from airflow_provider_quickrouter.api.errors import InvalidConnectionError, QuickRouterError, UpstreamError
 from airflow_provider_quickrouter.api.protocol import Request, get
 from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE
 
@@ -208,21 +208,29 @@ def _base_url(connection: Any) -> str:
 def lookup_errors(conn_id: str) -> Iterator[None]:
     """Turn Airflow's exceptions for a connection into one error.
 
-    :raises UpstreamError: the connection does not exist, or Airflow could not return it. Airflow skips
-        a secrets backend that is down, so a retry may help.
+    :raises InvalidConnectionError: the connection does not exist.
+    :raises UpstreamError: Airflow, or its secrets backend, could not return it; a retry may help.
     """
     try:
         yield
     except AirflowNotFoundException:
-        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-        raise UpstreamError(
-            f"Connection {conn_id!r} was not found. Add it under Admin > Connections (type QuickRouter, "
-            f"the API key as password), or set the environment variable {variable}. If it is in a "
-            "secrets backend, that backend did not return it. Nothing was sent."
-        ) from None
+        raise _not_found(conn_id) from None
     except Exception as error:  # noqa: BLE001  # its message may hold the key
         why = f"the connection {conn_id!r} could not be read ({type(error).__name__})"
         raise UpstreamError(f"{why}. Nothing was sent.") from None
+
+
+def _not_found(conn_id: str) -> QuickRouterError:
+    message = (
+        f"Connection {conn_id!r} was not found. Add it under Admin > Connections (type QuickRouter, the "
+        f"API key as password), or set the environment variable AIRFLOW_CONN_{conn_id.upper()}."
+    )
+    backends = ("secrets", "backend"), ("workers", "secrets_backend")
+    if any(conf.get(*option, fallback=None) for option in backends):
+        # Airflow skips a backend that is down, and then reports that the connection does not exist.
+        backend = "If it is in the secrets backend, that did not return it. Nothing was sent."
+        return UpstreamError(f"{message} {backend}")
+    return InvalidConnectionError(f"{message} Nothing was sent.")
 
 
 def mask_password_of(proxy: str) -> None:

@@ -255,8 +255,8 @@ class QuickRouterHook(HttpHook):
     async def aload(self) -> Settings:
         """Read the connection, if that was not done before, without blocking the event loop.
 
-        :raises InvalidConnectionError: its settings cannot work.
-        :raises UpstreamError: there is none, or Airflow could not return it; a retry may help.
+        :raises InvalidConnectionError: there is none, or its settings cannot work.
+        :raises UpstreamError: Airflow, or its secrets backend, could not return it; a retry may help.
         """
         if "settings" not in vars(self):
             with lookup_errors(self.quickrouter_conn_id):

@@ -27,6 +27,9 @@ from tests.conftest import KEY
 from tests.connections.company import CompanyStore
 from tests.connections.senders import MODEL, Send, both_gets
 from tests.connections.servers import port_of
+from tests.faults.dags import in_dag
+from tests.faults.running import failure_of, is_retried
+from tests.faults.test_values import with_connection
 from tests.tasks import Clock, Store, TaskInstance, context_of, event_of
 
 ODD = "qr-a+b/c%41d=e@f:g#h?i&j;k'l\"m\\n~{o}"
@@ -159,10 +162,27 @@ def test_a_backend_with_trouble_is_an_error_that_names_the_connection_and_passes
 
 
 @both_gets
-def test_a_connection_that_nobody_has_is_told_alike(monkeypatch: pytest.MonkeyPatch, get: Send) -> None:
+def test_without_a_backend_a_missing_connection_is_a_permanent_error(
+    monkeypatch: pytest.MonkeyPatch, get: Send
+) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", raising=False)
-    with pytest.raises(errors.UpstreamError, match=r"'quickrouter_default' was not found\. Add it"):
+    with pytest.raises(errors.InvalidConnectionError, match="'quickrouter_default' was not found") as caught:
         get()
+    assert not caught.value.transient
+    assert "secrets backend" not in str(caught.value)
+
+
+@both_gets
+@pytest.mark.parametrize("section", ["secrets", "workers"])
+def test_with_a_backend_a_missing_connection_is_a_transient_error(
+    use: Use, get: Send, section: str, tmp_path: Path
+) -> None:
+    (tmp_path / "c.json").write_text("{}")
+    use(LOCAL_FILES, section, connections_file_path=str(tmp_path / "c.json"))
+    with pytest.raises(errors.UpstreamError, match="'quickrouter_default' was not found") as caught:
+        get()
+    assert caught.value.transient
+    assert "If it is in the secrets backend, that did not return it." in str(caught.value)
 
 
 def test_a_connection_without_a_key_is_an_error_for_good(
@@ -199,6 +219,24 @@ def test_a_submit_that_met_a_backend_with_trouble_leaves_no_doubt_to_its_retry(
     again = submit()
     assert again.execute(context_of(again, first.again())) == gateway.predictions[0]["id"]
     assert gateway.creates == 1
+
+
+@pytest.mark.parametrize("backend", [None, LOCAL_FILES], ids=["no backend", "a backend"])
+@pytest.mark.parametrize(
+    "kind", ["run", "deferred run", "submit", "batch", "sensor", "deferred sensor", "store"]
+)
+def test_a_task_without_its_connection_is_retried_only_where_a_backend_may_have_been_down(
+    kind: str, backend: str | None, use: Use, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Clock(monkeypatch)
+    monkeypatch.delenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", raising=False)
+    if backend:
+        (tmp_path / "c.json").write_text("{}")
+        use(backend, connections_file_path=str(tmp_path / "c.json"))
+    task = in_dag(lambda: with_connection(kind, CONN_ID, "p0000000000000000000000000", tmp_path))
+    failure = failure_of(task)
+    assert is_retried(failure) is bool(backend)
+    assert "was not found. Add it under Admin > Connections" in str(failure)
 
 
 def test_a_slow_backend_does_not_hold_up_the_event_loop(gateway: Sandbox, store: CompanyStore) -> None:

@@ -184,7 +184,7 @@ def test_an_answer_with_a_broken_header_is_uncertain(
 
 def test_a_connection_that_is_not_there_is_not_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_QUICKROUTER_DEFAULT", raising=False)
-    with pytest.raises(errors.UpstreamError, match="'quickrouter_default' was not found"):
+    with pytest.raises(errors.InvalidConnectionError, match="'quickrouter_default' was not found"):
         create()
 
 
