@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_quickrouter.polling.poller import Poller
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from airflow_provider_quickrouter.submission.store import StoredState
 from airflow_provider_quickrouter.triggers.prediction import QuickRouterPredictionTrigger
 
 TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
@@ -38,6 +40,28 @@ class Store:
 
     def delete(self, key: str) -> None:
         self.values.pop(key, None)
+
+
+class FolderStore(Store):
+    """What ``durable=`` with a folder stores, of the task instance below."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.durable = f"file://{folder}"
+        self._state = StoredState(self.durable, TaskInstance)
+
+    @property
+    def values(self) -> dict[str, str]:  # type: ignore[override]
+        return {file.name: file.read_text() for file in self.folder.rglob("*.*")}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._state.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self._state.set(key, value)
+
+    def delete(self, key: str) -> None:
+        self._state.delete(key)
 
 
 class TaskInstance:
@@ -142,7 +166,7 @@ def statuses_of_cancels(gateway: Sandbox) -> list[int | None]:
 
 def context_of(task: Any, task_instance: TaskInstance) -> Any:
     context = {"ti": task_instance, "task": task, "outlet_events": OutletEventAccessors()}
-    if task_instance.store is not None:
+    if task_instance.store is not None and not isinstance(task_instance.store, FolderStore):
         context["task_state_store"] = task_instance.store
     return context
 

@@ -13,7 +13,6 @@ describes the entries.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import secrets
 from collections import OrderedDict
@@ -33,7 +32,7 @@ class Record:
     """The record of one run of a task.
 
     :param output_path: of the results.
-    :param owner: the name of the run, see :func:`owner_of`.
+    :param owner: the name of the run, see ``storage.names.owner_of``.
     """
 
     def __init__(self, output_path: str, owner: str) -> None:
@@ -148,12 +147,6 @@ class Record:
         self._fs.pipe_file(path, data)
         self._files.append(path)
         return (len(self._files) - 1) * SEGMENT
-
-
-def owner_of(ti: Any) -> str:
-    """Return a name for the run of a task that can be the name of a folder."""
-    whole = json.dumps([ti.dag_id, ti.task_id, ti.run_id, ti.map_index])
-    return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 class Journal:

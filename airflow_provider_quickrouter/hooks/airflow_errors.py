@@ -95,8 +95,8 @@ def _after_a_clear(error: QuickRouterError, resubmits: bool) -> str:
         return "Clearing the task creates, and pays for, what is missing or failed."
     if isinstance(error, FileError) or (isinstance(error, APIError) and error.prediction_id):
         return (
-            "Clearing the task resumes the prediction if Airflow stores its id (3.3 and later, "
-            "durable=True); else it creates, and pays for, a new one."
+            "Clearing the task resumes the prediction if its id is stored (Airflow 3.3 and later, or "
+            "durable= with a folder); else it creates, and pays for, a new one."
         )
     return "Nothing was paid. Clearing the task submits again."
 

@@ -14,11 +14,12 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTim
 
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.protocol import Request, create
-from airflow_provider_quickrouter.batch.journal import Record, owner_of
+from airflow_provider_quickrouter.batch.journal import Record
 from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, State, check_fail_on
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import RETURN_KEY
 from airflow_provider_quickrouter.polling.poll import SERVER_MARGIN, Limits, airflows_limit
+from airflow_provider_quickrouter.storage.names import owner_of
 from airflow_provider_quickrouter.submission import cancel
 from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import (

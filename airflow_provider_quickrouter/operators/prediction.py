@@ -27,7 +27,7 @@ from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Limits, Poll
 from airflow_provider_quickrouter.submission.cancel import CLEAR, MARK, TIMEOUT, is_canceled, may_run_on
-from airflow_provider_quickrouter.tasks.arguments import check_choice, check_create, seconds
+from airflow_provider_quickrouter.tasks.arguments import check_choice, check_create, check_durable, seconds
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 from airflow_provider_quickrouter.tasks.reporting import log_and_continue, pushed_id
 
@@ -45,11 +45,11 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     XCom: ``return_value`` is the id, ``prediction`` the manifest. The prediction costs money
     once it is accepted.
 
-    On Airflow 3.3 and later a retry resumes the prediction of the previous attempt if it runs or
-    has succeeded. It creates a new one if that one failed, is gone, or had another input. A
-    person's clear does the same, but creates a new prediction if the task had succeeded. Before
-    3.3 each retry creates a new prediction; there is one only after errors that accepted nothing,
-    or after a lost worker.
+    A retry resumes the prediction of the previous attempt if it runs or has succeeded. It creates
+    a new one if that one failed, is gone, or had another input. A person's clear does the same,
+    but creates a new prediction if the task had succeeded. This needs Airflow 3.3, or a folder in
+    ``durable``. Without both, each retry creates a new prediction; there is one only after errors
+    that accepted nothing, or after a lost worker.
 
     :param input: dict, or a model of ``api.models``; may hold templates at any depth. For a
         known model its constant parts are checked when the DAG is parsed. A file may be an
@@ -62,7 +62,10 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     :param on_uncertain: what follows a create request whose response is lost, if the API's list of
         predictions does not show whether it was accepted: ``fail`` without a retry, so that a
         person decides, or ``resubmit`` with the next retry, which may pay twice.
-    :param durable: store the prediction's id in ``task_state_store`` (Airflow 3.3 and later).
+    :param durable: store the prediction's id in ``task_state_store`` (Airflow 3.3 and later), or
+        (False) nowhere, or, on every Airflow, in this folder of a storage that all workers reach,
+        as ``ObjectStoragePath`` takes it: ``s3://conn_id@bucket/state``. Not a template. An error
+        of that storage before the create request fails the task, and a retry may help.
     :param cancel_on_kill: cancel the prediction when a person marks the running task, but not when
         the next attempt resumes it.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
@@ -81,7 +84,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         model: str | None = None,
         cancel_after: float | timedelta | None = None,
         on_uncertain: Literal["fail", "resubmit"] = "fail",
-        durable: bool = True,
+        durable: bool | str = True,
         cancel_on_kill: bool = True,
         quickrouter_conn_id: str = "quickrouter_default",
         **kwargs: Any,
@@ -91,6 +94,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
             given = input if is_template(input) else as_dict(input)
             check_create(given, version, model, cancel_after)
+            check_durable(durable)
         # The very object: Airflow recognizes by identity what came from XCom and must not be
         # rendered. Rendered, a prompt "{{ conn.x.password }}" from a table would send the key.
         self.input = input
@@ -280,10 +284,10 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     def resume_after_deadline(self, context: Context) -> list[Any]:
         """Cancel the prediction, and fail permanently: a retry would pay for another one."""
         store = self._store_of(context)
-        record = store.load()
-        if record and time.time() < record.begun_at + self._own_limit():
-            raise AirflowException("Airflow ended the deferral before the prediction's deadline")
         with airflow_errors(self.log, resubmits=True):
+            record = store.load()
+            if record and time.time() < record.begun_at + self._own_limit():
+                raise AirflowException("Airflow ended the deferral before the prediction's deadline")
             return self._finish(context, store, _timeout(UNKNOWN_ID))
 
     def _finish(self, context: Context, store: RecordStore, outcome: Outcome) -> list[Any]:

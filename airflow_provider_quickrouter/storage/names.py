@@ -7,6 +7,7 @@ may be anything; most of it would be a folder on the worker's own disk, where no
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from string import Formatter
 from typing import Any
@@ -114,6 +115,18 @@ def _fields(template: str) -> list[str]:
 def safe_name(value: str) -> str:
     """Return a value from outside so that it can be a part of a name, and none above it."""
     return _ODD.sub("_", value[:MAX_PART].replace("/", "_"))
+
+
+def owner_of(ti: Any) -> str:
+    """Return a name for the run of a task that can be the name of a folder."""
+    whole = json.dumps([ti.dag_id, ti.task_id, ti.run_id, ti.map_index])
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def record_name(ti: Any) -> str:
+    """Return the name of a task's record: for people to read, and one for each run and map index."""
+    task = f"{ti.task_id}.{ti.map_index}" if ti.map_index >= 0 else ti.task_id
+    return f"{_part(ti.dag_id)}/{_part(ti.run_id)}/{_part(task)}-{owner_of(ti)}.json"
 
 
 def _part(part: str) -> str:

@@ -30,6 +30,21 @@ MAX_REASON = 300  # characters of a foreign error that are quoted
 _CHUNK = 2**20
 
 
+def check_scheme(argument: str, location: str) -> None:
+    """Refuse a path whose scheme no file system has; no connection is read.
+
+    :raises InvalidInputError: names the argument and the remedy.
+    """
+    try:
+        from airflow.sdk.io import has_fs
+    except ImportError:  # Airflow 2
+        from airflow.io import has_fs  # type: ignore[attr-defined, no-redef]
+
+    scheme, separator, _ = location.partition("://")
+    if separator and not has_fs(scheme):
+        raise InvalidInputError(f"{argument}: {location!r} {_no_file_system(scheme)}.")
+
+
 def open_path(location: str) -> Any:
     """Return an ``ObjectStoragePath`` whose connection and file system are known to exist.
 
@@ -52,10 +67,12 @@ def open_path(location: str) -> Any:
         raise InvalidInputError(f"needs a connection: {reason_of(error)}") from error
     except (ImportError, ValueError) as error:
         scheme = location.partition("://")[0]
-        raise InvalidInputError(
-            f"needs a filesystem for {scheme!r}; install the provider that brings it ({reason_of(error)})."
-        ) from error
+        raise InvalidInputError(f"{_no_file_system(scheme)} ({reason_of(error)}).") from error
     return path
+
+
+def _no_file_system(scheme: str) -> str:
+    return f"needs a filesystem for {scheme!r}; install the provider that brings it"
 
 
 def protocols(fs: Any) -> set[str]:
@@ -107,16 +124,17 @@ class Target:
         """Store a file of this machine under a name; a file of that name is replaced."""
         self._store(name, lambda place: self._fs.put_file(str(local), place))
 
-    def read(self, name: str, limit: int) -> bytes | None:
+    def read(self, name: str, limit: int, *, strict: bool = False) -> bytes | None:
         """Return at most ``limit`` bytes of a file; None if there is none.
 
-        For a connection that may only write there is none.
+        :param strict: fail if the connection may not read; else there is none for it.
         """
+        missing = FileNotFoundError if strict else (FileNotFoundError, PermissionError)
         with _storage_errors(self.path_of(name)):
             try:
                 with self._fs.open(self._place(name), "rb") as file:
                     return bytes(file.read(limit))
-            except (FileNotFoundError, PermissionError):
+            except missing:
                 return None
 
     def write(self, name: str, data: bytes) -> None:

@@ -18,6 +18,7 @@ from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
 from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_reference, create
 from airflow_provider_quickrouter.polling.poll import LONGEST
+from airflow_provider_quickrouter.storage.names import check_folder
 
 
 def check_create(
@@ -36,6 +37,30 @@ def check_create(
     if isinstance(input, dict):
         templates = {name for name, value in input.items() if is_template(value)}
         check_input(input, reference, templates, files)
+
+
+def check_durable(durable: Any) -> None:
+    """Check where a task stores its record: True, False, or a folder of a storage.
+
+    :raises InvalidInputError: names the remedy.
+    """
+    if isinstance(durable, bool):
+        return
+    folder = check_folder("durable", durable)
+    if is_template(folder):
+        raise InvalidInputError(
+            f"durable: {folder!r} is a template, which is not rendered here; give a constant folder. "
+            "Each run and task has a record of its own in it."
+        )
+    if "://" not in folder and not folder.startswith("/"):
+        raise InvalidInputError(
+            f"durable: {folder!r} is a relative path, which is another folder on each worker; give a "
+            "folder such as s3://conn_id@bucket/state."
+        )
+    # Imported here: only this value of the argument needs it.
+    from airflow_provider_quickrouter.storage.target import check_scheme
+
+    check_scheme("durable", folder)
 
 
 def check_creates(inputs: Any, version: Any, model: Any) -> None:

@@ -12,8 +12,9 @@ import pytest
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
-from airflow_provider_quickrouter.batch.journal import OPEN, Record, owner_of
+from airflow_provider_quickrouter.batch.journal import OPEN, Record
 from airflow_provider_quickrouter.batch.ledger import State
+from airflow_provider_quickrouter.storage.names import owner_of
 
 
 @pytest.fixture(params=["file", "memory"])

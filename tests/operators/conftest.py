@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -14,8 +18,8 @@ from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterSubmitPredictionOperator,
 )
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from airflow_provider_quickrouter.submission.store import STORE_KEY
-from tests.tasks import Store, TaskInstance, context_of
+from airflow_provider_quickrouter.submission.store import STORE_KEY, StoredState
+from tests.tasks import FolderStore, Store, TaskInstance, context_of
 
 PROMPT = "a prompt that nobody else should read"
 KINDS: dict[str, tuple[type[QuickRouterSubmitPredictionOperator], dict[str, Any]]] = {
@@ -44,7 +48,7 @@ def execute_with(name: str) -> Execute:
         given = {"prompt": arguments.pop("prompt", PROMPT), "sandbox": faults or {"never": True}}
         create = {"task_id": "run", "input": given, "version": STABLE_DIFFUSION}
         with DAG("test"):
-            task = kind(**create | defaults | arguments)
+            task = kind(**create | durable(task_instance) | defaults | arguments)
         try:
             result = task.execute(context_of(task, task_instance))
         except TaskDeferred as deferred:
@@ -54,8 +58,47 @@ def execute_with(name: str) -> Execute:
     return execute
 
 
+def durable(task_instance: TaskInstance) -> dict[str, Any]:
+    """Return the operator's argument that names where this task instance stores its record."""
+    store = task_instance.store
+    return {"durable": store.durable} if isinstance(store, FolderStore) else {}
+
+
+def new_store() -> Store:
+    """Return an empty store: Airflow's, or for ``each_store`` a folder as well."""
+    return Store()
+
+
+@pytest.fixture(params=["task store", "folder"])
+def each_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with Airflow's store, and with a folder in ``durable=``, as before Airflow 3.3."""
+    if request.param == "folder":
+        folders = (tmp_path / str(number) for number in count())
+        monkeypatch.setattr(f"{__name__}.new_store", lambda: FolderStore(next(folders)))
+
+
+@contextmanager
+def failing_writes(after: int, error: BaseException) -> Iterator[None]:
+    """Let each store fail once it was written to so many times."""
+    left = count(after, -1)
+
+    def failing(write: Any) -> Any:
+        def method(store: Any, *arguments: Any) -> None:
+            if next(left) <= 0:
+                raise error
+            write(store, *arguments)
+
+        return method
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (Store, StoredState):
+            patch.setattr(kind, "set", failing(kind.set))
+            patch.setattr(kind, "delete", failing(kind.delete))
+        yield
+
+
 def first_try(store: Store | None = None, retries: int = 2) -> TaskInstance:
-    return TaskInstance(store or Store(), 1, retries)
+    return TaskInstance(store or new_store(), 1, retries)
 
 
 def record(task_instance: TaskInstance) -> Any:

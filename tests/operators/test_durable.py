@@ -20,8 +20,10 @@ from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.conftest import KEY, connect
 from tests.hooks.test_hook import unused_port
-from tests.operators.conftest import PROMPT, Execute, cancels, execute_with, first_try, record
+from tests.operators.conftest import PROMPT, Execute, cancels, durable, execute_with, first_try, record
 from tests.tasks import Clock, TaskInstance, context_of
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 
 def test_a_retry_takes_up_what_a_lost_try_has_paid_for(gateway: Sandbox, execute: Execute) -> None:
@@ -118,7 +120,11 @@ def test_a_person_who_clears_a_task_that_had_succeeded_wants_a_new_one(
     for task_instance in (done, done.again(), done.again(cleared=True)):
         with DAG("test"):
             task = QuickRouterRunPredictionOperator(
-                task_id="run", input={"prompt": PROMPT}, version=STABLE_DIFFUSION, deferrable=False
+                task_id="run",
+                input={"prompt": PROMPT},
+                version=STABLE_DIFFUSION,
+                deferrable=False,
+                **durable(done),
             )
         assert task.execute(context_of(task, task_instance))
     assert gateway.creates == 2
@@ -130,7 +136,7 @@ def test_a_submit_that_had_succeeded_is_taken_up_by_a_retry_and_not_after_a_clea
     for task_instance in (done, done.again(), done.again(cleared=True)):
         with DAG("test"):
             task = QuickRouterSubmitPredictionOperator(
-                task_id="run", input={"prompt": PROMPT}, version=STABLE_DIFFUSION
+                task_id="run", input={"prompt": PROMPT}, version=STABLE_DIFFUSION, **durable(done)
             )
         found.append(task.execute(context_of(task, task_instance)))
     assert found[0] == found[1] != found[2]

@@ -17,6 +17,8 @@ from tests.conftest import KEY, connect
 from tests.operators.conftest import Execute, cancels, execute_with, first_try, record
 from tests.tasks import Clock
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 MISSING = Faults(odd_response="not_found")
 
 

@@ -15,6 +15,8 @@ from airflow_provider_quickrouter.submission.store import STORE_KEY
 from tests.operators.conftest import PROMPT, Execute, first_try, record
 from tests.tasks import TaskInstance
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 INPUT = {"prompt": PROMPT, "sandbox": {"never": True}}
 
 

@@ -11,8 +11,10 @@ from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from tests.operators.conftest import Execute, first_try, record
-from tests.tasks import Store, TaskInstance
+from tests.operators.conftest import Execute, failing_writes, first_try, new_store, record
+from tests.tasks import TaskInstance
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 
 @pytest.fixture(autouse=True)
@@ -24,29 +26,9 @@ class LostWorker(BaseException):
     """The worker is gone: nothing is caught, nothing cleaned up."""
 
 
-class Breaking(Store):
-    """A store that fails from its ``n``-th write on."""
-
-    def __init__(self, writes: int, trouble: BaseException) -> None:
-        super().__init__()
-        self.writes = writes
-        self.trouble: BaseException | None = trouble
-
-    def set(self, key: str, value: Any) -> None:
-        if self.trouble and self.writes <= 0:
-            raise self.trouble
-        self.writes -= 1
-        super().set(key, value)
-
-    def delete(self, key: str) -> None:
-        if self.trouble:
-            raise self.trouble
-        super().delete(key)
-
-
 def lost_within_the_create() -> TaskInstance:
     """A try whose worker was lost before the create was answered: it left its intent only."""
-    store = Store()
+    store = new_store()
     store.set("quickrouter_prediction", {"fingerprint": "f" * 64, "begun_at": 1.0, "max_tries": 2})
     return first_try(store)
 
@@ -131,30 +113,27 @@ TROUBLES = [RuntimeError("no API server"), AirflowTaskTimeout("late")]
 def test_a_store_that_cannot_save_the_intent_leads_to_no_create(
     gateway: Sandbox, execute: Execute, trouble: BaseException
 ) -> None:
-    with pytest.raises(type(trouble)):
-        execute(first_try(Breaking(0, trouble)))
+    with failing_writes(0, trouble), pytest.raises(type(trouble)):
+        execute(first_try())
     assert gateway.creates == 0
 
 
 def test_a_store_that_cannot_save_the_id_leads_to_no_second_create(
     gateway: Sandbox, execute: Execute
 ) -> None:
-    store = Breaking(1, RuntimeError("no API server"))
-    task_instance = first_try(store)
-    prediction_id = execute(task_instance)
+    task_instance = first_try()
+    with failing_writes(1, RuntimeError("no API server")):
+        prediction_id = execute(task_instance)
     assert prediction_id == gateway.predictions[0]["id"]
-    store.trouble = None
     uncertain(execute, task_instance.again())
     assert gateway.creates == 1
 
 
 def test_a_store_that_cannot_forget_the_intent_leads_to_a_report(gateway: Sandbox, execute: Execute) -> None:
-    store = Breaking(1, RuntimeError("no API server"))
-    task_instance = first_try(store)
+    task_instance = first_try()
     gateway.set_faults(Faults(quota=True), times=1)
-    with pytest.raises(errors.QuotaError):
+    with failing_writes(1, RuntimeError("no API server")), pytest.raises(errors.QuotaError):
         execute(task_instance)
-    store.trouble = None
     uncertain(execute, task_instance.again())
     assert gateway.creates == 0
 
@@ -162,10 +141,8 @@ def test_a_store_that_cannot_forget_the_intent_leads_to_a_report(gateway: Sandbo
 def test_a_worker_that_is_lost_while_it_saves_the_id_leads_to_a_report(
     gateway: Sandbox, execute: Execute
 ) -> None:
-    store = Breaking(1, LostWorker())
-    task_instance = first_try(store)
-    with pytest.raises(LostWorker):
+    task_instance = first_try()
+    with failing_writes(1, LostWorker()), pytest.raises(LostWorker):
         execute(task_instance)
-    store.trouble = None
     uncertain(execute, task_instance.again())
     assert gateway.creates == 1
