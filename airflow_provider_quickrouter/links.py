@@ -15,6 +15,9 @@ MANIFEST_KEY = "prediction"
 FILES_KEY = "files"
 """XCom key of the stored files, see ``api.files.StoredFile``."""
 
+FILE_KEY = "file"
+"""XCom key of the file that another model can take as its input, see ``file_xcoms``."""
+
 
 OPERATOR = "QuickRouter"
 """Part of the class names of all operators and sensors of this provider."""

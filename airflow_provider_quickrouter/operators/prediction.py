@@ -172,7 +172,8 @@ DEFAULT_TIMEOUT = 7200.0
 class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     """Submit one prediction and wait for it; return its output, always a list.
 
-    XCom: ``return_value`` is the output, ``prediction`` the manifest, from the create request on.
+    XCom: ``return_value`` is the output, ``prediction`` the manifest, from the create request on,
+    ``file`` the first stored path or else the first URL, for the input of another model.
 
     A retry does the same as that of :class:`QuickRouterSubmitPredictionOperator`, also while the
     task waits.

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, XComNotFound
 from pydantic import BaseModel
 
 from airflow_provider_quickrouter.api.attachments import is_template, with_paths, without_missing
@@ -19,13 +19,14 @@ from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors, fail_without_retry
-from airflow_provider_quickrouter.links import FILES_KEY
+from airflow_provider_quickrouter.links import FILE_KEY, FILES_KEY
 from airflow_provider_quickrouter.polling.poll import Again, Poll, airflows_limit
 from airflow_provider_quickrouter.storage.names import check_folder
 from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log
 from airflow_provider_quickrouter.tasks.reporting import (
     add_to_asset_events,
     count_end,
+    file_xcoms,
     log_and_continue,
     push_manifest,
     stored_downstream,
@@ -117,7 +118,13 @@ class PredictionTask:
         """
         if isinstance(content, dict | BaseModel) and id(content) not in (seen_oids or ()):
             content = as_dict(content) if isinstance(content, BaseModel) else with_paths(content)
-        rendered = super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
+        try:
+            rendered = super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
+        except XComNotFound:
+            # As a Jinja template of it: a task that was skipped, or returned no file, has no such XCom.
+            if getattr(content, "key", None) != FILE_KEY:
+                raise
+            return None
         if isinstance(content, dict) and isinstance(rendered, dict):
             with airflow_errors(self.log):
                 return without_missing(content, rendered)
@@ -275,8 +282,10 @@ class PredictionTask:
 
         :param files: None if nothing was to be stored.
         """
-        if files is not None and self.do_xcom_push:
-            context["ti"].xcom_push(key=FILES_KEY, value=[file.to_json() for file in files])
+        if self.do_xcom_push:
+            output = prediction.output_for_xcom if prediction else []
+            for key, value in file_xcoms(output, files).items():
+                context["ti"].xcom_push(key=key, value=value)
         add_to_asset_events(context, prediction, files or [])
         self._published = prediction, files or []
 

@@ -13,9 +13,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_quickrouter.api.files import first_url
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.links import MANIFEST_KEY, STORE_OPERATOR, QuickRouterPredictionLink
+from airflow_provider_quickrouter.links import (
+    FILE_KEY,
+    FILES_KEY,
+    MANIFEST_KEY,
+    STORE_OPERATOR,
+    QuickRouterPredictionLink,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -68,6 +75,19 @@ def push_manifest(context: Any, manifest: dict[str, Any]) -> None:
 def manifest_xcoms(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the XComs of a manifest, by key."""
     return {MANIFEST_KEY: manifest, QuickRouterPredictionLink.xcom_key: manifest["url"]}
+
+
+def file_xcoms(output: Any, files: Sequence[StoredFile] | None) -> dict[str, Any]:
+    """Return the XComs of an output's files, by key.
+
+    ``file`` is the first stored path, or else the first URL. Without either there is no such XCom.
+
+    :param output: as XCom holds it.
+    :param files: the stored files; None if nothing was to be stored.
+    """
+    stored = {} if files is None else {FILES_KEY: [file.to_json() for file in files]}
+    first = files[0].path if files else first_url(output)
+    return {**stored, FILE_KEY: first} if first else stored
 
 
 def pushed_id(context: Any) -> str | None:

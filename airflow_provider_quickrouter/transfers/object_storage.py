@@ -32,8 +32,8 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     it is complete.
 
     XCom: ``return_value`` are the paths, ``files`` a list of ``path``, ``size`` (bytes),
-    ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known);
-    ``prediction`` the manifest, if ``prediction_id`` is given.
+    ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known); ``file`` is the
+    first path, for the input of another model; ``prediction`` the manifest, if ``prediction_id`` is given.
 
     The API deletes files an hour after the prediction has ended: then the task fails permanently,
     with ``PredictionExpired``. Errors of a file (5xx, 408, 429, a broken download) are waited out

@@ -20,7 +20,12 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
-from airflow_provider_quickrouter.links import MANIFEST_KEY, RETURN_KEY, QuickRouterPredictionLink
+from airflow_provider_quickrouter.links import (
+    FILE_KEY,
+    MANIFEST_KEY,
+    RETURN_KEY,
+    QuickRouterPredictionLink,
+)
 from airflow_provider_quickrouter.polling.history import Timeline
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Poll
 from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller, new_hook, shared_poller
@@ -34,7 +39,7 @@ from airflow_provider_quickrouter.submission.cancel import (
     not_canceled,
     stop_in_triggerer,
 )
-from airflow_provider_quickrouter.tasks.reporting import count_end, manifest_xcoms
+from airflow_provider_quickrouter.tasks.reporting import count_end, file_xcoms, manifest_xcoms
 
 # Airflow 2 stores the XComs that a TaskSuccessEvent holds. Airflow 3 stores them as JSON strings, so
 # the trigger pushes them itself.
@@ -51,7 +56,8 @@ async def event_of(trigger: QuickRouterPredictionTrigger, outcome: Outcome, url:
         return TriggerEvent(payload)
     xcoms = {}
     if trigger.push_xcom:
-        xcoms = {RETURN_KEY: outcome.output, **manifest_xcoms(payload["manifest"])}
+        files = file_xcoms(outcome.output, None)
+        xcoms = {RETURN_KEY: outcome.output, **manifest_xcoms(payload["manifest"]), **files}
     if xcoms and not EVENT_HOLDS_XCOMS and not await _push(trigger, xcoms):
         return TriggerEvent(payload)
     await asyncio.to_thread(count_end, outcome, time.time())
@@ -75,7 +81,7 @@ async def _push(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) ->
 
 async def delete_earlier_xcoms(trigger: QuickRouterPredictionTrigger) -> None:
     """Delete the XComs of an earlier attempt; Airflow does that only when a worker starts."""
-    keys = (RETURN_KEY, MANIFEST_KEY, QuickRouterPredictionLink.xcom_key)
+    keys = (RETURN_KEY, MANIFEST_KEY, FILE_KEY, QuickRouterPredictionLink.xcom_key)
     try:
         await sync_to_async(_change_xcoms, thread_sensitive=False)(trigger, "delete", dict.fromkeys(keys))
     except Exception:

@@ -53,6 +53,12 @@ def test_a_success_leaves_output_manifest_and_link(monkeypatch: pytest.MonkeyPat
     }
 
 
+def test_a_success_with_a_url_leaves_the_first_one_as_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = keep_xcoms(monkeypatch)
+    event_of(outcome(output=["seed 7", "https://x.example/1.png", "https://x.example/2.png"]))
+    assert kept["run", "file"] == "https://x.example/1.png"
+
+
 def test_a_task_that_pushes_no_xcom_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = keep_xcoms(monkeypatch)
     assert isinstance(event_of(outcome(), push_xcom=False), TaskSuccessEvent)

@@ -155,6 +155,7 @@ def test_a_success_ends_the_task_with_the_xcoms_of_a_worker(
     assert isinstance(event, TaskSuccessEvent)
     output = [f"{gateway.url}/files/{prediction_id}/out-0.png"]
     assert kept["run", "return_value"] == kept["run", "prediction"]["output"] == output
+    assert kept["run", "file"] == output[0]
     assert kept["run", "_link_QuickRouterPredictionLink"] == kept["run", "prediction"]["url"]
 
 
@@ -162,12 +163,12 @@ def test_a_success_ends_the_task_with_the_xcoms_of_a_worker(
 def test_a_later_try_begins_without_the_xcoms_of_an_earlier_one(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, try_number: int
 ) -> None:
-    keys = ["return_value", "prediction", "_link_QuickRouterPredictionLink"]
+    keys = ["return_value", "prediction", "file", "_link_QuickRouterPredictionLink"]
     kept = keep_xcoms(monkeypatch, {("run", key): "old" for key in [*keys, "mine"]})
     trigger: Any = begun(prediction_id="not/an/id")
     trigger.task_instance = TaskInstance(try_number=try_number)
     assert event_of(trigger)["error"]["type"] == "InvalidInputError"
-    assert len(kept) == (4 if try_number == 1 else 1)
+    assert len(kept) == (5 if try_number == 1 else 1)
 
 
 def test_a_later_try_begins_even_if_xcoms_cannot_be_deleted(
