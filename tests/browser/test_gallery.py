@@ -138,6 +138,21 @@ def test_filters_and_the_search_work_together(visitor: Visitor) -> None:
     expect(frame.locator(".card")).to_have_count(12)
 
 
+def test_a_picture_opens_after_a_filter_was_pressed(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "motley")
+    first = frame.get_by_role("button", name="Open picture").first
+    expect(first).to_be_visible()
+    for press in (None, "Succeeded", "All"):
+        if press:
+            with visitor.page.expect_response("**/pictures?*"):
+                frame.get_by_role("button", name=re.compile(press)).first.click()
+            frame = visitor.ready()
+        first.click()
+        expect(frame.get_by_role("dialog"), f"after pressing {press}").to_be_visible()
+        visitor.page.keyboard.press("Escape")
+        expect(frame.get_by_role("dialog")).to_be_hidden()
+
+
 def test_a_download_leaves_the_frame(visitor: Visitor) -> None:
     frame = visitor.open_run(DAG_ID, "motley")
     with visitor.page.expect_download() as caught:

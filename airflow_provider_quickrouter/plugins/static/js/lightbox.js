@@ -27,7 +27,8 @@ export class Lightbox {
   open(cards, card, n, ahead) {
     this.slides = slidesOf(cards);
     this.ahead = ahead;
-    this.at = this.slides.findIndex((slide) => slide.card === card && slide.n === n);
+    // By key: each load of the page makes new cards, while the button may be an older one's.
+    this.at = this.slides.findIndex((slide) => slide.card.key === card.key && slide.n === n);
     this.show();
     this.node.showModal();
     this.on.focus();
