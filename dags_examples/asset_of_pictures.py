@@ -15,7 +15,13 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPred
 PICTURES = Asset("quickrouter_pictures")
 
 
-@dag(schedule=None, params={"folder": "file:///tmp/quickrouter"})
+@dag(
+    schedule=None,
+    params={"folder": "file:///tmp/quickrouter"},
+    description="Create a picture and publish it as an asset",
+    doc_md=__doc__,
+    tags=["quickrouter"],
+)
 def quickrouter_asset_producer():
     QuickRouterRunPredictionOperator(
         task_id="picture",
@@ -29,7 +35,13 @@ def quickrouter_asset_producer():
     )
 
 
-@dag(schedule=[PICTURES], start_date=datetime(2026, 1, 1))  # Airflow 2 wants a date
+@dag(
+    schedule=[PICTURES],
+    start_date=datetime(2026, 1, 1),  # Airflow 2 wants a date
+    description="Use each new picture of the asset",
+    doc_md=__doc__,
+    tags=["quickrouter"],
+)
 def quickrouter_asset_consumer():
     @task(inlets=[PICTURES])
     def use(inlet_events):

@@ -12,7 +12,13 @@ from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.operators.prediction import QuickRouterBatchPredictionOperator
 
 
-@dag(schedule=None, params={"count": 300, "folder": "/tmp/quickrouter"})  # noqa: S108
+@dag(
+    schedule=None,
+    params={"count": 300, "folder": "/tmp/quickrouter"},  # noqa: S108
+    description="Hundreds of predictions in one task",
+    doc_md=__doc__,
+    tags=["quickrouter"],
+)
 def quickrouter_batch():
     @task
     def inputs(params: dict) -> list[dict]:

@@ -17,6 +17,9 @@ from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictio
     schedule=None,
     params={"subjects": ["a lighthouse", "a forest", "the ocean at night"]},
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+    description="One prediction for each prompt",
+    doc_md=__doc__,
+    tags=["quickrouter"],
 )
 def quickrouter_mapped_prompts():
     @task

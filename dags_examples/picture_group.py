@@ -12,6 +12,9 @@ from airflow_provider_quickrouter.decorators.pictures import quickrouter_picture
     schedule=None,
     params={"subjects": ["a lighthouse", "a forest", "a harbour"], "folder": "file:///tmp/quickrouter"},
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+    description="Submit, wait and store as one task group",
+    doc_md=__doc__,
+    tags=["quickrouter"],
 )
 def quickrouter_picture_group():
     @task

@@ -1,6 +1,6 @@
-"""A limit on running predictions, and so on costs: a pool that includes deferred tasks.
+"""Limit the predictions that run at the same time with a pool that includes deferred tasks.
 
-Create it once: ``airflow pools set quickrouter 2 "predictions at once" --include-deferred``.
+Create the pool once: ``airflow pools set quickrouter 2 "predictions at once" --include-deferred``.
 """
 
 from datetime import timedelta
@@ -11,7 +11,13 @@ from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
 
 
-@dag(schedule=None, params={"subjects": ["a lighthouse", "a forest", "a bridge", "a harbour"]})
+@dag(
+    schedule=None,
+    params={"subjects": ["a lighthouse", "a forest", "a bridge", "a harbour"]},
+    description="Limit concurrent predictions with a pool",
+    doc_md=__doc__,
+    tags=["quickrouter"],
+)
 def quickrouter_spending_guard():
     @task
     def inputs(params: dict) -> list[dict]:

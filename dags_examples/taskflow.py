@@ -10,7 +10,13 @@ from airflow.providers.common.compat.sdk import dag, task
 from airflow_provider_quickrouter.api.models import SDXL
 
 
-@dag(schedule=None, params={"place": "Lisbon"})
+@dag(
+    schedule=None,
+    params={"place": "Lisbon"},
+    description="A Python function returns the input of a prediction",
+    doc_md=__doc__,
+    tags=["quickrouter"],
+)
 def quickrouter_taskflow():
     @task
     def weather(params: dict) -> str:

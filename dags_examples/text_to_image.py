@@ -1,4 +1,4 @@
-"""Submit a prediction, wait for it without a worker, store its picture, use both downstream."""
+"""Submit a prediction, wait for it without a worker slot, store its picture, use both downstream."""
 
 from datetime import timedelta
 
@@ -13,6 +13,9 @@ from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictio
     schedule=None,
     params={"folder": "file:///tmp/quickrouter"},
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+    description="Create a picture from a prompt, and store it",
+    doc_md=__doc__,
+    tags=["quickrouter"],
 )
 def quickrouter_text_to_image():
     submit = QuickRouterSubmitPredictionOperator(

@@ -1,4 +1,4 @@
-"""A wait that takes no worker: the scheduler hands it to the triggerer, which also ends it."""
+"""A wait without a worker slot: the scheduler starts it in the triggerer, which also ends the task."""
 
 from airflow.providers.common.compat.sdk import dag, task
 
@@ -7,7 +7,12 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitP
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 
 
-@dag(schedule=None)
+@dag(
+    schedule=None,
+    description="Wait in the triggerer, without a worker slot",
+    doc_md=__doc__,
+    tags=["quickrouter"],
+)
 def quickrouter_without_a_worker():
     submit = QuickRouterSubmitPredictionOperator(
         task_id="submit", version=STABLE_DIFFUSION, input={"prompt": "a lighthouse at dusk"}

@@ -46,7 +46,7 @@ def hashes(dist: Path) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in dist.iterdir()}
 
 
-def test_the_wheel_holds_every_module_the_gallerys_page_the_type_marker_and_the_licence(dist: Path) -> None:
+def test_the_wheel_holds_every_module_the_gallerys_page_the_examples_the_type_marker_and_the_licence(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"{PACKAGE}-{__version__}.dist-info"
@@ -55,9 +55,10 @@ def test_the_wheel_holds_every_module_the_gallerys_page_the_type_marker_and_the_
         *(path for path in (ROOT / PACKAGE / "plugins/static").rglob("*") if path.is_file()),
     ]
     ours = {str(path.relative_to(ROOT)) for path in files}
+    examples = {f"{PACKAGE}/example_dags/{path.name}" for path in (ROOT / "dags_examples").glob("*.py")}
     rest = {f"{PACKAGE}/py.typed", f"{info}/licenses/LICENSE", f"{info}/entry_points.txt"}
     assert f"{PACKAGE}/plugins/static/gallery.html" in ours
-    assert names == ours | rest | {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL")}
+    assert names == ours | examples | rest | {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL")}
 
 
 def test_the_wheel_registers_the_provider_and_the_sandbox(dist: Path) -> None:

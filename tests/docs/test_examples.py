@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
 from airflow_provider_quickrouter.sandbox.server import Sandbox
@@ -41,6 +42,16 @@ def dag_ids(text: str) -> list[str]:
     """The ids of a file's DAGs: functions under ``@dag``, and first arguments of ``DAG``."""
     functions = re.findall(r"(?ms)^@dag\b.*?^def (\w+)", text)
     return functions + re.findall(r"with DAG\(\s*\"([^\"]+)", text)
+
+
+def test_the_ui_describes_each_example_dag() -> None:
+    bag = DagBag(str(ROOT / "dags_examples"), include_examples=False)
+    assert bag.import_errors == {}
+    assert len(bag.dags) >= len(list((ROOT / "dags_examples").glob("*.py")))
+    for dag in bag.dags.values():
+        assert dag.description, dag.dag_id
+        assert dag.doc_md, dag.dag_id
+        assert dag.tags == {"quickrouter"}, dag.dag_id
 
 
 def test_no_two_examples_have_the_same_dag_id() -> None:
