@@ -45,7 +45,7 @@ def dag_ids(text: str) -> list[str]:
 
 
 def test_the_ui_describes_each_example_dag() -> None:
-    bag = DagBag(str(ROOT / "dags_examples"), include_examples=False)
+    bag = DagBag(str(ROOT / "dags_examples"))
     assert bag.import_errors == {}
     assert len(bag.dags) >= len(list((ROOT / "dags_examples").glob("*.py")))
     for dag in bag.dags.values():
