@@ -105,6 +105,7 @@ class Prediction:
     error: str = ""
     model: str | None = None
     version: str | None = None
+    deployment: str | None = None
     logs: str = ""
     created_at: datetime | None = None
     started_at: datetime | None = None
@@ -125,6 +126,7 @@ class Prediction:
             error=reason_in(body.get("error") or body.get("fail_reason")),
             model=_word(body.get("model")),
             version=_word(body.get("version")),
+            deployment=_word(body.get("deployment")),
             logs=_text(body.get("logs"), _END_OF_LOG),
             created_at=_time(body.get("created_at")),
             started_at=_time(body.get("started_at")),
@@ -193,6 +195,7 @@ class Prediction:
             "error": truncated(self.error),
             "model": truncated(self.model),
             "version": truncated(self.version),
+            "deployment": truncated(self.deployment),
             "created_at": self.created_at and self.created_at.isoformat(),
             "started_at": self.started_at and self.started_at.isoformat(),
             "completed_at": self.completed_at and self.completed_at.isoformat(),

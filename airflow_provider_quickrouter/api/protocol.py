@@ -39,7 +39,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.inputs import check_input
 from airflow_provider_quickrouter.api.prediction import Prediction, reason_in
-from airflow_provider_quickrouter.api.references import BY_NAME, near_miss
+from airflow_provider_quickrouter.api.references import check_reference
 from airflow_provider_quickrouter.api.storable import parse_json, storable_string
 
 # Characters of the API's message that an error carries.
@@ -51,9 +51,6 @@ _MAX_PAGE = 4_096
 # Seconds; the longest pause that a server can name.
 _MAX_RETRY_AFTER = 86_400.0
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_MODEL = rf"{_NAME}/{_NAME}"
-_VERSION = rf"(?:{_NAME}/{_NAME}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 _QUOTA_CODE = r"insufficient.?(user.?)?quota|pre_consume_token_quota|quota_not_enough"
@@ -110,7 +107,7 @@ class Request:
 
     @property
     def reference(self) -> str:
-        """The version or model of a create request."""
+        """The version or model of a create request, or ``deployments/owner/name``."""
         version = (self.body or {}).get("version")
         return version or self.path.removeprefix("models/").removesuffix("/predictions")
 
@@ -135,28 +132,24 @@ def create(
     *,
     version: str | None = None,
     model: str | None = None,
+    deployment: str | None = None,
     cancel_after: float | timedelta | None = None,
     wait: int | None = None,
 ) -> Request:
-    """Create a prediction, by ``version`` or by ``model`` (exactly one of them).
+    """Create a prediction, by ``version``, ``model`` or ``deployment`` (exactly one of them).
 
     :param input: dict or model of ``api.models``; checked against a known model's rules.
     :param cancel_after: the server itself ends the prediction then; seconds, at least 5.
     :param wait: seconds, 1 to 60, that the server may hold its response for the result.
     :raises InvalidInputError: names the field and the remedy; nothing is sent.
     """
-    reference = check_reference(version=version, model=model)
-    # An unknown root key is refused with 422, so a model's name goes into the path alone.
+    reference = check_reference(version=version, model=model, deployment=deployment)
+    # An unknown root key is refused with 422, so the name of a model goes into the path alone.
     body: dict[str, Any] = {"version": version} if version else {}
     body["input"] = check_input(input, reference)
-    path = "predictions" if version else f"models/{reference}/predictions"
-    headers = check_cancel_after(cancel_after)
-    if wait is not None:
-        if not 1 <= wait <= 60:
-            message = f"wait: {wait!r} is out of range; the API takes 1 to 60 seconds."
-            raise InvalidInputError(message)
-        headers["Prefer"] = f"wait={int(wait)}"
-    return Request("POST", path, body, headers, hold=float(wait or 0))
+    path = "predictions" if version else f"{reference}/predictions"
+    headers = check_cancel_after(cancel_after) | check_wait(wait)
+    return Request("POST", f"models/{path}" if model else path, body, headers, hold=float(wait or 0))
 
 
 def get(prediction_id: str) -> Request:
@@ -195,39 +188,6 @@ def check_id(prediction_id: object) -> str:
     return quote(str(prediction_id), safe="")
 
 
-def check_reference(*, version: str | None, model: str | None) -> str:
-    """Return the one reference that was given, if it is well formed."""
-    if bool(version) == bool(model):
-        raise InvalidInputError(
-            "Give exactly one of version= (owner/name:<64 hex>, owner/name or <64 hex>) "
-            "and model= (owner/name)."
-        )
-    for name, value in (("version", version), ("model", model)):
-        if isinstance(value, str) and (near := near_miss(value)):
-            raise InvalidInputError(f"{name}: {value!r} is unknown; did you mean {near!r}?")
-        if value is not None and not isinstance(value, str):
-            raise InvalidInputError(f"{name}: must be a string, got {value!r}.")
-    if version:
-        _check_version(version)
-    if model and not re.fullmatch(_MODEL, model):
-        raise InvalidInputError(
-            f"model: {model!r} is not owner/name. A reference with a version id goes to version=."
-        )
-    return version or model or ""
-
-
-def _check_version(version: str) -> None:
-    if version in BY_NAME:
-        raise InvalidInputError(f"version: {version!r} is called by its name; use model=.")
-    if not re.fullmatch(_VERSION, version):
-        # A version id that was copied in part is common: QuickRouter's own page has one.
-        count = len(version.rpartition(":")[2])
-        fault = "is not owner/name, owner/name:<64 hex digits> or <64 hex digits>."
-        if re.search(r"(^|:)[0-9a-fA-F]{32,}$", version):
-            fault = f"has a version id of {count} characters; it needs 64 lower-case hex digits."
-        raise InvalidInputError(f"version: {version!r} {fault}")
-
-
 def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
     """Return the header that limits a prediction's time on the server, if a limit was given."""
     if limit is None:
@@ -238,6 +198,15 @@ def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
             f"cancel_after: must be a number of seconds from 5 on or a timedelta, got {limit!r}."
         )
     return {"Cancel-After": f"{int(seconds)}s"}
+
+
+def check_wait(seconds: int | None) -> dict[str, str]:
+    """Return the header that lets the server hold its response for the result, if it may."""
+    if seconds is None:
+        return {}
+    if type(seconds) is not int or not 1 <= seconds <= 60:
+        raise InvalidInputError(f"wait: must be a whole number of seconds from 1 to 60, got {seconds!r}.")
+    return {"Prefer": f"wait={seconds}"}
 
 
 def read_prediction(request: Request, response: Response, now: float) -> Prediction:

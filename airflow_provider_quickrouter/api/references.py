@@ -1,8 +1,15 @@
-"""The references of the models on QuickRouter's pages, for ``version=`` or ``model=``."""
+"""What a create request names its model by, and the references on QuickRouter's pages."""
 
 from __future__ import annotations
 
 import difflib
+import re
+
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_MODEL = rf"{_NAME}/{_NAME}"
+_VERSION = rf"(?:{_NAME}/{_NAME}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})"
 
 STABLE_DIFFUSION = (
     "stability-ai/stable-diffusion:ac732df83cea7fff18b8472768c88ad041fa750ff7682a21affe81863cbe77e4"
@@ -27,6 +34,7 @@ FLUX_FILL_DEV = "black-forest-labs/flux-fill-dev"
 
 # Models that the API calls by name only; the others have versions.
 BY_NAME = (FLUX_KONTEXT_MAX, FLUX_KONTEXT_PRO, MULTI_IMAGE_KONTEXT_MAX, FLUX_FILL_PRO, FLUX_FILL_DEV)
+DEPLOYMENTS = "deployments/"  # the path of Replicate's deployments, and the start of their references
 LISTED = (STABLE_DIFFUSION, SDXL, SD_IMG2IMG, SD_INPAINTING, SD_ANIMATION, *BY_NAME)
 
 
@@ -40,3 +48,40 @@ def near_miss(reference: str) -> str | None:
         if alike and abs(len(name) - len(other)) <= 1:
             return other
     return None
+
+
+def check_reference(
+    *, version: str | None = None, model: str | None = None, deployment: str | None = None
+) -> str:
+    """Return the one reference that was given, if it is well formed; of a deployment its path."""
+    references = {"version": version, "model": model, "deployment": deployment}
+    given = [(name, value) for name, value in references.items() if value]
+    if len(given) != 1:
+        raise InvalidInputError(
+            "Give exactly one of version= (owner/name:<64 hex>, owner/name or <64 hex>), "
+            "model= (owner/name) and deployment= (owner/name)."
+        )
+    ((name, value),) = given
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name}: must be a string, got {value!r}.")
+    if name != "deployment" and (near := near_miss(value)):
+        raise InvalidInputError(f"{name}: {value!r} is unknown; did you mean {near!r}?")
+    if name == "version":
+        _check_version(value)
+    elif not re.fullmatch(_MODEL, value):
+        is_version = re.fullmatch(_VERSION, value)
+        remedy = "is a version; use version=." if is_version else "is not owner/name."
+        raise InvalidInputError(f"{name}: {value!r} {remedy}")
+    return f"{DEPLOYMENTS}{value}" if name == "deployment" else value
+
+
+def _check_version(version: str) -> None:
+    if version in BY_NAME:
+        raise InvalidInputError(f"version: {version!r} is called by its name; use model=.")
+    if not re.fullmatch(_VERSION, version):
+        # A version id that was copied in part is common: QuickRouter's own page has one.
+        count = len(version.rpartition(":")[2])
+        fault = "is not owner/name, owner/name:<64 hex digits> or <64 hex digits>."
+        if re.search(r"(^|:)[0-9a-fA-F]{32,}$", version):
+            fault = f"has a version id of {count} characters; it needs 64 lower-case hex digits."
+        raise InvalidInputError(f"version: {version!r} {fault}")

@@ -21,6 +21,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     path: Any,
     version: Any = None,
     model: Any = None,
+    deployment: Any = None,
     name: str = DEFAULT_NAME,
     quickrouter_conn_id: str | None = None,
     submit: Mapping[str, Any] | None = None,
@@ -38,7 +39,8 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     the prediction of the previous attempt. To pay for a new picture, clear ``submit`` with what is
     downstream of it.
 
-    :param input: as of ``QuickRouterSubmitPredictionOperator``, like ``version`` and ``model``.
+    :param input: as of ``QuickRouterSubmitPredictionOperator``, like ``version``, ``model`` and
+        ``deployment``.
     :param path: folder, as of ``QuickRouterToObjectStorageOperator``, like ``name``.
     :param quickrouter_conn_id: connection of all three tasks; default from ``default_args``, else
         ``quickrouter_default``.
@@ -48,7 +50,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     :raises InvalidInputError: an argument is wrong; when the DAG is parsed.
     """
     # What is not given is left out, so that default_args reach the tasks.
-    references = {"version": version, "model": model}
+    references = {"version": version, "model": model, "deployment": deployment}
     reference = {name: value for name, value in references.items() if value is not None}
     connection = {"quickrouter_conn_id": quickrouter_conn_id} if quickrouter_conn_id else {}
     submitted = QuickRouterSubmitPredictionOperator(

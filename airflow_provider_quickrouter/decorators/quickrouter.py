@@ -176,7 +176,7 @@ class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
 def quickrouter_task(
     python_callable: Callable[..., Any] | None = None,
     *,
-    wait: bool = True,
+    wait: bool | int = True,
     mapped: bool = False,
     **kwargs: Any,
 ) -> TaskDecorator:
@@ -189,16 +189,18 @@ def quickrouter_task(
 
     :param wait: wait for the end and return the output, like
         ``QuickRouterRunPredictionOperator``; or (False) return the id at once, like
-        ``QuickRouterSubmitPredictionOperator``.
+        ``QuickRouterSubmitPredictionOperator``. A number is that operator's ``wait``.
     :param mapped: the function returns a list of inputs. It becomes a task of its own, named
         ``<task_id>_inputs``, and the prediction a task that is mapped over the list.
-    :param kwargs: arguments of that operator, ``version`` or ``model`` among them, and of every
-        task; with ``mapped`` they are those of the mapped task.
+    :param kwargs: arguments of that operator, ``version``, ``model`` or ``deployment`` among them,
+        and of every task; with ``mapped`` they are those of the mapped task.
     :raises InvalidInputError: an argument is wrong; when the DAG is parsed.
     """
+    if not isinstance(wait, bool):
+        kwargs["wait"] = wait
     _check(kwargs)
     if mapped:
-        made: TaskDecorator = _mapped(python_callable, wait, kwargs)
+        made: TaskDecorator = _mapped(python_callable, bool(wait), kwargs)
         return made
     # Airflow infers "multiple outputs" from a function's "-> dict", but this dict is the input.
     return task_decorator_factory(
@@ -217,9 +219,9 @@ def _check(arguments: Mapping[str, Any]) -> None:
             )
         if "input" in arguments:
             raise InvalidInputError("input: the function returns it; leave it out.")
-        version, model = arguments.get("version"), arguments.get("model")
-        if version or model:  # else they may come from default_args
-            check_create(None, version, model, None)
+        reference: Any = {name: arguments.get(name) for name in ("version", "model", "deployment")}
+        if any(reference.values()):  # else it may come from default_args
+            check_create(None, **reference)
 
 
 def _mapped(function: Callable[..., Any] | None, wait: bool, arguments: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_quickrouter.api.attachments import check_no_password
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
 from airflow_provider_quickrouter.api.inputs import with_files
+from airflow_provider_quickrouter.api.references import check_reference
 from airflow_provider_quickrouter.storage.media import sniff
 from airflow_provider_quickrouter.storage.target import open_path
 
@@ -20,17 +21,18 @@ LARGEST_FILE = (DATA_URI_LIMIT - len("data:image/png;base64,")) // 4 * 3
 _KINDS = ("image/", "video/", "audio/")
 
 
-def read_files(input: Any, *, version: Any, model: Any) -> dict[str, Any]:
+def read_files(input: Any, **reference: str | None) -> dict[str, Any]:
     """Return an input as a plain dict, with each file of a storage as a data URI. Blocks.
 
     ``api.attachments`` decides which strings are files. Each call reads the files again, so a retry
     resumes its prediction only if they have not changed.
 
+    :param reference: ``version``, ``model`` or ``deployment``.
     :raises InvalidInputError: a file is missing, may not be read, is too large (the data URI
         may have 256,000 characters) or is neither picture, video nor audio; names the field.
     :raises FileUnavailable: the storage has a transient error; a retry may help.
     """
-    return with_files(input, str(version or model), _read)
+    return with_files(input, check_reference(**reference), _read)
 
 
 def _read(field: str, location: str) -> str:

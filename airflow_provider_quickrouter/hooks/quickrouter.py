@@ -85,6 +85,7 @@ class QuickRouterHook(HttpHook):
         *,
         version: str | None = None,
         model: str | None = None,
+        deployment: str | None = None,
         cancel_after: float | timedelta | None = None,
         wait: int | None = None,
     ) -> Prediction:
@@ -96,16 +97,18 @@ class QuickRouterHook(HttpHook):
         :param input: dict, or a model of ``api.models``. A file may be an ``ObjectStoragePath``
             or its string, see ``api.attachments``; it is read by this call.
         :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
-        :param model: ``owner/name``, for models that are called by name.
+        :param model: ``owner/name``, for models that are called by name; or else
+        :param deployment: ``owner/name``, for deployments at Replicate itself.
         :param cancel_after: seconds (5 or more) after which the server itself ends it.
         :param wait: seconds (1 to 60) that the server may hold its response for the result.
         :raises InvalidInputError: an argument is wrong; nothing was sent.
         :raises UncertainCreateError: it may have been accepted and billed.
         :raises APIError: it was not accepted.
         """
-        input = read_files(input, version=version, model=model)
-        limits: Any = {"cancel_after": cancel_after, "wait": wait}
-        return self.send_create(protocol.create(input, version=version, model=model, **limits))
+        reference: dict[str, Any] = {"version": version, "model": model, "deployment": deployment}
+        given = read_files(input, **reference)
+        request = protocol.create(given, **reference, cancel_after=cancel_after, wait=wait)
+        return self.send_create(request)
 
     def send_create(
         self,

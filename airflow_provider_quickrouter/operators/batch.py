@@ -27,6 +27,7 @@ from airflow_provider_quickrouter.tasks.arguments import (
     check_creates,
     checked_list,
     positive,
+    reference_of,
     seconds,
 )
 from airflow_provider_quickrouter.tasks.base import PredictionTask
@@ -60,7 +61,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     :param output_path: of the results, on any storage of ``ObjectStoragePath``. Give each run its
         own, as with ``{{ ds }}``: later results replace earlier ones.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
-    :param model: ``owner/name``, for models that are called by name.
+    :param model: ``owner/name``, for models that are called by name; or else
+    :param deployment: ``owner/name``, for deployments at Replicate itself.
     :param max_in_flight: how many may run at once; the worker waits for room.
     :param creates_per_minute: at most; a 429 lowers it for a while.
     :param fail_on: when the task fails: ``any`` or ``all`` have not succeeded, or more than this
@@ -76,7 +78,14 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = ("inputs", "output_path", "version", "model", "quickrouter_conn_id")
+    template_fields: Sequence[str] = (
+        "inputs",
+        "output_path",
+        "version",
+        "model",
+        "deployment",
+        "quickrouter_conn_id",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
     ui_color = "#ede9fe"
 
@@ -87,6 +96,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         output_path: str,
         version: str | None = None,
         model: str | None = None,
+        deployment: str | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         creates_per_minute: float = CREATES_PER_MINUTE,
         fail_on: FailOn = "any",
@@ -98,17 +108,16 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.version, self.model, self.deployment = version, model, deployment
         with airflow_errors():
             self.fail_on = check_fail_on(fail_on)
             self.timeout = seconds("timeout", timeout)
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
             self.max_in_flight = int(positive("max_in_flight", max_in_flight))
             self.creates_per_minute = positive("creates_per_minute", creates_per_minute)
-            check_creates(inputs, version, model)
+            check_creates(inputs, **reference_of(self))
         self.inputs = inputs  # the very object, see QuickRouterSubmitPredictionOperator
         self.output_path = output_path
-        self.version = version
-        self.model = model
         self.on_uncertain = on_uncertain
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
@@ -119,7 +128,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Submit what is missing, and wait: here, or in the triggerer."""
         with airflow_errors(self.log, resubmits=True):
-            self.inputs = checked_list(self.inputs, self.version, self.model)
+            self.inputs = checked_list(self.inputs, **reference_of(self))
             record, ledger = self._read_record(context)
             self._begin(context, record, ledger)
             if ledger.count(State.ENDED) < ledger.total:
@@ -188,7 +197,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     def _request(self, deadline: float, index: int) -> Request:
         """Return the create request of an item, with the server's own limit after the batch's."""
         limit = max(5.0, deadline - time.time()) + SERVER_MARGIN
-        return create(self.inputs[index], version=self.version, model=self.model, cancel_after=limit)
+        return create(self.inputs[index], **reference_of(self), cancel_after=limit)
 
     async def _work(self, record: Record, ledger: Ledger, deadline: float) -> None:
         # Imported here, since no parsing of DAGs should pay for what only a run needs.

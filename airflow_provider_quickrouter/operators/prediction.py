@@ -27,7 +27,14 @@ from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Limits, Poll
 from airflow_provider_quickrouter.submission.cancel import CLEAR, MARK, TIMEOUT, is_canceled, may_run_on
-from airflow_provider_quickrouter.tasks.arguments import check_choice, check_create, check_durable, seconds
+from airflow_provider_quickrouter.tasks.arguments import (
+    check_choice,
+    check_create,
+    check_durable,
+    check_hold,
+    reference_of,
+    seconds,
+)
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 from airflow_provider_quickrouter.tasks.reporting import log_and_continue, pushed_id
 
@@ -56,7 +63,11 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         ``ObjectStoragePath`` or its string, see ``api.attachments``: each attempt reads it, 256 kB
         as a data URI at most. A file with other bytes is another input.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
-    :param model: ``owner/name``, for models that are called by name.
+    :param model: ``owner/name``, for models that are called by name; or else
+    :param deployment: ``owner/name``, for deployments at Replicate itself.
+    :param wait: seconds, 1 to 60, for which the server may hold its response for the result. A
+        short prediction is over then without a poll or a deferral. If the worker is lost meanwhile,
+        the create request is uncertain. None (default): the server responds at once.
     :param cancel_after: seconds or timedelta, at least 5 s, after which the server itself cancels
         the prediction, in case no task does. None sets no limit.
     :param on_uncertain: what follows a create request whose response is lost, if the API's list of
@@ -71,17 +82,19 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = ("input", "version", "model", "quickrouter_conn_id")
+    template_fields: Sequence[str] = ("input", "version", "model", "deployment", "quickrouter_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"input": "json"}
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#f3e8ff"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is given by its name, and nearly always only a few
         self,
         *,
         input: Any,
         version: str | None = None,
         model: str | None = None,
+        deployment: str | None = None,
+        wait: int | None = None,
         cancel_after: float | timedelta | None = None,
         on_uncertain: Literal["fail", "resubmit"] = "fail",
         durable: bool | str = True,
@@ -90,16 +103,17 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.version, self.model, self.deployment = version, model, deployment
         with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
             given = input if is_template(input) else as_dict(input)
-            check_create(given, version, model, cancel_after)
+            check_create(given, cancel_after=cancel_after, **reference_of(self))
             check_durable(durable)
+            check_hold(wait, Limits(math.inf, self.execution_timeout).own)
         # The very object: Airflow recognizes by identity what came from XCom and must not be
         # rendered. Rendered, a prompt "{{ conn.x.password }}" from a table would send the key.
         self.input = input
-        self.version = version
-        self.model = model
+        self.wait = wait
         self.cancel_after: Any = cancel_after
         self.on_uncertain = on_uncertain
         self.durable = durable
@@ -141,8 +155,9 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         """Return the task's prediction and since when its time counts; push its manifest."""
         from airflow_provider_quickrouter.hooks.input_files import read_files
 
-        given = read_files(self.input, version=self.version, model=self.model)
-        request = create(given, version=self.version, model=self.model, cancel_after=self._server_limit())
+        reference = reference_of(self)
+        given = read_files(self.input, **reference)
+        request = create(given, **reference, cancel_after=self._server_limit(), wait=self.wait)
 
         def is_stored(prediction: Prediction) -> bool:
             outcome = Outcome.of(prediction, time.time())
@@ -181,8 +196,8 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     retried. A lasting reason (moderation, bad input, out of memory), a deadline or a cancel fails
     the task permanently.
 
-    For ``input``, ``version``, ``model``, ``on_uncertain``, ``durable`` and
-    ``quickrouter_conn_id`` see there.
+    For ``input``, ``version``, ``model``, ``deployment``, ``wait``, ``on_uncertain``, ``durable``
+    and ``quickrouter_conn_id`` see there.
 
     :param timeout: seconds or timedelta for the prediction, from its create request on; or the
         task's ``execution_timeout`` if that is shorter. Then the prediction is canceled and the
@@ -231,6 +246,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
             self._set_output_path(output_path)
+            check_hold(self.wait, self._limits().own)
         self.cancel_after = cancel_after
         self.deferrable = deferrable
         self.on_moderation = on_moderation

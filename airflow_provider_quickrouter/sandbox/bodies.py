@@ -53,6 +53,7 @@ def body_of(record: Record, now: float, base_url: str, skew: float = 0.0) -> dic
         "id": record.id,
         "model": record.model,
         "version": record.version,
+        **({"deployment": record.deployment} if record.deployment else {}),
         "input": {} if phase.expired else record.input,
         "logs": logs,
         "output": _output(record, phase, base_url),

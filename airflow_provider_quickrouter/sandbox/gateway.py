@@ -32,6 +32,7 @@ COUNTS_EVERY = 0.25
 START: Event = {"event": "start"}
 # A response shows these if the version was given without a hash, or as a hash without a model.
 HIDDEN = "hidden"
+DEPLOYED = f"dp-{'0' * 32}"  # the version of a deployment, whose model is known to the API alone
 NAMELESS = "sandbox/model"
 
 
@@ -124,13 +125,15 @@ class Gateway:
         faults: Faults,
         now: float,
         deadline: float | None,
+        deployed: bool = False,
     ) -> Record:
-        """Create and store a prediction; ``names`` are its model and version."""
-        (model, version), seed = names, given.get("seed")
+        """Create and store a prediction; ``names`` are its model (or deployment) and version."""
+        (name, version), seed = names, given.get("seed")
         record = Record(
             id="".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
-            model=model,
-            version=version,
+            model=NAMELESS if deployed else name,
+            version=DEPLOYED if deployed else version,
+            deployment=name if deployed else None,
             input=given,
             seed=seed if type(seed) is int else secrets.randbelow(2**16),
             created_at=now,

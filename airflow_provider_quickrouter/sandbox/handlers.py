@@ -21,7 +21,7 @@ from airflow_provider_quickrouter.sandbox.bodies import body_of
 from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, Faults, is_number
 from airflow_provider_quickrouter.sandbox.gateway import HIDDEN, Gateway, names_of_version
 from airflow_provider_quickrouter.sandbox.predictions import Record
-from airflow_provider_quickrouter.sandbox.protocol import Call
+from airflow_provider_quickrouter.sandbox.protocol import Call, Dialect
 
 # Seconds between two checks while a response is delayed, since the prediction may be canceled.
 TICK = 0.05
@@ -99,8 +99,8 @@ async def handle(gateway: Gateway, call: Call, faults: Faults) -> Handled:
     match (call.method, *call.parts):
         case ("POST", "predictions"):
             return await _create(gateway, call, faults, None)
-        case ("POST", "models", owner, name, "predictions"):
-            return await _create(gateway, call, faults, f"{owner}/{name}")
+        case ("POST", "models" | "deployments" as route, owner, name, "predictions"):
+            return await _create(gateway, call, faults, f"{owner}/{name}", route == "deployments")
         case ("POST", "predictions", prediction_id, "cancel"):
             response = await _cancel(gateway, call, faults, prediction_id)
         case ("GET", "predictions", prediction_id):
@@ -110,7 +110,7 @@ async def handle(gateway: Gateway, call: Call, faults: Faults) -> Handled:
         case ("GET", part) if part in FIXED:
             response = JSONResponse(FIXED[part])
         case _:
-            response = protocol.gateway_error(404, f"Invalid URL ({call.method} {call.path})")
+            response = protocol.unknown_route(call)
     return response, call.prediction_id
 
 
@@ -124,9 +124,16 @@ def _refused_client(call: Call, api_key: str | None) -> Response | None:
     return None if good else protocol.unauthorised(call.dialect)
 
 
-async def _create(gateway: Gateway, call: Call, faults: Faults, model: str | None) -> Handled:
-    """Accept a prediction, and delay the response as long as ``Prefer: wait`` says."""
-    refused = _refused_create(call, model)
+async def _create(
+    gateway: Gateway, call: Call, faults: Faults, name: str | None, deployed: bool = False
+) -> Handled:
+    """Accept a prediction, and delay the response as long as ``Prefer: wait`` says.
+
+    ``name`` is that of a model or, if ``deployed``, of a deployment; None for a version in the body.
+    """
+    if deployed and call.dialect is Dialect.GATEWAY:
+        return protocol.unknown_route(call), None
+    refused = _refused_create(call, name)
     if refused is not None:
         return refused, None
     try:
@@ -136,8 +143,8 @@ async def _create(gateway: Gateway, call: Call, faults: Faults, model: str | Non
         return protocol.replicate_error(422, "Invalid header", str(wrong)), None
     now = time.time()
     deadline = None if limit is None else now + limit
-    names = (model, HIDDEN) if model is not None else names_of_version(call.body["version"])
-    record = await gateway.accept(call.body["input"], names, faults, now, deadline)
+    names = (name, HIDDEN) if name is not None else names_of_version(call.body["version"])
+    record = await gateway.accept(call.body["input"], names, faults, now, deadline, deployed)
     until = now + wait
     while wait and (now := time.time()) < (end := min(until, record.ends_at)):
         await asyncio.sleep(min(TICK, max(0.001, end - now)))

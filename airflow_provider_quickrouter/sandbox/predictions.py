@@ -47,6 +47,7 @@ class Record:
     starting: float
     processing: float
     deadline: float | None = None
+    deployment: str | None = None
     canceled_at: float | None = None
     cancels: int = 0
     faults: Faults = NONE

@@ -65,7 +65,7 @@ class Call:
         The last two do not concern a single prediction, so chaos does not apply.
         """
         match (self.method, *self.parts):
-            case ("POST", "predictions") | ("POST", "models", _, _, "predictions"):
+            case ("POST", "predictions") | ("POST", "models" | "deployments", _, _, "predictions"):
                 return CREATE
             case ("GET", "predictions", _):
                 return GET
@@ -167,6 +167,11 @@ def unauthorised(dialect: Dialect) -> Response:
 def not_found(dialect: Dialect) -> Response:
     """Return 404 for an unknown id."""
     return error(dialect, 404, "Not found", "The requested resource could not be found.")
+
+
+def unknown_route(call: Call) -> Response:
+    """Return 404 for a path that the API does not have."""
+    return gateway_error(404, f"Invalid URL ({call.method} {call.path})")
 
 
 def bad_request(message: str) -> Response:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from airflow_provider_quickrouter.api.errors import QuickRouterError, backoff
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, Response, page, read_entries
+from airflow_provider_quickrouter.api.references import DEPLOYMENTS
 
 # Seconds by which the list may lag behind a create request, or the API may take to accept it.
 LAG = 10.0
@@ -300,11 +301,20 @@ def compare(entry: Mapping[str, Any], request: Request) -> Likeness:
         if name not in theirs or not (became_url or ours == theirs[name]):
             return Likeness.OTHER
     # The API may add defaults; then another input may have led to the same entry.
-    return Likeness.SAME if len(theirs) == len(given) else Likeness.PERHAPS
+    same = len(theirs) == len(given) and _same_deployment(entry, request.reference)
+    return Likeness.SAME if same else Likeness.PERHAPS
+
+
+def _same_deployment(entry: Mapping[str, Any], reference: str) -> bool:
+    """Return whether an entry is of this deployment, with or without its owner, if it is one."""
+    deployment = reference.removeprefix(DEPLOYMENTS)
+    return deployment == reference or entry.get("deployment") in (deployment, deployment.partition("/")[2])
 
 
 def _same_model(entry: Mapping[str, Any], reference: str) -> bool:
     """Return whether an entry may be of this model, also where the API leaves the model out."""
+    if reference.startswith(DEPLOYMENTS):
+        return True  # which model a deployment runs is known to the API alone
     name, _, digits = reference.rpartition(":") if ":" in reference else (reference, "", "")
     if "/" not in name:
         name, digits = "", reference

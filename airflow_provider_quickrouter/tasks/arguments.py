@@ -16,27 +16,34 @@ from airflow_provider_quickrouter.api.attachments import (
 )
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
-from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_reference, create
+from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_wait, create
+from airflow_provider_quickrouter.api.references import check_reference
 from airflow_provider_quickrouter.polling.poll import LONGEST
 from airflow_provider_quickrouter.storage.names import check_folder
 
 
+def reference_of(task: Any) -> dict[str, Any]:
+    """Return what a task names its model by, as arguments of ``create``."""
+    return {"version": task.version, "model": task.model, "deployment": task.deployment}
+
+
 def check_create(
-    input: Any, version: Any, model: Any, cancel_after: Any, files: ReadFile = read_later
+    input: Any, *, cancel_after: Any = None, files: ReadFile = read_later, **reference: Any
 ) -> None:
     """Check what a create is made of; what still is a template is left for later.
 
+    :param reference: ``version``, ``model`` or ``deployment``.
     :param files: how files in object storage are sent, see ``api.attachments``.
     :raises InvalidInputError: names the field and the remedy.
     """
     check_cancel_after(cancel_after)
     check_not_a_task("input", input)
-    if is_template(version) or is_template(model):
+    if is_template(reference):
         return
-    reference = check_reference(version=version, model=model)
+    model = check_reference(**reference)
     if isinstance(input, dict):
         templates = {name for name, value in input.items() if is_template(value)}
-        check_input(input, reference, templates, files)
+        check_input(input, model, templates, files)
 
 
 def check_durable(durable: Any) -> None:
@@ -63,7 +70,7 @@ def check_durable(durable: Any) -> None:
     check_scheme("durable", folder)
 
 
-def check_creates(inputs: Any, version: Any, model: Any) -> None:
+def check_creates(inputs: Any, **reference: Any) -> None:
     """Check the inputs of a batch, each like :func:`check_create`.
 
     :raises InvalidInputError: names the index, the field and the remedy.
@@ -73,21 +80,21 @@ def check_creates(inputs: Any, version: Any, model: Any) -> None:
     for index, given in enumerate(inputs):
         if not is_template(given) or isinstance(given, dict):
             with naming(index):
-                check_create(as_dict(given), version, model, None, refuse_file)
+                check_create(as_dict(given), files=refuse_file, **reference)
 
 
-def checked_list(inputs: Any, version: Any, model: Any) -> list[Any]:
+def checked_list(inputs: Any, **reference: Any) -> list[Any]:
     """Return what came for a list, an XCom of mapped tasks for instance, as one.
 
     :raises InvalidInputError: it is none, or one of it cannot be sent; names the index.
     """
-    check_reference(version=version, model=model)
+    check_reference(**reference)
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
         raise InvalidInputError(f"inputs: must be a list of dicts or models, not {type(inputs).__name__}.")
     rendered = list(inputs)
     for index, given in enumerate(rendered):
         with naming(index):
-            create(given, version=version, model=model)
+            create(given, **reference)
     return rendered
 
 
@@ -101,6 +108,19 @@ def naming(index: int) -> Iterator[None]:
         if not text.startswith("input"):
             raise
         raise InvalidInputError(f"inputs[{index}]{text.removeprefix('input')}") from None
+
+
+def check_hold(wait: Any, limit: float) -> None:
+    """Check ``wait``: a response that arrives after the task's limit would be lost, but paid for.
+
+    :param limit: seconds that the task has.
+    :raises InvalidInputError: names the range.
+    """
+    check_wait(wait)
+    if wait and wait >= limit:
+        raise InvalidInputError(
+            f"wait: {wait} seconds must be less than timeout and execution_timeout, which leave {limit:g}."
+        )
 
 
 def positive(name: str, number: Any) -> float:

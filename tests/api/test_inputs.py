@@ -10,7 +10,7 @@ from airflow_provider_quickrouter.api.attachments import check_not_a_task, witho
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
 from airflow_provider_quickrouter.api.models import INPUTS, SD_IMG2IMG, STABLE_DIFFUSION, StableDiffusionInput
-from airflow_provider_quickrouter.api.protocol import check_reference
+from airflow_provider_quickrouter.api.references import check_reference
 
 PROMPT = {"prompt": "an astronaut riding a horse on mars, hd, dramatic lighting"}
 PICTURE = "https://example.com/cat.png"

@@ -13,7 +13,7 @@ from airflow_provider_quickrouter.api.prediction import MAX_JSON, MAX_TEXT, Pred
 ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
 LINK = "https://api.quickrouter.ai/replicate/v1/predictions/" + ID
 MANIFEST_KEYS = [
-    *("id", "status", "output", "error", "model", "version"),
+    *("id", "status", "output", "error", "model", "version", "deployment"),
     *("created_at", "started_at", "completed_at", "expires_at", "metrics", "url", "seed"),
 ]
 IMAGE = "https://replicate.delivery/xezq/abc/out-0.png"

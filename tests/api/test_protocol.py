@@ -43,6 +43,14 @@ def test_a_create_by_model_names_it_in_the_path_and_has_no_version() -> None:
     assert request.creates
 
 
+def test_a_create_by_deployment_names_it_in_the_path_and_knows_no_rules_of_a_model() -> None:
+    request = protocol.create({"width": 700}, deployment="stability-ai/stable-diffusion")
+    assert request.path == "deployments/stability-ai/stable-diffusion/predictions"
+    assert request.body == {"input": {"width": 700}}
+    assert request.reference == "deployments/stability-ai/stable-diffusion"
+    assert request.creates
+
+
 def test_reading_and_cancelling_create_nothing() -> None:
     assert Request("GET", f"predictions/{ID}") == GET
     cancel = protocol.cancel(ID)
@@ -71,19 +79,26 @@ def test_wait_asks_the_server_to_hold_its_answer() -> None:
     [
         ({}, "exactly one of version="),
         ({"version": STABLE_DIFFUSION, "model": "a/b"}, "exactly one of version="),
+        ({"model": "a/b", "deployment": "a/b"}, "and deployment= (owner/name)"),
+        ({"deployment": "a"}, "deployment: 'a' is not owner/name"),
+        ({"deployment": 7}, "deployment: must be a string, got 7"),
+        ({"deployment": STABLE_DIFFUSION}, "is a version; use version="),
+        ({"model": STABLE_DIFFUSION.partition(":")[2]}, "is a version; use version="),
         ({"version": STABLE_DIFFUSION[:-2]}, "a version id of 62 characters; it needs 64"),
         ({"version": "stable-diffusion"}, "is not owner/name"),
         ({"version": "a/b:latest"}, "is not owner/name"),
         ({"version": "../b"}, "is not owner/name"),
         ({"version": "a/b\n"}, "is not owner/name"),
-        ({"model": STABLE_DIFFUSION}, "goes to version="),
+        ({"model": STABLE_DIFFUSION}, "is a version; use version="),
         ({"model": "a/../b"}, "is not owner/name"),
         ({"model": "a/b", "cancel_after": 4}, "cancel_after: must be a number of seconds from 5 on"),
         ({"model": "a/b", "cancel_after": float("nan")}, "got nan"),
         ({"model": "a/b", "cancel_after": "1h30m"}, "got '1h30m'"),
         ({"version": 5}, "version: must be a string, got 5"),
-        ({"model": "a/b", "wait": 61}, "wait: 61 is out of range"),
-        ({"model": "a/b", "wait": 0}, "wait: 0 is out of range"),
+        ({"model": "a/b", "wait": 61}, "wait: must be a whole number of seconds from 1 to 60, got 61"),
+        ({"model": "a/b", "wait": 0}, "wait: must be a whole number of seconds from 1 to 60, got 0"),
+        ({"model": "a/b", "wait": 2.5}, "got 2.5"),
+        ({"model": "a/b", "wait": True}, "got True"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_its_name_and_the_remedy(
@@ -98,7 +113,7 @@ def test_a_wrong_argument_is_refused_with_its_name_and_the_remedy(
     "version", [STABLE_DIFFUSION, "a/b", "A1/b_c.d-e", STABLE_DIFFUSION.partition(":")[2]]
 )
 def test_all_three_forms_of_a_version_pass(version: str) -> None:
-    assert protocol.check_reference(version=version, model=None) == version
+    assert protocol.create(PROMPT, version=version).reference == version
 
 
 @pytest.mark.parametrize("wrong", ["", "../x", "a/b", "a b", "a%2e", "é", "x" * 129, None, 7])

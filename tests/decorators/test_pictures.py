@@ -44,6 +44,12 @@ def test_one_line_makes_three_tasks_in_a_group_and_returns_the_stored_paths() ->
     assert wait.deferrable
 
 
+def test_the_group_takes_a_deployment_and_the_wait_of_the_submit_task() -> None:
+    dag = dag_of(version=None, deployment="acme/shop", submit={"wait": 5})
+    submit = vars(dag.get_task("pictures.submit"))
+    assert (submit["deployment"], submit["wait"]) == ("acme/shop", 5)
+
+
 def test_the_tasks_pass_on_what_they_make(
     gateway: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,14 @@ def test_the_version_may_come_from_the_dags_default_arguments() -> None:
         assert decorated().operator.version == SDXL
 
 
+def test_a_number_of_seconds_as_wait_is_that_of_the_operator(gateway: Sandbox) -> None:
+    operator = made(cat, wait=10, deferrable=True)
+    assert operator.execute(context_of(operator, TaskInstance())) == gateway.predictions[0]["output"]
+    assert gateway.requests[0].headers["prefer"] == "wait=10"
+    with pytest.raises(errors.InvalidInputError, match="from 1 to 60, got 61"):
+        made(cat, wait=61)
+
+
 def test_the_function_can_be_expanded(gateway: Sandbox) -> None:
     with DAG("test"):
         decorated: Any = quickrouter_task(version=STABLE_DIFFUSION, wait=False)(cat)

@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
-from tests.conftest import KEY
+from tests.conftest import KEY, connect
 from tests.operators.batches import PROMPT, batch, inputs_of, operator, results, retried
 from tests.tasks import TaskInstance, context_of
 
@@ -47,6 +47,15 @@ def test_each_input_has_one_line_in_order_with_its_own_output(
         assert (line["outcome"], line["error"]) == ("succeeded", "")
         assert line["expires_at"]
     assert gateway.creates == 12
+
+
+def test_a_batch_may_use_a_deployment(
+    gateway: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=gateway.url, extra={"path_prefix": "/v1"})
+    deployment: dict[str, Any] = {"version": None, "deployment": "acme/shop"}
+    batch(inputs_of(2), tmp_path / "results.jsonl", **deployment)
+    assert [entry["deployment"] for entry in gateway.predictions] == ["acme/shop"] * 2
 
 
 @each_mode

@@ -23,6 +23,7 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPred
 from airflow_provider_quickrouter.polling import poll as polling
 from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
+from tests.conftest import connect
 from tests.tasks import Clock, TaskInstance, context_of, run
 
 each_mode = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
@@ -82,6 +83,66 @@ def test_every_way_of_waiting_gives_the_same_xcoms(
     }
     assert task_instance.xcoms["_link_QuickRouterPredictionLink"] == manifest["url"]
     assert (gateway.creates, cancels(gateway)) == (1, 0)
+
+
+def test_a_prediction_that_ends_while_the_server_holds_its_response_needs_no_poll_and_no_deferral(
+    gateway: Sandbox,
+) -> None:
+    task_instance = TaskInstance()
+    with DAG("test"):
+        task = operator({"processing": 0.3}, deferrable=True, wait=10)()
+    output = task.execute(context_of(task, task_instance))
+    assert output == gateway.predictions[0]["output"]
+    assert task_instance.xcoms["prediction"]["status"] == "succeeded"
+    (create,) = gateway.requests
+    assert create.headers["prefer"] == "wait=10"
+
+
+def test_the_read_timeout_of_a_held_response_grows_by_the_wait(
+    gateway: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=gateway.url, extra={"timeout": 0.3})
+    assert run(operator({"processing": 1.0}, wait=10), TaskInstance()) == gateway.predictions[0]["output"]
+
+
+def test_a_prediction_that_outlasts_the_held_response_is_waited_for(gateway: Sandbox) -> None:
+    with DAG("test"):
+        task = operator({"processing": 600}, deferrable=True, wait=1)()
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context_of(task, TaskInstance()))
+    assert deferred.value.trigger.prediction_id == gateway.predictions[0]["id"]
+
+
+def test_by_default_the_server_does_not_hold_its_response(gateway: Sandbox) -> None:
+    run(operator(), TaskInstance())
+    assert "prefer" not in create_of(gateway).headers
+
+
+@pytest.fixture
+def replicate(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The sandbox with the routes of Replicate itself."""
+    connect(monkeypatch, host=gateway.url, extra={"path_prefix": "/v1"})
+    return gateway
+
+
+@each_mode
+def test_a_deployment_makes_the_prediction_and_is_in_the_manifest(
+    replicate: Sandbox, deferrable: bool
+) -> None:
+    task_instance = TaskInstance()
+    deployment: dict[str, Any] = {"version": None, "deployment": "acme/shop"}
+    output = run(operator(deferrable=deferrable, **deployment), task_instance)
+    assert output == replicate.predictions[0]["output"]
+    assert create_of(replicate).path == "/v1/deployments/acme/shop/predictions"
+    assert task_instance.xcoms["prediction"]["deployment"] == "acme/shop"
+
+
+def test_a_gateway_without_deployments_is_named_before_anything_is_paid(gateway: Sandbox) -> None:
+    deployment: dict[str, Any] = {"version": None, "deployment": "acme/shop"}
+    error = failure(operator(**deployment))
+    assert isinstance(error, errors.NotFoundError)
+    assert "path_prefix" in str(error)
+    assert gateway.creates == 0
 
 
 def test_the_id_and_the_link_are_there_while_it_waits(

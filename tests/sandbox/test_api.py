@@ -223,6 +223,12 @@ def test_a_cancel_does_not_change_what_is_over(client: Client) -> None:
     assert answer.json()["status"] == "succeeded"
 
 
+def test_the_gateway_has_no_deployments(client: Client) -> None:
+    answer = client.send("POST", "/replicate/v1/deployments/acme/shop/predictions", {"input": {}})
+    assert answer.status_code == 404
+    assert "Invalid URL" in answer.text
+
+
 def test_an_answer_waits_for_the_end(client: Client) -> None:
     answer = client.create(headers={"Prefer": "wait=10"})
     assert (answer.status_code, answer.json()["status"]) == (201, "succeeded")

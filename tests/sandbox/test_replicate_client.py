@@ -42,6 +42,13 @@ def test_it_creates_by_model_and_waits(replicate_client: Client) -> None:
     assert isinstance(prediction.output, str)
 
 
+def test_it_creates_by_deployment_and_waits(replicate_client: Client, sandbox: Sandbox) -> None:
+    prediction = replicate_client.deployments.predictions.create("acme/shop", input={"prompt": PROMPT})
+    prediction.wait()
+    assert isinstance(prediction.output, list)
+    assert sandbox.predictions[0]["deployment"] == "acme/shop"
+
+
 def test_it_runs_a_model(replicate_client: Client) -> None:
     output = replicate_client.run(FLUX, input={"prompt": PROMPT})
     assert httpx.get(str(output)).content.startswith(b"\x89PNG")

@@ -125,6 +125,7 @@ def test_the_fingerprint_is_the_same_for_the_same_create_only() -> None:
         create({"prompt": PROMPT}, model=FLUX_KONTEXT_PRO),
         create({"prompt": PROMPT}, model="black-forest-labs/flux-other"),
         create({"prompt": PROMPT}, version="black-forest-labs/flux-other"),
+        create({"prompt": PROMPT}, deployment="black-forest-labs/flux-other"),
     ]
     assert len({fingerprint(other) for other in others}) == len(others)
 

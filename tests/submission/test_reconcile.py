@@ -31,6 +31,7 @@ from airflow_provider_quickrouter.submission.reconcile import (
 NOW = 1_790_000_000.0
 CAT, DOG = {"prompt": "a cat"}, {"prompt": "a dog"}
 NAME, DIGITS = STABLE_DIFFUSION.split(":")
+DEPLOYMENT = "deployments/acme/shop"
 HOUR = 3600.0
 SKEWS = [-2 * HOUR, -120.0, 0.0, 120.0, 2 * HOUR]
 
@@ -46,8 +47,9 @@ def page(*entries: dict[str, Any], older: str | None = None, ahead: float | None
 
 
 def request_of(input: Any, reference: str = STABLE_DIFFUSION) -> Request:
-    if reference == NAME:
-        return Request("POST", f"models/{NAME}/predictions", {"input": input})
+    if reference in (NAME, DEPLOYMENT):
+        path = f"models/{NAME}" if reference == NAME else DEPLOYMENT
+        return Request("POST", f"{path}/predictions", {"input": input})
     return Request("POST", "predictions", {"version": reference, "input": input})
 
 
@@ -277,6 +279,11 @@ def test_without_a_date_nothing_is_known_of_the_clock() -> None:
         ({"version": "0" * 64}, DIGITS, Likeness.OTHER),
         ({}, STABLE_DIFFUSION, Likeness.SAME),
         ({}, NAME, Likeness.SAME),
+        ({"deployment": "acme/shop", "model": NAME}, DEPLOYMENT, Likeness.SAME),
+        ({"deployment": "shop"}, DEPLOYMENT, Likeness.SAME),
+        ({"deployment": "other"}, DEPLOYMENT, Likeness.PERHAPS),
+        ({"model": NAME, "version": DIGITS}, DEPLOYMENT, Likeness.PERHAPS),
+        ({"input": {}}, DEPLOYMENT, Likeness.OTHER),
     ],
 )
 def test_the_model_is_compared_as_far_as_the_api_tells_it(
