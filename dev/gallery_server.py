@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import requests
+from psutil import Process
 
 from dev.airflow_env import HOST, airflow_env, free_port
 from dev.airflow_processes import Component, end
@@ -109,6 +110,10 @@ class GalleryServer:
     def stop(self) -> None:
         """End the server; calling it again does nothing."""
         end([self._server], grace=5)
+
+    def processes(self) -> set[Process]:
+        """Return the living processes of the server."""
+        return self._server.family()
 
     def _answers(self) -> bool:
         if self._server.returncode() is not None:

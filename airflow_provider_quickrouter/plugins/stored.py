@@ -15,7 +15,7 @@ import logging
 import re
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -158,7 +158,13 @@ def download_name(file: StoredFile, kind: Kind) -> str:
 
 
 SIDE = 320  # pixels of a thumbnail's longer side
-MAX_PIXELS = 50_000_000  # of a picture that is decoded; a larger one would need too much memory
+
+# Pixels of a picture that is decoded, which takes 4 bytes each. WebP decoders need three times as much.
+MAX_PIXELS = 50_000_000
+MAX_WEBP_PIXELS = MAX_PIXELS // 3
+# Pixels of pictures that may be decoded side by side. Larger ones are decoded one at a time.
+LARGE = 2_000_000
+STRIP = 16  # rows of a reduced picture that are made at once
 
 QUALITY = 76
 CACHE_BYTES = 32 * 2**20
@@ -198,16 +204,16 @@ def thumbnail(data: bytes) -> bytes | None:
     large, or smaller than its thumbnail.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError:
         return None
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
+            pixels = picture.width * picture.height
+            if pixels > (MAX_WEBP_PIXELS if picture.format == "WEBP" else MAX_PIXELS):
                 return None
-            picture.draft("RGB", (SIDE * 2, SIDE * 2))
-            mode = "RGBA" if picture.has_transparency_data else "RGB"
-            small = ImageOps.exif_transpose(picture).convert(mode)
+            with _decoding_large if pixels > LARGE else nullcontext():
+                small = _reduced(picture)
     except Exception as error:  # noqa: BLE001  # decoders raise any exception for a broken file
         log.info("No thumbnail: %s", type(error).__name__)
         return None
@@ -215,3 +221,25 @@ def thumbnail(data: bytes) -> bytes | None:
     file = BytesIO()
     small.save(file, "WEBP", quality=QUALITY, method=3)
     return file.getvalue() if file.tell() < len(data) else None
+
+
+_decoding_large = threading.Lock()
+
+
+def _reduced(picture: Any) -> Any:
+    """Decode a picture; return it upright, in RGB or RGBA, at most four times as large as its thumbnail.
+
+    Strips are converted and reduced one by one: a conversion of the whole copies all of its pixels.
+    """
+    from PIL import Image, ImageOps
+
+    picture.draft("RGB", (SIDE * 2, SIDE * 2))
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    factor = max(1, max(picture.size) // (SIDE * 2))
+    small = Image.new(mode, tuple(-(-side // factor) for side in picture.size))
+    for top in range(0, small.height, STRIP):
+        box = (0, top * factor, picture.width, min((top + STRIP) * factor, picture.height))
+        strip = picture.crop(box).convert(mode).reduce(factor)
+        small.paste(strip, (0, top))
+        small.info = strip.info  # with the orientation and the color profile
+    return ImageOps.exif_transpose(small)

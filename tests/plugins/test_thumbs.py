@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from airflow_provider_quickrouter.plugins import stored
 from airflow_provider_quickrouter.sandbox.pictures import render
@@ -48,6 +48,28 @@ def test_a_picture_on_its_side_is_turned() -> None:
 def test_a_picture_that_would_fill_the_memory_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "MAX_PIXELS", 100 * 100 - 1)
     assert stored.thumbnail(saved(Image.new("RGB", (100, 100)), "PNG")) is None
+
+
+def test_webp_pictures_have_a_lower_limit_since_their_decoder_needs_more_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stored, "MAX_WEBP_PIXELS", 700 * 700 - 1)
+    picture = Image.effect_noise((700, 700), 90)
+    assert stored.thumbnail(saved(picture, "WEBP")) is None
+    assert stored.thumbnail(saved(picture, "PNG"))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("size", [(2000, 1333), (641, 1999), (1280, 99)])
+def test_a_picture_that_is_reduced_in_strips_looks_like_one_that_is_reduced_at_once(
+    mode: str, size: tuple[int, int]
+) -> None:
+    picture = Image.radial_gradient("L").resize(size).convert(mode)
+    thumb = stored.thumbnail(saved(picture, "PNG", compress_level=0))
+    assert thumb
+    with Image.open(BytesIO(thumb)) as small:
+        plain = picture.convert(small.mode).resize(small.size, reducing_gap=2.0)
+        assert ImageStat.Stat(ImageChops.difference(small, plain)).mean[0] < 2
 
 
 @pytest.mark.parametrize(
