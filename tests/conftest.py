@@ -94,3 +94,39 @@ def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str = "quickrouter_default
     """Set a connection with these fields."""
     connection = {"conn_type": "quickrouter", "password": KEY, **fields}
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[str]:
+    """Moto's server; the address of an S3 with one bucket, ``pictures``."""
+    from tests.s3 import s3_server  # a slow import, which few tests need
+
+    with s3_server("pictures") as address:
+        yield address
+
+
+@pytest.fixture
+def s3(_s3: str, monkeypatch: pytest.MonkeyPatch, _no_blocking_on_the_event_loop: BlockBuster) -> str:
+    """A bucket, reached through the connection ``aws_default``."""
+    for function in _no_blocking_on_the_event_loop.functions.values():
+        function.can_block_in("fsspec/asyn.py", "_runner")  # s3fs has a loop of its own
+    connection = {
+        "conn_type": "aws",
+        "login": "testing",
+        "password": "testing",
+        "extra": {"endpoint_url": _s3, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    return "s3://aws_default@pictures"
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A storage that is no object store and cannot append."""
+    from airflow.sdk.io import attach
+    from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
+
+    attach("memory", fs=MemoryFileSystem())
+    yield "memory://pictures"
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]

@@ -20,7 +20,6 @@ from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from tests import tasks
 from tests.conftest import connect
-from tests.storage.conftest import memory  # noqa: F401  # a fixture
 from tests.tasks import Store, TaskInstance, context_of, run
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
@@ -145,7 +144,7 @@ def test_trouble_after_a_success_that_is_remembered_is_retried_without_paying(
 
 def test_where_a_retry_would_pay_again_no_error_of_a_storage_leads_to_one(
     gateway: Sandbox,
-    memory: str,  # noqa: F811
+    memory: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def breaks(*given: object, **more: object) -> None:

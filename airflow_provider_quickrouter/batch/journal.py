@@ -1,10 +1,10 @@
 """The record of a batch, next to its results: what was sent, accepted, and how it ended.
 
-It is a folder of JSON lines, ``<output_path>.record/<run>/``, one for each run of the task, so
-that runs which share an output path share nothing else. It holds no input and no key. Where the
-storage can append, each process appends to one file; elsewhere each write is a file of its own, at
-most about one a second. Files are numbered after those that the process has read: their names in
-order give the order of what happened.
+It is a folder of JSON lines, ``<output_path>.record/<run>/``, one for each run of the task. The file
+``owner.json`` next to it names the run that writes the results. The record holds no input and no key.
+Where the storage can append, each process appends to one file; elsewhere each write is a file of
+its own, at most about one a second. Files are numbered after those that the process has read: their
+names in order give the order of what happened.
 
 Reading and writing block; :class:`Journal` lets many coroutines share few writes. ``batch.ledger``
 describes the entries.
@@ -15,16 +15,27 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from airflow_provider_quickrouter.api.errors import InvalidInputError
+from airflow_provider_quickrouter.api.storable import storable_string
 from airflow_provider_quickrouter.batch.ledger import Entry, Ledger, Place
-from airflow_provider_quickrouter.storage.target import protocols
+from airflow_provider_quickrouter.storage.target import (
+    is_object_store,
+    open_argument,
+    protocols,
+    write_first,
+    write_whole,
+)
 
+FILE_REMEDY = "give a file such as s3://conn_id@bucket/results/{{ run_id }}.jsonl."
 SEGMENT = 2**40  # a place is a number: the file's number times this, plus the offset in the file
 OPEN = 64  # files that are open at the same time while the results are put in order
+READ_AHEAD = 2**20  # bytes of each of them that are read at a time; S3's default is 50 MiB
 STORE_PAUSE = 1.0  # seconds between two writes to a storage that cannot append
 
 
@@ -36,13 +47,10 @@ class Record:
     """
 
     def __init__(self, output_path: str, owner: str) -> None:
-        # DAG files import the operators, and this import takes long.
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        path = ObjectStoragePath(output_path)
+        path = open_argument("output_path", output_path, FILE_REMEDY)
         self._fs: Any = path.fs
-        self._results = path.path
-        self._folder = f"{path.path}.record/{owner}"
+        self._path, self._results = str(path), path.path
+        self._folder = f"{self._results}.record/{owner}"
         self._appends = "file" in protocols(self._fs)
         self._files: list[str] = []
         self._out: Any = None
@@ -56,10 +64,7 @@ class Record:
 
     def read(self, total: int) -> Ledger:
         """Read all entries; those that are written from now on come after them."""
-        self._fs.makedirs(self._folder, exist_ok=True)
-        self._fs.invalidate_cache()
-        listed = (str(path) for path in self._fs.ls(self._folder, detail=False))
-        self._files = sorted(path for path in listed if path.endswith(".jsonl"))
+        self._files = self._list()
         ledger = Ledger(total)
         for number, path in enumerate(self._files):
             place = number * SEGMENT
@@ -73,6 +78,25 @@ class Record:
         # The random part separates two processes that run at the same time.
         self._own = f"{max(numbers, default=0) + 1:06d}-{secrets.token_hex(4)}"
         return ledger
+
+    def claim(self, ti: Any) -> None:
+        """Reserve the output path for the results of one run, before anything is paid for.
+
+        :param ti: the task instance.
+        :raises InvalidInputError: another run has reserved it, or the path is a folder.
+        """
+        if not is_object_store(self._fs) and self._fs.isdir(self._results):
+            raise InvalidInputError(f"output_path: {self._path!r} is a folder; {FILE_REMEDY}")
+        run = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+        mine = json.dumps(run).encode()
+        found = write_first(self._fs, f"{self._results}.record/owner.json", mine)
+        if found != mine:
+            other = storable_string(found.decode(errors="replace"), 1000)
+            raise InvalidInputError(
+                f"output_path: {self._path!r} is for the results of another run, {other}. Put "
+                "{{ run_id }} and, in a mapped task, {{ ti.map_index }} into the path. If those results "
+                f"are not needed any more, delete the folder {self._path}.record."
+            )
 
     def write(self, entries: Iterable[Entry]) -> list[Place]:
         """Store entries durably; return their places."""
@@ -97,13 +121,24 @@ class Record:
         :param lines: each one, or its place in the record.
         """
         self.close()
-        temporary = f"{self._folder}/results.tmp"
-        self._fs.makedirs(self._results.rpartition("/")[0] or "/", exist_ok=True)
-        with self._fs.open(temporary, "wb") as out, self._reader() as result_at:
+        # On this machine first: what an object store is sent in parts, it would show unfinished.
+        with tempfile.NamedTemporaryFile(prefix="quickrouter-") as out, self._reader() as result_at:
             for line in lines:
                 result = result_at(line) if isinstance(line, int) else line
                 out.write(json.dumps(result).encode() + b"\n")
-        self._fs.mv(temporary, self._results)
+            out.flush()
+            write_whole(self._fs, self._results, lambda place: self._fs.put_file(out.name, place))
+
+    def _list(self) -> list[str]:
+        """Return the files of the record in the order in which they were written."""
+        if not is_object_store(self._fs):
+            self._fs.makedirs(self._folder, exist_ok=True)
+        self._fs.invalidate_cache()
+        try:
+            listed = [str(path) for path in self._fs.ls(self._folder, detail=False)]
+        except FileNotFoundError:  # an object store has no empty folders
+            listed = []
+        return sorted(path for path in listed if path.endswith(".jsonl"))
 
     @contextmanager
     def _reader(self) -> Iterator[Callable[[Place], dict[str, Any]]]:
@@ -116,7 +151,7 @@ class Record:
         def result_at(place: Place) -> dict[str, Any]:
             number, offset = divmod(place, SEGMENT)
             if number not in files:
-                files[number] = self._fs.open(self._files[number], "rb")
+                files[number] = self._fs.open(self._files[number], "rb", block_size=READ_AHEAD)
             files.move_to_end(number)
             if len(files) > OPEN:
                 files.popitem(last=False)[1].close()

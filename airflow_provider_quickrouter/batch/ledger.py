@@ -18,8 +18,8 @@ Entry                               Means
 ==================================  =====================================================
 
 One item of the results, as a line of JSON: ``index`` (of the input, from 0), ``id`` (null without a
-prediction), ``outcome`` (a word of ``Reason`` or one of those below), ``output`` (a list, as a
-waiting task returns it), ``error`` (a message, "" for a success), ``completed_at`` and
+prediction), ``outcome`` (a word of ``Reason`` or one of those below), ``output`` (a list of the
+whole output), ``error`` (a message, "" for a success), ``completed_at`` and
 ``expires_at`` (ISO 8601 or null; the files are gone after the latter) and ``metrics``.
 """
 
@@ -29,6 +29,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 from sys import intern
 from typing import Any
@@ -80,7 +81,7 @@ class ItemResult:
     def of(cls, index: int, outcome: Outcome) -> ItemResult:
         """Return the result of an item whose wait is over."""
         error, retry = outcome.exception(), KEEP
-        manifest = outcome.prediction.manifest("") if outcome.prediction else {}
+        seen = outcome.prediction
         if outcome.reason is Reason.API_ERROR and not isinstance(outcome.error, NotFoundError):
             retry = WAIT  # only polling failed: the prediction may still succeed
         elif error and error.resubmittable:
@@ -89,9 +90,12 @@ class ItemResult:
             "index": index,
             "id": outcome.prediction_id,
             "outcome": str(outcome.reason),
-            "output": [] if error else outcome.output,
-            "error": truncated(manifest.get("error") or (str(error).splitlines()[0] if error else "")),
-            **{name: manifest.get(name) for name in ("completed_at", "expires_at", "metrics")},
+            # All of it: the limits of XCom do not apply to a file.
+            "output": seen.items if seen and not error else [],
+            "error": truncated((seen and seen.error) or (str(error).splitlines()[0] if error else "")),
+            "completed_at": seen and _iso(seen.completed_at),
+            "expires_at": seen and _iso(seen.expires_at),
+            "metrics": seen and dict(seen.metrics),
         }
         return cls(line, retry)
 
@@ -102,6 +106,10 @@ class ItemResult:
         """Return the result of an item whose prediction, if there is one, was not seen to end."""
         line = {"index": index, "id": id, "outcome": outcome, "output": [], "error": truncated(error)}
         return cls(line | dict.fromkeys(("completed_at", "expires_at", "metrics")), retry)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
 
 
 @dataclass

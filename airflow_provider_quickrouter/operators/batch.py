@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, BaseOperator, conf
 
+from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.protocol import Request, create
-from airflow_provider_quickrouter.batch.journal import Record
+from airflow_provider_quickrouter.batch.journal import FILE_REMEDY, Record
 from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, State, check_fail_on
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import RETURN_KEY
 from airflow_provider_quickrouter.polling.poll import SERVER_MARGIN, Limits, airflows_limit
-from airflow_provider_quickrouter.storage.names import owner_of
+from airflow_provider_quickrouter.storage.names import check_folder, owner_of
 from airflow_provider_quickrouter.submission import cancel
 from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import (
@@ -58,8 +59,9 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     :param inputs: list of dicts or models of ``api.models``; may hold templates, or be an XCom.
         Each is checked before any is paid for; files are https URLs or data: URIs.
-    :param output_path: of the results, on any storage of ``ObjectStoragePath``. Give each run its
-        own, as with ``{{ ds }}``: later results replace earlier ones.
+    :param output_path: of the results, on any storage of ``ObjectStoragePath``. Each run, and each map
+        index of a mapped task, needs its own, as with ``{{ run_id }}`` and ``{{ ti.map_index }}``:
+        the path of another run is refused before anything is paid for.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
     :param model: ``owner/name``, for models that are called by name; or else
     :param deployment: ``owner/name``, for deployments at Replicate itself.
@@ -116,6 +118,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             self.max_in_flight = int(positive("max_in_flight", max_in_flight))
             self.creates_per_minute = positive("creates_per_minute", creates_per_minute)
             check_creates(inputs, **reference_of(self))
+            if not is_template(output_path):
+                check_folder("output_path", output_path, FILE_REMEDY)
         self.inputs = inputs  # the very object, see QuickRouterSubmitPredictionOperator
         self.output_path = output_path
         self.on_uncertain = on_uncertain
@@ -130,6 +134,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         with airflow_errors(self.log, resubmits=True):
             self.inputs = checked_list(self.inputs, **reference_of(self))
             record, ledger = self._read_record(context)
+            if not ledger.started_at:
+                record.claim(context["ti"])
             self._begin(context, record, ledger)
             if ledger.count(State.ENDED) < ledger.total:
                 deadline = self._deadline(ledger)

@@ -23,22 +23,22 @@ MAX_PARTS = 16  # folders and file of one name
 # Bytes of one part of a name; file systems take 255, of which a temporary name needs some.
 MAX_PART = 160
 
-_FOLDER_REMEDY = "give a folder such as s3://conn_id@bucket/pictures."
+FOLDER_REMEDY = "give a folder such as s3://conn_id@bucket/pictures."
 _HALF_A_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!//)")
 _SPEC = re.compile(r"0?[1-9]?d?")
 _ODD = re.compile(r"[^\w.=@+ -]")
 _REMEDY = f"Give a relative path such as {DEFAULT_NAME!r}."
 
 
-def check_folder(argument: str, path: Any) -> str:
+def check_folder(argument: str, path: Any, remedy: str = FOLDER_REMEDY) -> str:
     """Return the text of a folder's path, as ``ObjectStoragePath`` takes it.
 
-    :param argument: its name, for the error.
+    :param argument: its name, and ``remedy``: what to give instead, for the error.
     :raises InvalidInputError: it cannot be a folder; with reason and remedy.
     """
     text = "" if path is None else str(path)
     if text.strip() in NOTHING:
-        raise InvalidInputError(f"{argument}: is empty; {_FOLDER_REMEDY}")
+        raise InvalidInputError(f"{argument}: is empty; {remedy}")
     check_no_password(argument, text)
     why = ""
     _, separator, rest = text.partition("://")
@@ -49,7 +49,7 @@ def check_folder(argument: str, path: Any) -> str:
     elif separator and not (rest.startswith("/") or rest.partition("/")[0].rpartition("@")[2]):
         why = "names no place behind its scheme"
     if why:
-        raise InvalidInputError(f"{argument}: {text!r} {why}; {_FOLDER_REMEDY}")
+        raise InvalidInputError(f"{argument}: {text!r} {why}; {remedy}")
     return text
 
 

@@ -20,10 +20,10 @@ from typing import Any
 from airflow_provider_quickrouter.api.attachments import connection_in
 from airflow_provider_quickrouter.api.errors import FileUnavailable, InvalidInputError
 from airflow_provider_quickrouter.api.storable import storable_string
-from airflow_provider_quickrouter.storage.names import check_folder
+from airflow_provider_quickrouter.storage.names import FOLDER_REMEDY, check_folder
 
-# Protocols of the storages that show a file only when it is complete.
-ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
+# Protocols of the storages that show a file only when it is complete, and have no empty folders.
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 
 MAX_REASON = 300  # characters of a foreign error that are quoted
 
@@ -75,9 +75,77 @@ def _no_file_system(scheme: str) -> str:
     return f"needs a filesystem for {scheme!r}; install the provider that brings it"
 
 
+def open_argument(argument: str, path: Any, remedy: str = FOLDER_REMEDY) -> Any:
+    """Return the path that an argument names, as :func:`open_path` does.
+
+    :param remedy: what to give instead, for the error.
+    :raises InvalidInputError: no storage is reached by it; names the argument.
+    """
+    text = check_folder(argument, path, remedy)
+    try:
+        return open_path(text)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{argument}: {text!r} {error}") from error.__cause__
+
+
 def protocols(fs: Any) -> set[str]:
     """Return the names of a fsspec file system's protocol: it has one or several."""
     return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+
+
+def is_object_store(fs: Any) -> bool:
+    """Return whether it shows a file only when it is complete, and has no empty folders."""
+    return bool(OBJECT_STORES & protocols(fs))
+
+
+def write_whole(fs: Any, place: str, write: Callable[[str], None]) -> None:
+    """Let ``write`` write a file that has the name ``place`` only when it is complete.
+
+    :param write: takes the name to write to.
+    """
+    if is_object_store(fs):
+        write(place)
+        return
+    folder, _, last = place.rpartition("/")
+    temporary = f"{folder}/.{last}.{secrets.token_hex(4)}.part"
+    fs.makedirs(folder or "/", exist_ok=True)
+    if fs.isdir(place):  # the file would be moved into it
+        raise IsADirectoryError(place)
+    try:
+        write(temporary)
+        _move(fs, temporary, place)
+    except BaseException:
+        with suppress(OSError):
+            fs.rm_file(temporary)
+        raise
+
+
+def _move(fs: Any, source: str, target: str) -> None:
+    from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+
+    if type(fs).mv is AbstractFileSystem.mv:  # takes a name with [, ? or * for a pattern
+        fs.cp_file(source, target)
+        fs.rm_file(source)
+    else:
+        fs.mv(source, target)
+
+
+def write_first(fs: Any, place: str, data: bytes) -> bytes:
+    """Write a file unless there is one; return what it holds then, maybe of another process."""
+    if not fs.exists(place):
+        try:
+            if "file" in protocols(fs):
+                with fs.open(place, "xb") as file:
+                    file.write(data)
+            else:
+                fs.pipe_file(place, data, mode="create")
+        except FileExistsError:
+            pass
+        except (OSError, NotImplementedError, TypeError):
+            # Some storages, and older clients of the others, cannot check and write in one step.
+            if not fs.exists(place):
+                fs.pipe_file(place, data)
+    return bytes(fs.cat_file(place))
 
 
 class Target:
@@ -89,14 +157,9 @@ class Target:
     """
 
     def __init__(self, path: Any, argument: str = "path") -> None:
-        text = check_folder(argument, path)
-        try:
-            self._root = open_path(text)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"{argument}: {text!r} {error}") from error.__cause__
+        self._root = open_argument(argument, path)
         self._fs: Any = self._root.fs
         self._fs.invalidate_cache()  # another process may have stored since
-        self._direct = bool(ATOMIC & protocols(self._fs))
 
     def path_of(self, name: str) -> str:
         """Return the path of a file in it, as ``ObjectStoragePath`` takes it."""
@@ -144,21 +207,7 @@ class Target:
     def _store(self, name: str, write: Callable[[str], None]) -> None:
         place = self._place(name)
         with _storage_errors(self.path_of(name)):
-            if self._direct:
-                write(place)
-                return
-            folder, _, last = place.rpartition("/")
-            temporary = f"{folder}/.{last}.{secrets.token_hex(4)}.part"
-            self._fs.makedirs(folder or "/", exist_ok=True)
-            if self._fs.isdir(place):  # the file would be moved into it
-                raise IsADirectoryError(place)
-            try:
-                write(temporary)
-                self._fs.mv(temporary, place)
-            except BaseException:
-                with suppress(OSError):
-                    self._fs.rm_file(temporary)
-                raise
+            write_whole(self._fs, place, write)
 
     def _place(self, name: str) -> str:
         return str((self._root / name).path)

@@ -58,9 +58,10 @@ def test_a_success_is_told_with_its_output_and_when_its_files_go() -> None:
     )
 
 
-def test_data_uris_are_noted_and_not_copied() -> None:
-    end = ItemResult.of(0, outcome(status="succeeded", output="data:image/png;base64," + "A" * 9000))
-    assert end.line["output"] == ["[left out of XCom: data: URI of 9022 characters]"]
+def test_an_output_of_any_size_is_in_the_line_as_a_whole() -> None:
+    picture = "data:image/png;base64," + "A" * 100_000
+    end = ItemResult.of(0, outcome(status="succeeded", output={"image": picture, "steps": [*range(50_000)]}))
+    assert end.line["output"] == [{"image": picture, "steps": [*range(50_000)]}]
 
 
 @pytest.mark.parametrize(

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
+from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.batch.journal import OPEN, Record
 from airflow_provider_quickrouter.batch.ledger import State
 from airflow_provider_quickrouter.storage.names import owner_of
 
 
-@pytest.fixture(params=["file", "memory"])
-def path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A path on a storage that can append, and one on a storage that cannot."""
+@pytest.fixture(params=["file", "memory", "s3"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A path on a storage that can append, and on two that cannot."""
     if request.param == "file":
-        yield f"file://{tmp_path}/results/all.jsonl"
-        return
-    attach("memory", fs=MemoryFileSystem())
-    yield "memory://results/all.jsonl"
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
+        return f"file://{tmp_path}/results/all.jsonl"
+    return f"{request.getfixturevalue(request.param)}/{tmp_path.name}/all.jsonl"
 
 
 def text_of(record: Record) -> str:
@@ -59,6 +57,47 @@ def test_runs_that_share_a_path_share_no_record(path: str) -> None:
     record.read(1)
     record.write([intent(0)])
     assert Record(path, "other").read(1).count(State.SENDING) == 0
+
+
+def claim(path: str, run_id: str, map_index: int = -1) -> None:
+    record = Record(path, f"{run_id} {map_index}")
+    record.read(1)
+    record.claim(SimpleNamespace(dag_id="d", task_id="t", run_id=run_id, map_index=map_index))
+
+
+def test_a_path_belongs_to_the_run_that_claims_it_first(path: str) -> None:
+    claim(path, "one")
+    claim(path, "one")
+    for other in (("two", -1), ("one", 0)):
+        with pytest.raises(InvalidInputError, match=r'output_path: .*"run_id": "one", .*\{\{ run_id \}\}'):
+            claim(path, *other)
+
+
+def test_of_many_runs_that_claim_a_path_at_the_same_time_one_gets_it(path: str) -> None:
+    def is_first(number: int) -> bool:
+        with suppress(InvalidInputError):
+            claim(path, str(number))
+            return True
+        return False
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(is_first, range(24))) == 1
+
+
+def test_a_storage_that_cannot_create_a_file_in_one_step_takes_a_claim(
+    memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = MemoryFileSystem.pipe_file
+
+    def old(self: Any, path: str, value: bytes, **options: Any) -> None:
+        if options:
+            raise NotImplementedError
+        write(self, path, value)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", old)
+    claim(f"{memory}/r", "one")
+    with pytest.raises(InvalidInputError):
+        claim(f"{memory}/r", "two")
 
 
 def test_results_are_put_in_order_from_wherever_they_stand(path: str) -> None:
@@ -123,7 +162,7 @@ def test_a_line_that_a_killed_process_left_half_written_is_passed_over(tmp_path:
 
 
 def test_only_a_storage_that_cannot_append_asks_for_pauses(path: str) -> None:
-    assert (Record(path, "run").pause > 0) == path.startswith("memory")
+    assert (Record(path, "run").pause == 0) == path.startswith("file")
 
 
 def test_each_run_of_each_task_has_its_own_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -267,12 +268,47 @@ def test_a_clear_of_a_success_makes_everything_anew_and_a_retry_nothing(
     assert not {line["id"] for line in results(tmp_path / "r")} & {line["id"] for line in first}
 
 
-def test_another_run_with_the_same_path_makes_its_own(gateway: Sandbox, tmp_path: Path) -> None:
+def test_another_run_with_the_same_path_is_refused_before_anything_is_paid(
+    gateway: Sandbox, tmp_path: Path
+) -> None:
     batch(inputs_of(2), tmp_path / "r")
     other = TaskInstance()
     other.run_id = "another run"
-    batch(inputs_of(2), tmp_path / "r", other)
-    assert gateway.creates == 4
+    for _ in range(2):
+        with pytest.raises(errors.InvalidInputError, match=r'output_path: .*"run_id": "a run"') as failed:
+            batch(inputs_of(2), tmp_path / "r", other)
+        assert not retried(failed.value)
+    assert gateway.creates == 2
+    shutil.rmtree(tmp_path / "r.record")
+    assert batch(inputs_of(2), tmp_path / "r", other)["succeeded"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "output_path: is empty; give a file such as s3://"),
+        ("{{ none }}", "output_path: is empty"),
+        ("s3:/bucket/r.jsonl", "output_path: .* has no two slashes"),
+        ("nowhere://bucket/r.jsonl", "output_path: .* needs a filesystem for 'nowhere'"),
+        ("{{ folder }}", "output_path: .* is a folder; give a file"),
+    ],
+)
+def test_a_path_that_cannot_hold_the_results_is_refused_before_anything_is_paid(
+    gateway: Sandbox, tmp_path: Path, path: str, message: str
+) -> None:
+    rendered = {"{{ none }}": "None", "{{ folder }}": str(tmp_path)}
+    task = operator(inputs_of(1), "{{ later }}")
+    task.output_path = rendered.get(path, path)
+    with pytest.raises(errors.InvalidInputError, match=message) as failed:
+        task.execute(context_of(task, TaskInstance()))
+    assert not retried(failed.value)
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize("path", ["", "s3:/bucket/r.jsonl", "s3://user:password@bucket/r.jsonl"])
+def test_a_constant_path_that_cannot_be_one_is_refused_when_the_dag_is_parsed(path: str) -> None:
+    with pytest.raises(errors.InvalidInputError, match="output_path: "):
+        operator([], path)
 
 
 def test_an_input_that_has_changed_is_made_anew(gateway: Sandbox, tmp_path: Path) -> None:

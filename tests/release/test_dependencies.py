@@ -28,6 +28,7 @@ AIRFLOWS_OWN = {
     "anyio": "the gallery runs in Airflow's API server",
     "attrs": "OpenLineage's facets are classes of it",
     "fastapi": "the gallery runs in Airflow's API server",
+    "fsspec": "the file systems of ``ObjectStoragePath`` are its classes",
     "sqlalchemy": "the gallery reads XComs as Airflow does",
     "starlette": "the gallery runs in Airflow's API server",
 }
