@@ -13,6 +13,7 @@ from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Response, create, read_prediction, uncertain
 from airflow_provider_quickrouter.hooks.airflow_errors import error_line
 from airflow_provider_quickrouter.polling.poll import PATIENCE, Poll
+from airflow_provider_quickrouter.storage.fetching import about
 
 PAGE = Path(__file__).parent.parent / "docs" / "operations" / "troubleshooting.md"
 BEGIN, END = "<!-- lines: python -m tests.error_lines -->\n", "<!-- end of lines -->\n"
@@ -82,7 +83,8 @@ def failures() -> Iterator[tuple[str, errors.QuickRouterError, bool]]:
     outage = errors.UpstreamError("Service Unavailable", status=503)
     yield "run", given_up(outage), True
     yield "sensor", given_up(outage), False
-    yield "run", errors.FileUnavailable("Output file 0 was not stored: HTTP 503, after 6 attempts."), True
+    unavailable = errors.FileUnavailable("HTTP 503, after 6 attempts; a retry resumes it")
+    yield "run", about(unavailable, 0, "https://replicate.delivery/out-0.png"), True
 
 
 def lines() -> str:

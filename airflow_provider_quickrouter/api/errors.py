@@ -139,19 +139,21 @@ class AuthenticationError(APIError):
 class QuotaError(APIError):
     """402, or 403 with a quota code: a retry helps only after someone has paid."""
 
-    remedy = "Top up the account or raise the key's quota."
+    remedy = "Top up the account, or increase the quota of the key."
 
 
 class PermissionDeniedError(APIError):
     """403: address, group or model are not allowed for this key. A retry does not help."""
 
-    remedy = "This key may not do that (address, group or model)."
+    remedy = (
+        "The IP address, the group or the model is not allowed for this key. Contact the gateway's support."
+    )
 
 
 class NotFoundError(APIError):
     """404 or 410: unknown id, model or route. Just after a create it may heal."""
 
-    remedy = "Check id or model, and the connection's host and path_prefix."
+    remedy = "Check the id or the model, and the connection's host and path_prefix."
 
 
 class InvalidRequestError(APIError):
@@ -163,13 +165,13 @@ class InvalidRequestError(APIError):
 class RedirectError(APIError):
     """3xx: not followed, since the key stays with its host."""
 
-    remedy = "Redirects are not followed, so that the key stays here; check the connection's host."
+    remedy = "Redirects are not followed, so that no other host gets the key. Check the connection's host."
 
 
 class NoChannelError(APIError):
     """The gateway has no server for this model: permanent, though its status is 500 or 503."""
 
-    remedy = "No server offers this model now. Choose another, or contact the gateway's support."
+    remedy = "The gateway has no server for this model now. Choose another, or contact the gateway's support."
 
 
 class RateLimitError(APIError):
@@ -190,7 +192,7 @@ class NotConnectedError(APIError):
 
     transient = True
     resendable = True
-    remedy = "Nothing was sent. Check the connection's host and proxy if this lasts."
+    remedy = "Nothing was sent. If this lasts, check the connection's host and proxy."
 
 
 class ConnectionLostError(APIError):
@@ -209,8 +211,8 @@ class UncertainCreateError(APIError):
     """
 
     remedy = (
-        "The prediction may have been accepted and billed: look for it in the console before "
-        "submitting again (clearing the task does). It was not sent twice."
+        "The prediction may have been accepted and billed. Look for it in the gateway's console before "
+        "you clear the task. The request was not sent twice."
     )
     begun_at: float | None = None
     until: float | None = None
@@ -279,13 +281,16 @@ class PredictionInterrupted(PredictionFailed):
 class PredictionModerated(PredictionFailed):
     """A filter refused its input or its output."""
 
-    remedy = "Change the prompt, or let such tasks be skipped: on_moderation='skip', in a sensor soft_fail."
+    remedy = (
+        "Change the prompt. To skip such tasks, set on_moderation='skip' (run operator) or "
+        "soft_fail=True (sensor)."
+    )
 
 
 class PredictionCanceled(PredictionError):
     """Someone, or a time limit on the server, stopped it after it had started."""
 
-    remedy = "Find out who canceled it: a person, or the limit cancel_after on the server."
+    remedy = "Find out who canceled it: a person, or the server after cancel_after."
 
 
 class PredictionAborted(PredictionError):
@@ -298,7 +303,7 @@ class PredictionAborted(PredictionError):
 class PredictionExpired(PredictionError):
     """It succeeded, but its data was deleted: the API stores data for one hour."""
 
-    remedy = "Store the files in the task that waits for it: output_path=."
+    remedy = "To store the files in time, set output_path= on the waiting task."
 
 
 class PredictionEmpty(PredictionError):
@@ -310,14 +315,14 @@ class PredictionEmpty(PredictionError):
 class PredictionTimeout(PredictionError):
     """It did not end within the time that the task gave it."""
 
-    remedy = "Raise the timeout if the model needs longer."
+    remedy = "If the model needs longer, increase timeout."
 
 
 class PredictionStartTimeout(PredictionTimeout):
     """It did not start within the time that the task gave it; an unstarted one is not charged."""
 
     resubmittable = True
-    remedy = "Raise start_timeout if the model boots or queues for longer."
+    remedy = "If the model needs longer to start, increase start_timeout."
 
 
 def from_payload(payload: Mapping[str, Any]) -> QuickRouterError:

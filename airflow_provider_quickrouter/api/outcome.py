@@ -76,15 +76,15 @@ _TRANSIENT = (
 _EXCEPTIONS: Mapping[Reason, tuple[type[PredictionError], str]] = {
     Reason.FAILED: (PredictionFailed, "failed"),
     Reason.INTERRUPTED: (PredictionInterrupted, "failed for a transient reason"),
-    Reason.MODERATED: (PredictionModerated, "was refused by a filter"),
+    Reason.MODERATED: (PredictionModerated, "was rejected by a content filter"),
     Reason.CANCELED: (PredictionCanceled, "was canceled after it had started"),
     Reason.ABORTED: (PredictionAborted, "was aborted before it started (not charged)"),
     Reason.EXPIRED: (
         PredictionExpired,
         "succeeded, but its output is gone: the API stores data for one hour",
     ),
-    Reason.EMPTY: (PredictionEmpty, "succeeded without any output (a filter may have removed all of it)"),
-    Reason.TIMEOUT: (PredictionTimeout, "did not end in time"),
+    Reason.EMPTY: (PredictionEmpty, "succeeded without any output (a content filter may have removed it)"),
+    Reason.TIMEOUT: (PredictionTimeout, "did not finish in time"),
     Reason.START_TIMEOUT: (PredictionStartTimeout, "did not start in time"),
 }
 

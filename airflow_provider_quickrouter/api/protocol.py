@@ -269,7 +269,7 @@ def read_object(response: Response, now: float) -> dict[str, Any]:
 
 def uncertain(error: APIError) -> UncertainCreateError:
     """Return the error of a create request that may have been accepted in spite of ``error``."""
-    message = f"the response to the create request was lost ({error.message})"
+    message = f"the response to the create request was lost: {error.message}"
     return UncertainCreateError(message, status=error.status, request_id=error.request_id)
 
 

@@ -87,8 +87,8 @@ def error_line(error: QuickRouterError, *, resubmits: bool = False) -> str:
 def _after_a_clear(error: QuickRouterError, resubmits: bool) -> str:
     if not resubmits:
         if isinstance(error, PredictionError) and not isinstance(error, PredictionTimeout):
-            return "Clear the task that submitted the prediction to create, and pay for, a new one."
-        return "Clearing this task costs nothing: it never creates a prediction."
+            return "Clear the task that submitted the prediction: it creates, and pays for, a new one."
+        return "Clearing this task costs nothing, because it never creates a prediction."
     if isinstance(error, PredictionError | UncertainCreateError):
         return "Clearing the task creates, and pays for, a new prediction."
     if isinstance(error, BatchFailed):
@@ -96,9 +96,9 @@ def _after_a_clear(error: QuickRouterError, resubmits: bool) -> str:
     if isinstance(error, FileError) or (isinstance(error, APIError) and error.prediction_id):
         return (
             "Clearing the task resumes the prediction if its id is stored (Airflow 3.3 and later, or "
-            "durable= with a folder); else it creates, and pays for, a new one."
+            "durable= with a folder). Otherwise it creates, and pays for, a new prediction."
         )
-    return "Nothing was paid. Clearing the task submits again."
+    return "Nothing was paid for. Clearing the task sends the create request again."
 
 
 def tries_left(task_instance: Any) -> bool:

@@ -68,7 +68,7 @@ def test_a_timeout_names_the_last_state_and_the_last_trouble() -> None:
     seen = Prediction.from_json({"id": "p1", "status": "Hibernating"})
     trouble = errors.UpstreamError("bad gateway", status=502)
     text = str(Outcome(reason=Reason.TIMEOUT, prediction_id="p1", prediction=seen, error=trouble).exception())
-    assert "Prediction p1 did not end in time." in text
+    assert "Prediction p1 did not finish in time." in text
     assert "Model: not named." in text
     assert "Last state seen: Hibernating" in text
     assert "HTTP 502: bad gateway" in text

@@ -97,7 +97,7 @@ def test_a_bad_end_fails_without_a_retry_is_skipped_if_wanted_and_leaks_no_key(
     assert {task["try_number"] for task in states.values()} == {1}
     prediction_id = airflow.xcom(dag_id, run_id, "submit")
     log = airflow.task_log(dag_id, run_id, "fails")
-    assert f"Prediction {prediction_id} was refused by a filter: NSFW content detected" in log
+    assert f"Prediction {prediction_id} was rejected by a content filter: NSFW content detected" in log
     assert "Model: stability-ai/stable-diffusion." in log
     assert "Using seed:" in log
     link = airflow.extra_links(dag_id, run_id, "fails")[LINK]

@@ -119,7 +119,7 @@ def test_a_sensor_is_a_timeout_too_and_cancels_only_if_that_is_its_business(
     clock, task = Clock(monkeypatch), sensor(deferrable=True, timeout=100, **flag)
     defer(task, TaskInstance())
     clock.now += 161
-    with pytest.raises(AirflowSensorTimeout, match="did not end in time") as failed:
+    with pytest.raises(AirflowSensorTimeout, match="did not finish in time") as failed:
         resume(task, TaskInstance())
     assert isinstance(failed.value, errors.PredictionTimeout)
     assert cancels(gateway) == ([task.prediction_id] if flag else [])

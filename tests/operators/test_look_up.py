@@ -127,7 +127,7 @@ def test_a_task_whose_time_is_over_pays_for_nothing_new(
     limits: dict[str, Any] = {limit: timedelta(seconds=100)}
     prediction_id = run(lost, faults, **limits)
     clock.now += 101
-    with pytest.raises(errors.PredictionTimeout, match=f"Prediction {prediction_id} did not end"):
+    with pytest.raises(errors.PredictionTimeout, match=f"Prediction {prediction_id} did not finish"):
         run(lost.again(), faults, **limits)
     assert (gateway.creates, cancels(gateway)) == (1, [])
 

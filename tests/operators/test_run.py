@@ -214,7 +214,7 @@ def test_at_its_deadline_a_prediction_is_canceled_once_and_its_last_state_is_tol
     error = failure(make, task_instance)
     assert isinstance(error, errors.PredictionTimeout)
     assert airflows(error) is AirflowSensorTimeout
-    assert "did not end in time" in str(error)
+    assert "did not finish in time" in str(error)
     assert "Last state seen: processing.\n  It was canceled." in str(error)
     assert "Using seed:" in str(error)
     assert (gateway.creates, cancels(gateway)) == (1, 1)

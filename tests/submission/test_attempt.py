@@ -189,7 +189,7 @@ def test_an_uncertain_create_by_name_names_the_model() -> None:
 def test_an_intent_without_an_id_is_told_as_the_loss_of_an_earlier_try() -> None:
     error = lost_by_earlier_attempt(request(), LONG_AGO, LONG_AGO + 60)
     assert str(error).startswith("an earlier attempt of this task ended before it received the response")
-    assert "It was not sent twice." in str(error)
+    assert "The request was not sent twice." in str(error)
     assert not error.transient
     assert error.begun_at == LONG_AGO
 
