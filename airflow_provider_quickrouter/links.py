@@ -40,3 +40,7 @@ class QuickRouterPredictionLink(BaseOperatorLink):
         """Return the manifest's ``url``; "" before there is a prediction."""
         manifest = XCom.get_value(ti_key=ti_key, key=MANIFEST_KEY)
         return str(manifest["url"]) if manifest else ""
+
+
+RESULT_KEYS = (RETURN_KEY, MANIFEST_KEY, FILE_KEY, QuickRouterPredictionLink.xcom_key)
+"""XCom keys of a task that ends in the triggerer."""

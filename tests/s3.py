@@ -28,3 +28,9 @@ def s3_server(bucket: str) -> Iterator[str]:
 
 def s3_client(address: str) -> Any:
     return boto3.client("s3", endpoint_url=address, region_name="us-east-1", **KEYS)
+
+
+def connection_of(address: str) -> dict[str, Any]:
+    """Return the fields of a connection to a server."""
+    extra = {"endpoint_url": address, "region_name": "us-east-1"}
+    return {"conn_type": "aws", "login": "a", "password": "an-s3-secret", "extra": extra}

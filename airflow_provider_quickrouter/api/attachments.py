@@ -2,10 +2,10 @@
 
 A field takes a file if the model's page says so. Of an unknown model, and of a field that is
 not on the page, the name decides: one of its words is ``image``, ``img``, ``picture``, ``photo``,
-``mask``, ``frame``, ``video``, ``audio`` or ``file``, and what follows it are numbers or the
-words ``input``, ``prompt``, ``reference``, ``url``, ``uri`` or ``path`` (each may have an s):
-``image``, ``input_image``, ``image_1``, ``mask``, ``start_image``, ``reference_images``; but not
-``num_images``, nor others that begin with ``num``, ``max`` or ``min``.
+``mask``, ``frame``, ``video``, ``audio``, ``file``, ``document``, ``pdf``, ``zip``, ``csv`` or ``mesh``,
+and what follows it are numbers or the words ``input``, ``prompt``, ``reference``, ``url``, ``uri`` or
+``path`` (each may have an s): ``image``, ``input_image``, ``image_1``, ``mask``, ``start_image``,
+``reference_images``; but not ``num_images``, nor others that begin with ``num``, ``max`` or ``min``.
 
 There a string with a scheme, other than http, https and data, is the path of a file, as
 ``ObjectStoragePath`` takes it: ``s3://conn_id@bucket/key``, ``file:///tmp/cat.png``. Anywhere
@@ -24,7 +24,7 @@ from airflow_provider_quickrouter.api.errors import InvalidInputError
 # Returns what is sent for a file: takes the name of its field and its location.
 ReadFile = Callable[[str, str], str]
 
-_NOUNS = "(?:image|img|picture|photo|mask|frame|video|audio|file)s?"
+_NOUNS = "(?:image|img|picture|photo|mask|frame|video|audio|file|document|pdf|zip|csv|mesh)s?"
 _AFTER = r"_(?:\d+|(?:input|prompt|reference|url|uri|path)s?)"
 _FILE_NAME = re.compile(rf"(?!num_|max_|min_)(?:.*_)?{_NOUNS}\d*(?:{_AFTER})*", re.I)
 _LOCATION = re.compile(r"(?!https?://|data://)[a-z][a-z0-9+.-]*://.*", re.I | re.S)

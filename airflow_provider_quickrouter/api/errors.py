@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
-from airflow_provider_quickrouter.api.storable import storable_string
+from airflow_provider_quickrouter.api.storable import mask_signatures, storable_string
 
 # Characters; a shorter string is not a real key, and replacing it would damage any message.
 SHORTEST_SECRET = 8
@@ -39,7 +39,7 @@ class QuickRouterError(Exception):
     def __init__(
         self, message: str, *, transient: bool | None = None, retry_after: float | None = None
     ) -> None:
-        super().__init__(storable_string(message))
+        super().__init__(mask_signatures(storable_string(message)))
         if transient is not None:
             self.transient = transient
         if retry_after is not None:
@@ -95,7 +95,7 @@ class APIError(QuickRouterError):
         transient: bool | None = None,
     ) -> None:
         super().__init__(message, transient=transient)
-        self.message = storable_string(message)
+        self.message = self.args[0]
         self.status = status
         self.request_id = storable_string(request_id)
         self.retry_after = retry_after

@@ -108,11 +108,6 @@ def find_files(output: Any) -> list[Source]:
     return found
 
 
-def first_url(output: Any) -> str | None:
-    """Return the first http or https URL of a file in an output; None if there is none."""
-    return next((source.url for source in find_files(output) if not source.inline), None)
-
-
 def is_file(value: str) -> bool:
     """Return whether a string of an output is the URL of a file, and not text of a model."""
     if value[:5].casefold() == "data:":

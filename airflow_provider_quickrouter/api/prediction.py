@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import filterfalse
 from typing import Any
 
-from airflow_provider_quickrouter.api.storable import storable_string
+from airflow_provider_quickrouter.api.storable import mask_signatures, storable_string
 
 # The start of a note that replaces what is too large for XCom.
 LEFT_OUT = "[left out of XCom: "
@@ -259,9 +259,9 @@ def _text(value: object, part: slice = _BEGINNING) -> str:
     :param part: the characters that are stored: cut before anything searches in them.
     """
     if value is None or isinstance(value, str):
-        return storable_string((value or "")[part])
+        return mask_signatures(storable_string((value or "")[part]))
     try:
-        return storable_string(json.dumps(value, ensure_ascii=False, default=str)[part])
+        return mask_signatures(storable_string(json.dumps(value, ensure_ascii=False, default=str)[part]))
     except RecursionError:
         return "(nested too deeply to be shown)"
 

@@ -94,11 +94,11 @@ class Request:
 
     method: str
     path: str
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)  # has prompts and presigned URLs
     headers: Mapping[str, str] = field(default_factory=dict)
     prefixed: bool = True
-    # Seconds for which the server may hold its response; the read timeout grows by them.
-    hold: float = 0.0
+    hold: float = 0.0  # seconds that the server may hold its response; the read timeout grows by them
+    signed: Mapping[str, str] = field(default_factory=dict, repr=False)  # see InputFiles
 
     @property
     def creates(self) -> bool:

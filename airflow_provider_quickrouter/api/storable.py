@@ -21,6 +21,7 @@ LONGEST_HEADER = 1_000
 
 _REFUSED = re.compile("[\0\ud800-\udfff]")
 _MAY_BE_REFUSED = re.compile(rb"\0|\\u(?:0000|[dD][89a-fA-F])")
+_SIGNED_QUERY = re.compile(r"(?i)\?[^\s?\"'<>\\]*?\b(?:signature|sig)(?:=|%3D)[^\s?\"'<>\\]*")
 _INTEGERS = range(-(2**63), 2**63)
 # Digits that fit into 64 bits whatever they are.
 _SAFE_DIGITS = 18
@@ -32,6 +33,11 @@ def storable_string(text: str, limit: int | None = None) -> str:
     :param limit: the most characters to return; None returns all.
     """
     return _REFUSED.sub(REPLACEMENT, text if limit is None else text[:limit])
+
+
+def mask_signatures(text: str) -> str:
+    """Return a string without the queries of presigned URLs, which APIs and models quote in errors."""
+    return _SIGNED_QUERY.sub("?***", text)
 
 
 def storable(value: Any) -> Any:

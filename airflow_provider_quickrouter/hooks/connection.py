@@ -29,7 +29,7 @@ from airflow_provider_quickrouter.api.protocol import Request, get
 from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE
 
 if TYPE_CHECKING:
-    from airflow.sdk.log import mask_secret
+    from airflow.sdk.log import mask_secret as mask_secret
 else:  # common.compat has it only since 1.22; Airflow 2.11 to 3.3 were released with older versions
     try:
         from airflow.sdk.log import mask_secret

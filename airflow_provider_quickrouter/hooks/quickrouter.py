@@ -35,7 +35,7 @@ from airflow_provider_quickrouter.api.errors import (
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.hooks.connection import Settings, lookup_errors
-from airflow_provider_quickrouter.hooks.input_files import read_files
+from airflow_provider_quickrouter.hooks.input_files import InputFiles
 from airflow_provider_quickrouter.hooks.transport import AsyncSender, BearerAuth, Session, proxy_and_tls, send
 
 Value = TypeVar("Value")
@@ -106,7 +106,7 @@ class QuickRouterHook(HttpHook):
         :raises APIError: it was not accepted.
         """
         reference: dict[str, Any] = {"version": version, "model": model, "deployment": deployment}
-        given = read_files(input, **reference)
+        given = InputFiles(cancel_after).read(input, **reference)
         request = protocol.create(given, **reference, cancel_after=cancel_after, wait=wait)
         return self.send_create(request)
 

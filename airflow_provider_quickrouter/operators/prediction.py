@@ -60,8 +60,9 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
 
     :param input: dict, or a model of ``api.models``; may hold templates at any depth. For a
         known model its constant parts are checked when the DAG is parsed. A file may be an
-        ``ObjectStoragePath`` or its string, see ``api.attachments``: each attempt reads it, 256 kB
-        as a data URI at most. A file with other bytes is another input.
+        ``ObjectStoragePath`` or its string, see ``api.attachments``: each attempt reads it. A file
+        of more than 256 kB as a data URI is sent as a presigned URL. One with other bytes is
+        another input.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
     :param model: ``owner/name``, for models that are called by name; or else
     :param deployment: ``owner/name``, for deployments at Replicate itself.
@@ -153,11 +154,13 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
 
     def _obtain(self, context: Context, submission: Submission) -> tuple[Prediction, float]:
         """Return the task's prediction and since when its time counts; push its manifest."""
-        from airflow_provider_quickrouter.hooks.input_files import read_files
+        from airflow_provider_quickrouter.hooks.input_files import InputFiles
 
         reference = reference_of(self)
-        given = read_files(self.input, **reference)
+        files = InputFiles(self._own_limit(), self._server_limit())
+        given = files.read(self.input, **reference)
         request = create(given, **reference, cancel_after=self._server_limit(), wait=self.wait)
+        request = replace(request, signed=files.signed)
 
         def is_stored(prediction: Prediction) -> bool:
             outcome = Outcome.of(prediction, time.time())

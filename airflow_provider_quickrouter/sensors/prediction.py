@@ -136,13 +136,12 @@ def _id_arguments(task: QuickRouterPredictionSensor) -> dict[str, Any] | None:
 class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
     """Wait until a prediction is over; return its output, always a list.
 
-    XCom: ``return_value`` is the output, ``prediction`` the manifest, ``file`` the first stored path
-    or else the first URL, for the input of another model; they are the same in every mode.
-
-    A prediction that failed fails the task permanently, since a retry would find the same failure;
-    ``soft_fail`` skips instead, in every mode. The wait continues through ten minutes of API errors;
-    then the task fails, and a retry resumes the same prediction. In ``reschedule`` mode each poke is a
-    new process, so the wait continues through errors until ``timeout``.
+    XCom: ``return_value`` is the output, ``prediction`` the manifest, ``file`` the first stored path or
+    else the first URL, for the input of another model; they are the same in every mode. A prediction
+    that failed fails the task permanently, since a retry would find the same failure; ``soft_fail``
+    skips instead, in every mode. The wait continues through ten minutes of API errors; then the task
+    fails, and a retry resumes the same prediction. In ``reschedule`` mode each poke is a new process,
+    so the wait continues through errors until ``timeout``.
 
     :param prediction_id: the id that the submitting task returned.
     :param poke_interval: seconds, the longest pause between two polls; the first pauses are

@@ -11,6 +11,7 @@ Wait ``LAG`` seconds after the request; then :meth:`Search.read_list` and :meth:
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from airflow_provider_quickrouter.api.errors import QuickRouterError, backoff
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request, Response, page, read_entries
 from airflow_provider_quickrouter.api.references import DEPLOYMENTS
+from airflow_provider_quickrouter.api.storable import mask_signatures
 
 # Seconds by which the list may lag behind a create request, or the API may take to accept it.
 LAG = 10.0
@@ -293,6 +295,8 @@ def compare(entry: Mapping[str, Any], request: Request) -> Likeness:
         return Likeness.OTHER
     given: Mapping[str, Any] = (request.body or {})["input"]
     theirs = entry.get("input")
+    if request.signed:  # the URLs of an earlier attempt have other signatures
+        given, theirs = json.loads(mask_signatures(json.dumps([given, theirs])))
     if not isinstance(theirs, Mapping):
         return Likeness.PERHAPS
     for name, ours in given.items():

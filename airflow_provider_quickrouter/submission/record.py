@@ -118,7 +118,10 @@ class Attempt:
 def fingerprint(request: Request) -> str:
     """Return a digest of model, version and input, which identifies a create request."""
     plain = json.loads(json.dumps([request.path, request.body]))  # all keys are texts then
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(plain, sort_keys=True)
+    for url, content in request.signed.items():
+        text = text.replace(json.dumps(url), json.dumps(content))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_reusable(prediction: Prediction, now: float, *, cleared: bool = False) -> bool:

@@ -120,11 +120,10 @@ class PredictionTask:
             content = as_dict(content) if isinstance(content, BaseModel) else with_paths(content)
         try:
             rendered = super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
-        except XComNotFound:
-            # As a Jinja template of it: a task that was skipped, or returned no file, has no such XCom.
-            if getattr(content, "key", None) != FILE_KEY:
-                raise
-            return None
+        except XComNotFound as missing:
+            if missing.key == FILE_KEY:  # a task that was skipped, or has no file, leaves none
+                return None
+            raise
         if isinstance(content, dict) and isinstance(rendered, dict):
             with airflow_errors(self.log):
                 return without_missing(content, rendered)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_quickrouter.api.files import first_url
+from airflow_provider_quickrouter.api.files import find_files
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.links import (
@@ -86,8 +86,9 @@ def file_xcoms(output: Any, files: Sequence[StoredFile] | None) -> dict[str, Any
     :param files: the stored files; None if nothing was to be stored.
     """
     stored = {} if files is None else {FILES_KEY: [file.to_json() for file in files]}
-    first = files[0].path if files else first_url(output)
-    return {**stored, FILE_KEY: first} if first else stored
+    paths = [file.path for file in files or ()]
+    found = paths or [source.url for source in find_files(output) if not source.inline]
+    return {**stored, FILE_KEY: found[0]} if found else stored
 
 
 def pushed_id(context: Any) -> str | None:

@@ -20,12 +20,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
-from airflow_provider_quickrouter.links import (
-    FILE_KEY,
-    MANIFEST_KEY,
-    RETURN_KEY,
-    QuickRouterPredictionLink,
-)
+from airflow_provider_quickrouter.links import RESULT_KEYS, RETURN_KEY
 from airflow_provider_quickrouter.polling.history import Timeline
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Poll
 from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller, new_hook, shared_poller
@@ -81,9 +76,9 @@ async def _push(trigger: QuickRouterPredictionTrigger, xcoms: dict[str, Any]) ->
 
 async def delete_earlier_xcoms(trigger: QuickRouterPredictionTrigger) -> None:
     """Delete the XComs of an earlier attempt; Airflow does that only when a worker starts."""
-    keys = (RETURN_KEY, MANIFEST_KEY, FILE_KEY, QuickRouterPredictionLink.xcom_key)
     try:
-        await sync_to_async(_change_xcoms, thread_sensitive=False)(trigger, "delete", dict.fromkeys(keys))
+        change = sync_to_async(_change_xcoms, thread_sensitive=False)
+        await change(trigger, "delete", dict.fromkeys(RESULT_KEYS))
     except Exception:
         trigger.log.warning("XComs of an earlier attempt could not be deleted", exc_info=True)
 

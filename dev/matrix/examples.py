@@ -34,6 +34,7 @@ EXAMPLES = (
     Example("quickrouter_picture_group", pictures=3),
     Example("quickrouter_spending_guard"),
     Example("quickrouter_taskflow"),
+    Example("quickrouter_upscaled_picture", pictures=2),
     Example("quickrouter_without_a_worker"),
 )
 """Those of ``dags_examples``."""

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_quickrouter.api.storable import parse_json, storable, storable_string
+from airflow_provider_quickrouter.api.errors import InvalidInputError, UpstreamError, from_payload
+from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.storable import (
+    mask_signatures,
+    parse_json,
+    storable,
+    storable_string,
+)
 
 NAN, HUGE = math.nan, 10**5_000
 
@@ -90,3 +97,46 @@ def test_whatever_is_parsed_is_storable_and_stays_as_it_is(value: Any) -> None:
     parsed = parse_json(json.dumps(value).encode())
     assert storable(parsed) == parsed
     json.dumps(parsed, allow_nan=False).encode()
+
+
+PRESIGNED = [
+    "https://b.s3.amazonaws.com/a.png?AWSAccessKeyId=AKIA&Signature=S3cr%2Bt%3D&Expires=1790000000",
+    "https://b.s3.amazonaws.com/a.png?X-Amz-Expires=60&X-Amz-Security-Token=S3cr&X-Amz-Signature=S3cr",
+    "https://storage.googleapis.com/b/a.png?X-Goog-Expires=60&X-Goog-Signature=S3cr",
+    "https://account.blob.core.windows.net/b/a.png?se=2026-01-01T00%3A00%3A00Z&sp=r&sig=S3cr%2Bt%3D",
+    "https://relay.example/get?url=https%3A%2F%2Fb%2Fa.png%3FX-Amz-Signature%3DS3cr",
+]
+
+
+@pytest.mark.parametrize("url", PRESIGNED)
+@pytest.mark.parametrize("quoted", ["{}", "403 for url: {} (forbidden)", '"{}"', "<{}>", "['{}']", "{}\\n"])
+def test_the_query_of_a_presigned_url_is_masked_wherever_it_is_quoted(url: str, quoted: str) -> None:
+    plain = url.partition("?")[0]
+    assert mask_signatures(quoted.format(url)) == quoted.format(f"{plain}?***")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "https://x.example/a.png?v=2&width=3",
+        "what? signature=none",
+        "sig=3",
+        "why?sign=1&design=2",
+        "a?b?c",
+    ],
+)
+def test_other_texts_are_not_masked(text: str) -> None:
+    assert mask_signatures(text) == text
+
+
+@pytest.mark.parametrize("url", PRESIGNED)
+def test_no_error_and_no_prediction_holds_a_signature(url: str) -> None:
+    quoted = f"could not fetch {url}"
+    body = {"id": "p1", "status": "failed", "error": {"detail": [quoted]}, "logs": quoted}
+    seen = Prediction.from_json(body)
+    kept: list[Any] = [seen.error, seen.logs, seen.manifest("u")]
+    for error in (InvalidInputError(quoted), UpstreamError(quoted, status=500)):
+        kept += [str(error), error.args, error.to_payload(), from_payload(error.to_payload())]
+    assert "S3cr" not in repr(kept)
+    assert repr(kept).count("?***") >= 7

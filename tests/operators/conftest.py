@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.io import store as stores
+from blockbuster import BlockBuster
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
 from airflow_provider_quickrouter.operators.prediction import (
@@ -19,6 +22,7 @@ from airflow_provider_quickrouter.operators.prediction import (
 )
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.submission.store import STORE_KEY, StoredState
+from tests.s3 import connection_of, s3_server
 from tests.tasks import FolderStore, Store, TaskInstance, context_of
 
 PROMPT = "a prompt that nobody else should read"
@@ -56,6 +60,17 @@ def execute_with(name: str) -> Execute:
         return str(task_instance.xcoms["prediction"]["id"] if result else "")
 
     return execute
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, _no_blocking_on_the_event_loop: BlockBuster) -> Iterator[str]:
+    """A bucket of a real S3 server, behind the connection ``aws_pictures``."""
+    for function in _no_blocking_on_the_event_loop.functions.values():
+        function.can_block_in("fsspec/asyn.py", "_runner")  # s3fs has a loop of its own
+    with s3_server("bucket") as address:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_PICTURES", json.dumps(connection_of(address)))
+        yield "s3://aws_pictures@bucket"
+    stores._STORE_CACHE.pop("s3-aws_pictures", None)
 
 
 def durable(task_instance: TaskInstance) -> dict[str, Any]:

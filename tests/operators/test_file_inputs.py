@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath
@@ -23,7 +25,7 @@ from airflow_provider_quickrouter.operators.prediction import (
 )
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from tests.operators.conftest import cancels, first_try
-from tests.operators.test_input_files import PNG, URI
+from tests.operators.test_input_files import LARGE, PNG, URI
 from tests.tasks import TaskInstance, context_of
 
 UNKNOWN = "someone/something"
@@ -178,6 +180,37 @@ def test_a_retry_takes_the_prediction_up_while_the_file_is_the_same(gateway: San
     assert (gateway.creates, cancels(gateway)) == (2, [first])
     assert another != first
     assert base64.b64decode(sent(gateway)[1]["image"].partition(",")[2]) == cat.read_bytes()
+
+
+def test_a_retry_resumes_the_prediction_of_a_presigned_url_while_the_file_is_the_same(
+    gateway: Sandbox, s3: str
+) -> None:
+    def run(task_instance: TaskInstance, timeout: float) -> str:
+        made = QuickRouterRunPredictionOperator(
+            task_id="run",
+            version=SD_IMG2IMG,
+            input={"image": f"{s3}/cat.png", "sandbox": {"never": True}},
+            timeout=timeout,
+            deferrable=True,
+        )
+        with pytest.raises(TaskDeferred) as deferred:
+            made.execute(context_of(made, task_instance))
+        return str(deferred.value.trigger.prediction_id)
+
+    ObjectStoragePath(f"{s3}/cat.png").write_bytes(LARGE)
+    lost = first_try()
+    first = run(lost, 600)
+    assert run(lost.again(), 700) == first
+    assert gateway.creates == 1
+    (url,) = (given["image"] for given in sent(gateway))
+    limit = int(parse_qs(urlsplit(url).query)["Expires"][0]) - time.time()
+    assert 600 + 300 < limit <= 600 + 300 + 300, "the server's limit, and the margin for clocks"
+    assert lost.store is not None
+    assert "Signature" not in repr([lost.store.values, lost.xcoms])
+
+    ObjectStoragePath(f"{s3}/cat.png").write_bytes(LARGE + b"another")
+    assert run(lost.again(), 600) != first
+    assert (gateway.creates, cancels(gateway)) == (2, [first])
 
 
 def test_a_file_that_is_not_there_fails_for_good_before_anything_is_paid(gateway: Sandbox) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -307,6 +309,22 @@ def test_inputs_are_compared_but_for_files_that_became_urls(
     ours: Any, theirs: Any, likeness: Likeness
 ) -> None:
     assert compare({"id": "x", "input": theirs}, request_of(ours)) is likeness
+
+
+@pytest.mark.parametrize(
+    ("theirs", "likeness"),
+    [
+        ("https://b/cat.png?Expires=8&Signature=another", Likeness.SAME),
+        ("https://b/dog.png?Expires=8&Signature=another", Likeness.OTHER),
+    ],
+)
+@pytest.mark.parametrize("put", [lambda url: url, lambda url: [{"image": url}]], ids=["field", "nested"])
+def test_the_signature_of_an_earlier_attempts_url_is_another_one(
+    put: Callable[[str], Any], theirs: str, likeness: Likeness
+) -> None:
+    url = "https://b/cat.png?Expires=7&Signature=S3cr"
+    request = replace(request_of({"image": put(url)}), signed={url: "s3://b/cat.png an-etag"})
+    assert compare({"id": "x", "input": {"image": put(theirs)}}, request) is likeness
 
 
 def response(*entries: dict[str, Any], older: str | None = None, status: int = 200) -> Response:

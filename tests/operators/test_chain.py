@@ -8,18 +8,20 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import requests
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, XComNotFound
 
-from airflow_provider_quickrouter.api.models import FLUX_KONTEXT_PRO, STABLE_DIFFUSION
+from airflow_provider_quickrouter.api.models import FLUX_KONTEXT_PRO, SD_IMG2IMG, STABLE_DIFFUSION
 from airflow_provider_quickrouter.decorators.pictures import quickrouter_pictures
+from airflow_provider_quickrouter.hooks.input_files import LARGEST_FILE
 from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 from airflow_provider_quickrouter.operators.prediction import QuickRouterRunPredictionOperator
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from airflow_provider_quickrouter.transfers.object_storage import QuickRouterToObjectStorageOperator
 from tests.conftest import connect
-from tests.tasks import Clock, TaskInstance, run
+from tests.tasks import Clock, Store, TaskInstance, run
 
 SMALL = {"prompt": "a cat", "num_outputs": 2, "width": 64, "height": 64}
 TEXT = {"output": "a poem"}
@@ -36,7 +38,8 @@ def _private(gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def runs(**arguments: Any) -> QuickRouterRunPredictionOperator:
     given = {**SMALL, "sandbox": {"processing": 0, **arguments.pop("faults", {})}}
-    return QuickRouterRunPredictionOperator(task_id="run", version=STABLE_DIFFUSION, input=given, **arguments)
+    create = {"task_id": "run", "version": STABLE_DIFFUSION, "input": given}
+    return QuickRouterRunPredictionOperator(**create | arguments)
 
 
 def submitted(**faults: Any) -> str:
@@ -143,3 +146,34 @@ def test_the_next_input_takes_the_file_and_does_without_one_that_is_not_there(gi
 def test_another_xcom_that_is_not_there_is_an_error_as_ever() -> None:
     with pytest.raises(XComNotFound):
         resolved({}, lambda draft: {"input_image": draft.output["picture"]})
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+def test_a_picture_that_was_stored_in_s3_reaches_the_next_model_as_a_presigned_url_that_nothing_shows(
+    gateway: Sandbox,
+    s3: str,
+    deferrable: bool,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def draft() -> Any:
+        given = {"prompt": "a cat", "width": 2048, "height": 2048, "sandbox": {"processing": 0}}
+        return runs(input=given, output_path=s3)
+
+    def next_one() -> Any:
+        given = {"image": drafted.xcoms["file"], "prompt": "in oil", "sandbox": {"processing": 0}}
+        return runs(version=SD_IMG2IMG, input=given, output_path=s3, deferrable=deferrable)
+
+    drafted, painted = TaskInstance(Store()), TaskInstance(Store())
+    run(draft, drafted)
+    run(next_one, painted)
+    logged = capsys.readouterr().out + caplog.text  # before this test itself reads the URL
+    assert gateway.creates == 2
+    url = gateway.predictions[-1]["input"]["image"]
+    assert "Signature=" in url
+    (file,) = drafted.xcoms["files"]
+    assert file["path"] == f"{s3}/{drafted.xcoms['prediction']['id']}/0.png"
+    assert len(requests.get(url, timeout=10).content) == file["size"] > LARGEST_FILE
+    assert f"sending {file['path']} as a URL" in logged
+    kept = repr([drafted.xcoms, painted.xcoms, vars(drafted.store), vars(painted.store), logged])
+    assert "Signature=" not in kept
