@@ -34,6 +34,13 @@ START: Event = {"event": "start"}
 HIDDEN = "hidden"
 DEPLOYED = f"dp-{'0' * 32}"  # the version of a deployment, whose model is known to the API alone
 NAMELESS = "sandbox/model"
+# Models of stability-ai by their version alone.
+BY_VERSION = {
+    "ac732df83cea7fff18b8472768c88ad041fa750ff7682a21affe81863cbe77e4": "stable-diffusion",
+    "7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc": "sdxl",
+    "15a3689ee13b0d2616e98820eca31d4c3abcd36672df6afce5cb6feb1d66087d": "stable-diffusion-img2img",
+    "95b7223104132402a9ae91cc677285bc5eb997834bd2349fa486f53910fd68b3": "stable-diffusion-inpainting",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,5 +242,6 @@ def names_of_version(version: str) -> tuple[str, str]:
     """Return the model and version that a response shows for a create's ``version``."""
     model, _, digest = version.rpartition(":") if ":" in version else ("", "", version)
     if re.fullmatch("[0-9a-f]{64}", digest):
-        return model or NAMELESS, digest
+        known = f"stability-ai/{BY_VERSION[digest]}" if digest in BY_VERSION else NAMELESS
+        return model or known, digest
     return digest, HIDDEN

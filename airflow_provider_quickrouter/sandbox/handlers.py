@@ -65,11 +65,18 @@ def _whole(name: str, low: int, high: int, multiple: int = 1) -> Rule:
     return Rule(name, wording, lambda v: type(v) is int and low <= v <= high and v % multiple == 0)
 
 
-def _text(name: str) -> Rule:
-    return Rule(name, "a text", lambda v: isinstance(v, str) and v != "", required=True)
+def _text(name: str, wording: str = "a text", *, required: bool = True) -> Rule:
+    return Rule(name, wording, lambda v: isinstance(v, str) and v != "", required)
+
+
+def _file(name: str, *, required: bool = True) -> Rule:
+    return _text(name, "one file, as a URL or data URI", required=required)
 
 
 FOR_ALL = (_whole("width", 8, MAX_SIDE), _whole("height", 8, MAX_SIDE), _whole("num_outputs", 1, 8))
+TWO_IMAGES = ("input_image_1", "input_image_2")
+KONTEXT = (_text("prompt"), _file("input_image", required=False), _whole("safety_tolerance", 0, 6))
+FILL = (_text("prompt"), _file("image"), _file("mask", required=False))
 # Models with rules; all others accept any input.
 BY_MODEL: dict[str, tuple[Rule, ...]] = {
     "stability-ai/stable-diffusion": (
@@ -80,11 +87,14 @@ BY_MODEL: dict[str, tuple[Rule, ...]] = {
         _whole("num_outputs", 1, 4),
     ),
     "stability-ai/sdxl": (_number("guidance_scale", 1, 50), _whole("num_inference_steps", 1, 500)),
-    "stability-ai/stable-diffusion-img2img": (_text("image"),),
-    "stability-ai/stable-diffusion-inpainting": (_text("image"), _text("mask")),
-    "black-forest-labs/flux-kontext-max": (_text("prompt"), _whole("safety_tolerance", 0, 6)),
-    "black-forest-labs/flux-kontext-pro": (_text("prompt"), _whole("safety_tolerance", 0, 6)),
-    "black-forest-labs/flux-fill-pro": (_text("prompt"), _text("image")),
+    "stability-ai/stable-diffusion-img2img": (_file("image"),),
+    "stability-ai/stable-diffusion-inpainting": (_file("image"), _file("mask")),
+    "nightmareai/real-esrgan": (_file("image"), _number("scale", 0, 10)),
+    "black-forest-labs/flux-kontext-max": KONTEXT,
+    "black-forest-labs/flux-kontext-pro": KONTEXT,
+    "black-forest-labs/flux-fill-pro": FILL,
+    "black-forest-labs/flux-fill-dev": FILL,
+    "flux-kontext-apps/multi-image-kontext-max": (_text("prompt"), *map(_file, TWO_IMAGES)),
 }
 
 MODELS = {"object": "list", "data": [{"id": name, "object": "model"} for name in BY_MODEL]}

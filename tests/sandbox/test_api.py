@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import requests
 
+from airflow_provider_quickrouter.api.model_inputs import file_fields
+from airflow_provider_quickrouter.api.references import BY_NAME, LISTED
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 
 from .client import FLUX, KEY, PROMPT, STABLE_DIFFUSION, Client
@@ -120,6 +122,35 @@ def test_a_body_that_is_no_object_is_refused(client: Client, body: Any) -> None:
 def test_a_wrong_input_is_refused_by_name(client: Client, given: dict[str, Any], field: str) -> None:
     assert fields_of(client.create(given)) == {field}
     assert client.sandbox.creates == 0
+
+
+@pytest.mark.parametrize("reference", LISTED, ids=lambda reference: reference.partition(":")[0])
+def test_a_list_is_refused_where_a_model_takes_one_file(client: Client, reference: str) -> None:
+    fields = [name for name, is_file in file_fields(reference).items() if is_file]
+    given = {"prompt": PROMPT, **dict.fromkeys(fields, "https://x.example/cat.png")}
+    lists = {"prompt": PROMPT, **{name: [given[name]] for name in fields}}
+    by_name = reference in BY_NAME
+    path = f"/v1/models/{reference}/predictions" if by_name else "/v1/predictions"
+    root = {} if by_name else {"version": reference}
+    assert client.send("POST", path, {**root, "input": given}).status_code == 201
+    if fields:
+        answer = client.send("POST", path, {**root, "input": lists})
+        assert fields_of(answer) == {f"input.{name}" for name in fields}
+        assert "must be one file, as a URL or data URI" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("reference", LISTED[:4], ids=lambda reference: reference.partition(":")[0])
+def test_a_version_without_its_model_is_checked_like_the_model(client: Client, reference: str) -> None:
+    model, _, digest = reference.partition(":")
+    wrong = {"prompt": PROMPT, "guidance_scale": 900, "num_outputs": 900, "image": []}
+    answers = [
+        client.send("POST", "/v1/predictions", {"version": version, "input": wrong})
+        for version in (reference, digest)
+    ]
+    assert fields_of(answers[0]) == fields_of(answers[1])
+    right = {"prompt": PROMPT, "image": "https://x/a.png", "mask": "https://x/b.png"}
+    made = client.send("POST", "/v1/predictions", {"version": digest, "input": right}).json()
+    assert (made["model"], made["version"]) == (model, digest)
 
 
 def test_a_missing_input_is_refused_by_name(client: Client) -> None:
