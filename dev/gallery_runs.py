@@ -142,7 +142,8 @@ def motley_run(folder: Path, live: str | None = None) -> FilledRun:
     gone = manifest(9, output=["https://files.example.org/a/out-0.png"], completed_at=old)
     tasks += prediction_tasks(9, gone)
     if live:
-        tasks += prediction_tasks(10, manifest(10, output=[live]))
+        # The page of the prediction is on the same host, which may then be one of this machine.
+        tasks += prediction_tasks(10, {**manifest(10, output=[live]), "url": live})
     tasks += prediction_tasks(11, manifest(11, "canceled"), state="failed")
     return FilledRun(DAG_ID, "motley", tasks, state="failed")
 

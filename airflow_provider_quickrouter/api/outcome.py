@@ -122,6 +122,8 @@ class Outcome:
         if not prediction.status.terminal:
             return None
         reason = _reason(prediction, now)
+        if reason is Reason.EXPIRED:
+            prediction = replace(prediction, data_removed=True)  # also if the API does not state it
         return cls(reason=reason, prediction_id=prediction.id, prediction=prediction)
 
     @classmethod

@@ -200,6 +200,7 @@ class Prediction:
             "started_at": self.started_at and self.started_at.isoformat(),
             "completed_at": self.completed_at and self.completed_at.isoformat(),
             "expires_at": self.expires_at and self.expires_at.isoformat(),
+            "data_removed": self.data_removed,
             "metrics": metrics,
             "url": url,
             "seed": self.seed,

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_quickrouter.api.errors import FileRefused
-from airflow_provider_quickrouter.api.files import find_files
+from airflow_provider_quickrouter.api.files import Source, find_files
 from airflow_provider_quickrouter.api.prediction import RETENTION, PredictionStatus
+from airflow_provider_quickrouter.storage.addresses import check_url
 
 Place = tuple[str, int]  # a task instance of a run: task id and map index, -1 if it is not mapped
 
@@ -26,6 +28,7 @@ MAX_PICTURES = 64  # pictures of one prediction that are shown
 MAX_PROMPT = 10_000  # characters of a prompt that are shown
 MAX_VALUE = 500  # characters of an input's value that are shown
 MAX_VALUES = 40  # inputs that are shown
+MAX_EXACT = 2**53  # integers below it are exact in a browser
 
 
 class State(StrEnum):
@@ -130,7 +133,7 @@ def _order_of_tasks(rows: Sequence[Row]) -> dict[str, tuple[datetime, str]]:
 _PROMPTS = ("prompt", "prompt_start", "text")  # prompt fields of known models, the most likely first
 
 _STRING = r"""['"]{name}['"]\s*:\s*(?:'((?:[^'\\]|\\.)*)|"((?:[^"\\]|\\.)*))"""
-_NUMBER = r"""['"]{name}['"]\s*:\s*(-?\d+)"""
+_NUMBER = r"""['"]{name}['"]\s*:\s*(-?\d{{1,19}})\b"""
 
 
 def prompt_of(rendered: Any) -> str | None:
@@ -196,7 +199,9 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
     expires = _time(manifest.get("expires_at")) or (ended + RETENTION if ended else None)
     stored = list(_stored(found.files))[:MAX_PICTURES]
     alive = expires is None or now < expires
-    linked = [] if stored else list(_linked(manifest.get("output")))[:MAX_PICTURES]
+    linked = [] if stored else _linked(manifest.get("output"))
+    shown = [source for source in linked if _is_for_browsers(source.url, manifest.get("url"))]
+    removed = not (stored or linked) and manifest.get("data_removed") is True
     seed = manifest.get("seed")
     return {
         "key": entry.prediction_id or f"{task_id}/{map_index}",
@@ -208,7 +213,7 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
         "version": _string(manifest.get("version")),
         "url": _web_url(manifest.get("url")),
         "prompt": prompt_of(found.rendered),
-        "seed": seed if isinstance(seed, int) else seed_of(found.rendered),
+        "seed": _exact(seed if isinstance(seed, int) else seed_of(found.rendered)),
         "inputs": others_of(found.rendered),
         **_times(manifest),
         "task_id": task_id,
@@ -217,9 +222,11 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
         "try_number": found.try_number,
         "task_state": entry.stopped_state or found.task_state,
         "stored": stored,
-        "live": linked if alive else [],
-        "expired": _iso(expires) if linked and not alive else None,
-        "expires_at": _iso(expires) if linked and alive else None,
+        "live": [_link(source.url) for source in shown[:MAX_PICTURES]] if alive else [],
+        "private": len(linked) - len(shown) if alive else 0,
+        # True: it is not known since when.
+        "expired": (_iso(expires) or True) if removed or (linked and not alive) else None,
+        "expires_at": _iso(expires) if shown and alive else None,
     }
 
 
@@ -244,13 +251,35 @@ def _stored(files: dict[Place, list[Any]]) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _linked(output: Any) -> Iterator[dict[str, Any]]:
+def _linked(output: Any) -> list[Source]:
     """Find the URLs in an output, at any depth."""
     try:
-        sources = find_files(output)
+        return [source for source in find_files(output) if not source.inline]
     except FileRefused:
-        return
-    yield from ({"url": source.url, "kind": _kind_of(source.url)} for source in sources if not source.inline)
+        return []
+
+
+# Browsers decode percent signs in a host, and read a backslash as its end.
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+
+
+def _is_for_browsers(url: str, page: Any) -> bool:
+    """Return whether a browser may be sent to a file of an output.
+
+    A model may name any address, also of a service that only the browser reaches. So the address
+    must be public, or that of the gateway itself, which serves the prediction's ``page``.
+    """
+    try:
+        parts = urlsplit(url)
+        own = isinstance(page, str) and parts.netloc == urlsplit(page).netloc
+        check_url(url, parts.hostname, private=own)
+    except (FileRefused, ValueError):
+        return False
+    return bool(_PLAIN_HOST.fullmatch(str(parts.hostname)))
+
+
+def _link(url: str) -> dict[str, Any]:
+    return {"url": url, "kind": _kind_of(url)}
 
 
 _KINDS = {
@@ -284,7 +313,10 @@ def _times(manifest: dict[str, Any]) -> dict[str, Any]:
     )
     metrics = manifest.get("metrics")
     measured = metrics.get("predict_time") if isinstance(metrics, dict) else None
-    run = float(measured) if isinstance(measured, int | float) else _seconds(started, ended)
+    run = _seconds(started, ended)
+    # Compared before it is converted: an integer may be too large, and NaN compares as False.
+    if isinstance(measured, int | float) and abs(measured) < MAX_EXACT:
+        run = float(measured)
     return {
         "created_at": _iso(created),
         "started_at": _iso(started),
@@ -319,4 +351,9 @@ def _string(value: Any) -> str:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value < MAX_EXACT else None
+
+
+def _exact(value: int | None) -> int | str | None:
+    """Return an integer so that a browser shows all of its digits."""
+    return value if value is None or abs(value) < MAX_EXACT else str(value)

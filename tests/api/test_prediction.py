@@ -14,7 +14,7 @@ ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
 LINK = "https://api.quickrouter.ai/replicate/v1/predictions/" + ID
 MANIFEST_KEYS = [
     *("id", "status", "output", "error", "model", "version", "deployment"),
-    *("created_at", "started_at", "completed_at", "expires_at", "metrics", "url", "seed"),
+    *("created_at", "started_at", "completed_at", "expires_at", "data_removed", "metrics", "url", "seed"),
 ]
 IMAGE = "https://replicate.delivery/xezq/abc/out-0.png"
 

@@ -47,6 +47,61 @@ def test_only_web_addresses_become_links(address: Any) -> None:
     assert (made["url"], made["live"]) == (None, [])
 
 
+PRIVATE = [
+    "http://192.168.0.1/cgi-bin/reboot?x.png",
+    "http://10.0.0.7/a.png",
+    "http://169.254.169.254/latest/meta-data/a.png",
+    "http://[fd00::1]/a.png",
+    "http://metadata.internal.:8080/a.png",
+    "http://localhost/a.png",
+    "http://2130706433/a.png",
+    # As browsers read them: the host ends at a backslash, and percent signs are decoded.
+    "http://10.0.0.7\\.example.com/a.png",
+    "http://%31%30.0.0.7/a.png",
+    "http://user@10.0.0.7/a.png",
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_browser_is_not_sent_to_addresses_of_a_private_network(address: str) -> None:
+    made = card({"output": [address, URL], "url": "https://gateway.example/predictions/a"})
+    assert [link["url"] for link in made["live"]] == [URL]
+    assert made["private"] == 1
+
+
+def test_a_gateway_in_a_private_network_shows_its_own_files() -> None:
+    output = ["http://10.0.0.7:8080/out-0.png", "http://10.0.0.7:9200/a.png"]
+    made = card({"output": output, "url": "http://10.0.0.7:8080/predictions/a"})
+    assert [link["url"] for link in made["live"]] == output[:1]
+
+
+@pytest.mark.parametrize("page", [None, 3, "http://[", ""])
+def test_a_page_of_the_prediction_that_is_not_an_address_allows_none(page: Any) -> None:
+    assert card({"output": PRIVATE, "url": page})["live"] == []
+
+
+@pytest.mark.parametrize("output", [None, [], ""])
+def test_an_output_that_the_api_had_removed_says_since_when_it_is_gone(output: Any) -> None:
+    made = card({"output": output, "data_removed": True, "expires_at": ENDED})
+    assert (made["expired"], made["stored"], made["live"]) == (ENDED, [], [])
+    assert card({"output": output, "data_removed": True})["expired"] is True
+    assert card({"output": output, "expires_at": ENDED})["expired"] is None
+
+
+@pytest.mark.parametrize("number", [10**400, float("nan"), float("inf"), 2**53])
+def test_a_number_that_no_browser_shows_exactly_is_left_out(number: Any) -> None:
+    file = {"path": "/x/0.png", "size": number, "sha256": "ab" * 32, "width": number, "height": 1}
+    made = card({"metrics": {"predict_time": number}}, [file])
+    (stored,) = made["stored"]
+    assert (made["run"], stored["size"], stored["width"]) == (None, None, None)
+
+
+def test_all_digits_of_a_long_seed_are_shown() -> None:
+    assert card({"seed": 2**53 + 1})["seed"] == "9007199254740993"
+    assert card({}, rendered="{'seed': 9007199254740993, 'prompt'")["seed"] == "9007199254740993"
+    assert card({}, rendered=f"{{'seed': {'9' * 5000}, 'prompt'")["seed"] is None
+
+
 @pytest.mark.parametrize(
     ("address", "kind"),
     [

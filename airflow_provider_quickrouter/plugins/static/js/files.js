@@ -15,6 +15,8 @@ function expiry(card) {
   return card.expires_at && el("span", { "data-until": card.expires_at, title: moment(card.expires_at) });
 }
 
+const hidden = ({ private: count }) => count && plural(count, "file in a private network", "files in a private network");
+
 export function actionsOf(card, item) {
   const made = [];
   if (item?.path) {
@@ -30,7 +32,7 @@ export function actionsOf(card, item) {
 }
 
 export function factsOf(card, item) {
-  if (!item?.path) return [["Expires", expiry(card)]];
+  if (!item?.path) return [["Expires", expiry(card)], ["Not shown", hidden(card)]];
   return [
     ["Size", pixels(item)],
     ["File", weight(item)],

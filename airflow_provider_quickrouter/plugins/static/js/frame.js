@@ -6,6 +6,7 @@ import { moment, plural } from "./format.js";
 import { icon } from "./icons.js";
 
 const IN_MOSAIC = 4;
+const PRIVATE = "The output names an address in a private network, which the browser does not request.";
 const REMEDY = "Store outputs with output_path= or QuickRouterToObjectStorageOperator.";
 
 export const mediaOf = (card) => [...card.stored, ...card.live];
@@ -81,9 +82,12 @@ export function placeholderOf(card) {
   if (card.state === "failed") return { text: "Failed", sign: "warning", hint: card.error || "The gateway gave no reason." };
   if (card.state === "canceled") return { text: "Canceled", sign: "stop", hint: card.error };
   if (card.state === "lost") return lost(card);
-  if (card.expired) return { text: `Expired at ${moment(card.expired)}`, sign: "clock", hint: REMEDY };
+  if (card.expired) return { text: expiredText(card.expired), sign: "clock", hint: REMEDY };
+  if (card.private) return { text: "Not shown", sign: "lock", hint: `${PRIVATE} ${REMEDY}` };
   return { text: "No pictures", sign: "image", hint: "The output contains no files." };
 }
+
+const expiredText = (since) => (since === true ? "Expired" : `Expired at ${moment(since)}`);
 
 const waiting = (card) => (card.status === "processing" ? "Processing" : "Waiting for the model");
 
