@@ -13,10 +13,12 @@ PAGE = DOCS / "reference" / "model-fields.md"
 HEAD = """\
 # Models and their inputs
 
-The models on QuickRouter's pages. `python -m tests.docs.model_docs` writes this page from
-`api.models`. A field that you do not set is not sent, and the server uses its default. All models
-take `seed`, an integer that makes a run repeatable. How to set inputs and files:
-[inputs](../guides/inputs.md).
+This page lists the models that QuickRouter documents, with the fields of their inputs.
+`python -m tests.docs.model_docs` generates the page from `api.models`.
+
+If you do not set a field, it is not sent, and the server uses the default. All models have the field
+`seed`, an integer: the same input with the same seed creates the same picture.
+[Inputs](../guides/inputs.md) describes how to set inputs and files.
 
 """
 BY_NAME = ("black-forest-labs/", "flux-kontext-apps/")
