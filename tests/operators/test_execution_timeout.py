@@ -77,7 +77,15 @@ def attempt(task: Any, task_instance: TaskInstance, alarm: Alarm | None = None) 
 
 # A socket whose use was cut off is left to the garbage collector, which complains of it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("store", [True, False], ids=["remembered", "forgotten"])
+@pytest.mark.parametrize(
+    "store",
+    [
+        pytest.param(True, id="stored"),
+        pytest.param(
+            False, id="not stored", marks=pytest.mark.slow("runs a task once for each line of the package")
+        ),
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_at_no_line_after_the_create_does_a_timeout_lead_to_a_second_one(
     gateway: Sandbox, monkeypatch: pytest.MonkeyPatch, kind: str, store: bool

@@ -48,17 +48,17 @@ def test_a_list_that_never_shows_an_end_hides_none_for_ever() -> None:
 
 
 def test_a_list_is_doubted_by_few_questions_more() -> None:
-    world = Simulation(per_minute=1_500)
-    world.waits(1_000, age=600.0)
-    world.run(300)
-    assert len(world.requests) <= 2 * world.pages + 1_000 / 100 * 300 / OWN_GET_EVERY
+    world = Simulation(per_minute=750)
+    world.waits(500, age=600.0)
+    world.run(200)
+    assert len(world.requests) <= 2 * world.pages + 500 / 100 * 200 / OWN_GET_EVERY
     assert all(longest_gap(times) < 15 for times in world.asked.values())
 
 
 def test_with_very_many_waits_the_list_is_doubted_less() -> None:
-    world = Simulation(per_minute=300)
-    world.waits(2_000, age=600.0)
-    world.run(400)
+    world = Simulation(per_minute=150)
+    world.waits(1_000, age=600.0)
+    world.run(200)
     assert len(world.requests) < 1.5 * world.pages
     assert all(longest_gap(times) < 24 for times in world.asked.values())
 

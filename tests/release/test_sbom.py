@@ -10,6 +10,8 @@ from airflow_provider_quickrouter import __version__
 from dev.release_closure import closure, pins, required
 from dev.sbom import Bill, check, make
 
+pytestmark = pytest.mark.slow("resolves all dependencies, as a release does")
+
 
 @pytest.fixture(scope="module")
 def bill() -> Bill:
