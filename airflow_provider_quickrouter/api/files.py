@@ -21,9 +21,11 @@ DEFAULT_MAX_BYTES = 512 * 2**20  # of one file; the longest known videos have a 
 MAX_FILES = 10_000  # files of one output
 
 _DATA_URI = re.compile(
-    r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[\w.+-]{1,50}=[^;,\s]{0,200}){0,8}(;base64)?,",
+    r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?(?:;(?!base64,)[\w.+-]{1,50}(?:=[^;,\s]{0,200})?){0,8}(;base64)?,",
     re.IGNORECASE,
 )
+# A URL with blanks, as of files that are named after prompts. A sentence has no extension at its end.
+_URL_WITH_BLANKS = re.compile(r"https?://[^\s/]+/\S[^?#]*\.\w{2,5}([?#]\S*)?", re.IGNORECASE)
 _HEADER = 4_096  # characters of a data: URI in which its comma is searched for
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -119,7 +121,8 @@ def is_file(value: str) -> bool:
         has_host = bool(urlsplit(value).hostname)
     except ValueError:
         return False
-    return has_host and value.isprintable() and not any(map(str.isspace, value))
+    # No other white space than blanks is printable.
+    return has_host and value.isprintable() and (" " not in value or bool(_URL_WITH_BLANKS.fullmatch(value)))
 
 
 def check_complete(output: Any) -> None:
@@ -196,7 +199,7 @@ def readable_size(size: int) -> str:
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"
+    return counted(size, "byte")
 
 
 def _strings(output: Any) -> Iterator[str]:

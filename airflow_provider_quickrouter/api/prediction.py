@@ -7,6 +7,7 @@ into XCom. Unknown states and fields are stored or ignored; they never become su
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -173,10 +174,23 @@ class Prediction:
         """When its files and data are deleted, or None while it has not ended."""
         return self.completed_at + RETENTION if self.completed_at else None
 
-    def expired(self, now: float) -> bool:
-        """Whether its output is gone because its hour is over (``now`` in epoch seconds)."""
-        late = self.expires_at is not None and now >= self.expires_at.timestamp()
+    def expired(self, now: float, unfinished_at: float | None = None) -> bool:
+        """Whether its output is gone because its hour is over; arguments as of :meth:`ended_at`."""
+        ended_at = self.ended_at(now, unfinished_at)
+        late = ended_at is not None and now >= ended_at + RETENTION.total_seconds()
         return not self.items and (self.data_removed or late)
+
+    def ended_at(self, now: float, unfinished_at: float | None = None) -> float | None:
+        """Return when it ended, by this machine's clock; None if nothing shows that.
+
+        The API's clock may be wrong by hours, or the API returns no times.
+
+        :param now: epoch seconds, when it was known to have ended.
+        :param unfinished_at: epoch seconds, when it was last known not to have ended.
+        """
+        if self.completed_at:
+            return min(max(self.completed_at.timestamp(), unfinished_at or -math.inf), now)
+        return None if unfinished_at is None else now
 
     def manifest(self, url: str) -> dict[str, Any]:
         """Return the bounded JSON object that XCom holds under the key ``prediction``.

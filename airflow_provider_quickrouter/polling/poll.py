@@ -106,6 +106,7 @@ class Poll:
     _failing_since: float | None = None
     _missing_since: float | None = None
     _empty_since: float | None = None
+    _unfinished_at: float | None = None
     _logged: tuple[str, int] | None = None  # the state and the quarter that were logged last
     _logged_at: float = 0.0
 
@@ -116,10 +117,14 @@ class Poll:
 
     def on_prediction(self, prediction: Prediction, now: float) -> Again | Outcome:
         """Return what a good response leads to."""
+        if self._unfinished_at is None and self.confirmed:
+            self._unfinished_at = self.started_at
+        if not prediction.status.terminal:
+            self._unfinished_at = now
         self.last, self.confirmed = prediction, True
         if self.timeline:
             self.timeline.on_prediction(prediction, now)
-        over = Outcome.of(prediction, now)
+        over = Outcome.of(prediction, now, self._unfinished_at)
         self._empty_since = self._output_missing_since(over, now)
         outage = self._end_of_outage(now)
         if over and self._empty_since is None:

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from airflow_provider_quickrouter.hooks.quickrouter import USER_AGENT, QuickRout
 from airflow_provider_quickrouter.hooks.transport import Route, proxy_and_tls, proxy_refused
 from airflow_provider_quickrouter.storage.addresses import check_url, is_public, not_public, shown
 from airflow_provider_quickrouter.storage.fetching import (
+    ATTEMPTS,
     Failure,
     Owner,
     check_redirect,
@@ -42,7 +44,7 @@ from airflow_provider_quickrouter.storage.fetching import (
 )
 from airflow_provider_quickrouter.storage.media import (
     HEAD,
-    TAIL,
+    MAY_BE_EMPTY,
     Kind,
     Size,
     dimensions,
@@ -56,6 +58,8 @@ SLOWEST = 2**19  # bytes a second that a download needs on average, plus five mi
 _BASE_TIME = 300.0
 _BUFFER = _CHUNK = 2**20
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+# Values of Content-Encoding with which the body is the file as it is.
+_UNCOMPRESSED = frozenset({"", "identity", "aws-chunked"})
 
 
 class NotPublicError(OSError):
@@ -200,6 +204,7 @@ class Fetched:
 class Sink:
     """Write a file in pieces, counted and digested. Blocks.
 
+    :ivar head: its first bytes, ``HEAD`` at most.
     :raises FileRefused: the file has more than ``max_bytes``.
     :raises FileUnavailable: this machine's disk cannot store it.
     """
@@ -207,8 +212,7 @@ class Sink:
     def __init__(self, local: Path, max_bytes: int) -> None:
         self._local, self._max_bytes = local, max_bytes
         self._digest = hashlib.sha256()
-        self._head = bytearray()
-        self._tail = b""
+        self.head = bytearray()
         self._file: Any = None
         self._closed = False
         # A canceled task leaves the thread that writes a piece, and closes in another one.
@@ -221,8 +225,7 @@ class Sink:
         if self.size > self._max_bytes:
             raise too_large(self.size, self._max_bytes)
         self._digest.update(chunk)
-        self._head += chunk[: HEAD - len(self._head)]
-        self._tail = (self._tail + chunk[-TAIL:])[-TAIL:]
+        self.head += chunk[: HEAD - len(self.head)]
         try:
             with self._lock:
                 if not self._closed:
@@ -239,19 +242,17 @@ class Sink:
             if self._file:
                 self._file.close()
 
-    def fetched(self, declared: str) -> Fetched:
-        """Return what was written.
-
-        :raises FileRefused: it is not what it should be.
-        """
-        head = bytes(self._head)
-        kind = kind_of(declared, head)
-        pixels = dimensions(kind.content_type, head)
+    def fetched(self, kind: Kind) -> Fetched:
+        """Return what was written."""
+        pixels = dimensions(kind.content_type, bytes(self.head))
         return Fetched(self._local, self.size, self._digest.hexdigest(), kind, pixels)
 
     def is_truncated(self, kind: Kind) -> bool:
         """Return whether a part of it is missing, as far as its kind shows."""
-        return is_truncated(kind.ext, self.size, bytes(self._head), self._tail)
+        if not self.size:
+            return False
+        with self._local.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            return is_truncated(kind.ext, data)
 
 
 class Downloader:
@@ -263,6 +264,9 @@ class Downloader:
     def __init__(self, client: Client, owner: Owner, max_bytes: int, log: Any) -> None:
         self._client, self._owner = client, owner
         self._max_bytes, self._log = max_bytes, log
+        # Since when no download succeeds. Not for each file, or a server that is down would take
+        # two minutes for each of thousands.
+        self._failing_since: float | None = None
         self.received = 0
 
     async def fetch(self, source: Source, local: Path) -> Fetched:
@@ -273,13 +277,15 @@ class Downloader:
         """
         if source.inline:
             return await asyncio.to_thread(self._unpack, source, local)
-        attempts, began = 0, None
+        attempts = 0
         while isinstance(found := await self._try(source, local), Failure):
-            attempts, began = attempts + 1, began or time.monotonic()
-            waited = time.monotonic() - began
+            attempts, now = attempts + 1, time.monotonic()
+            self._failing_since = now if self._failing_since is None else self._failing_since
+            waited = now - self._failing_since if attempts > ATTEMPTS else 0.0
             pause = pause_before(found, attempts, waited, self._owner, time.time())
             self._log.info("File %d (%s): %s; again in %.3g s", source.n, shown(source.url), found.why, pause)
             await asyncio.sleep(pause)
+        self._failing_since = None
         return found
 
     async def _try(self, source: Source, local: Path) -> Fetched | Failure:
@@ -287,7 +293,7 @@ class Downloader:
             async with self._client.get(source.url) as response:
                 headers = storable_headers(response.headers)
                 failure = read_status(response.status, headers, time.time())
-                return failure or await self._receive(response, headers, local)
+                return failure or await self._receive(response, headers, source, local)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise FileRefused("its address cannot be read") from None
         except aiohttp.ClientConnectorCertificateError:
@@ -300,7 +306,7 @@ class Downloader:
             return Failure(f"the download broke off ({type(error).__name__})")
 
     async def _receive(
-        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], local: Path
+        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], source: Source, local: Path
     ) -> Fetched | Failure:
         if (response.content_length or 0) > self._max_bytes:
             raise too_large(response.content_length or 0, self._max_bytes)
@@ -309,18 +315,22 @@ class Downloader:
             async for chunk in response.content.iter_chunked(_CHUNK):
                 self.received += len(chunk)
                 await asyncio.to_thread(sink.write, chunk)
+            await asyncio.to_thread(sink.write, b"")  # an empty file, too, is one
         finally:
             await asyncio.to_thread(sink.close)
-        if not sink.size:
+        try:
+            kind = kind_of(headers.get("content-type", ""), bytes(sink.head), source.url)
+        except FileRefused as error:
+            return Failure(str(error), refused=True)
+        if not sink.size and not (kind.ext in MAY_BE_EMPTY and headers.get("content-length") == "0"):
             return Failure("the server sends an empty file")
-        fetched = sink.fetched(headers.get("content-type", ""))
         # aiohttp notices half of a body with a length; half of a compressed one may go unnoticed.
-        has_length = "content-encoding" not in headers and (
+        has_length = headers.get("content-encoding", "").casefold() in _UNCOMPRESSED and (
             "content-length" in headers or "transfer-encoding" in headers
         )
-        if not has_length and sink.is_truncated(fetched.kind):
+        if not has_length and await asyncio.to_thread(sink.is_truncated, kind):
             return Failure("the download broke off: the file ends too early")
-        return fetched
+        return sink.fetched(kind)
 
     def _unpack(self, source: Source, local: Path) -> Fetched:
         declared, data = decode(source.url, self._max_bytes)
@@ -328,4 +338,4 @@ class Downloader:
         sink.write(data)
         sink.close()
         self.received += len(data)
-        return sink.fetched(declared)
+        return sink.fetched(kind_of(declared, data[:HEAD]))

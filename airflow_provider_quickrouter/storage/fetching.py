@@ -18,16 +18,18 @@ from airflow_provider_quickrouter.api.errors import (
     QuickRouterError,
     backoff,
 )
+from airflow_provider_quickrouter.api.files import counted
 from airflow_provider_quickrouter.api.protocol import retry_after
 
 MAX_REDIRECTS = 5
-# Seconds for which errors of one file are waited out, the downloads themselves not counted.
+# Seconds for which errors are waited out while no file of the output arrives. A missing file, or a
+# page in its place, is one of them: servers may be late, and clocks of gateways wrong.
 PATIENCE = 120.0
+ATTEMPTS = 3  # of each file at least, also when others have failed for that long
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0  # seconds between two attempts of a download; each pause doubles
 LONGEST_RETRY_AFTER = 3600.0  # seconds; the longest `Retry-After` that is passed to Airflow
-MISSING_ATTEMPTS = 3  # of a file that is missing before it has expired: a server may be late
 
 ONE_HOUR = "The API stores files for one hour after the prediction has ended"
 STORE_EARLIER = (
@@ -45,18 +47,20 @@ class Failure:
 
     :ivar retry_after: the pause that the server named, in seconds, or None.
     :ivar gone: the server does not have the file, or does not give it.
+    :ivar refused: the server gave something else, such as an error message or a page.
     """
 
     why: str
     retry_after: float | None = None
     gone: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
     """The prediction that a file belongs to.
 
-    :ivar expires_at: when the API deletes the file, None if that is not known.
+    :ivar expires_at: when the API deletes the file, by this machine's clock; None if not known.
     :ivar known: whether ``prediction_id`` is one of the API, and not made up for the files' names.
     """
 
@@ -109,21 +113,23 @@ def check_redirect(hops: int, before: str, after: str) -> None:
 def pause_before(failure: Failure, attempts: int, waited: float, owner: Owner, now: float) -> float:
     """Return the seconds to wait until the next attempt of a download.
 
-    :param attempts: so far, from 1; ``waited``: seconds that pauses took so far.
+    :param attempts: so far, from 1; ``waited``: seconds since errors began.
     :param now: epoch seconds.
-    :raises PredictionExpired: the API has deleted the file.
-    :raises FileRefused: it is missing or forbidden, and nothing shows that this will change.
+    :raises PredictionExpired: it is missing, and the API may have deleted it.
+    :raises FileRefused: the server still gives something else, or forbids it.
     :raises FileUnavailable: the errors last too long.
     """
+    pause = backoff(attempts, LONGEST_PAUSE, first=FIRST_PAUSE, minimum=failure.retry_after)
+    if waited + pause <= PATIENCE:
+        return pause
+    if failure.refused:
+        raise FileRefused(failure.why)
     if failure.gone and owner.expires_at is None and failure.why == "HTTP 403":
         raise FileRefused(f"the server responds with HTTP 403: its signature may have expired. {ONE_HOUR}")
     if failure.gone and (owner.expired(now) or owner.expires_at is None):
         raise expired(owner)
-    pause = backoff(attempts, LONGEST_PAUSE, first=FIRST_PAUSE, minimum=failure.retry_after)
-    if waited + pause > PATIENCE or (failure.gone and attempts > MISSING_ATTEMPTS):
-        message = f"{failure.why}, after {attempts} attempts; a retry resumes it"
-        raise FileUnavailable(message, retry_after=failure.retry_after)
-    return pause
+    message = f"{failure.why}, after {counted(attempts, 'attempt')}; a retry resumes it"
+    raise FileUnavailable(message, retry_after=failure.retry_after)
 
 
 def expired(owner: Owner) -> PredictionExpired:

@@ -1,24 +1,28 @@
-"""What a file is, by its bytes: kind and extension, width and height, and whether it is complete.
+"""What a file is: kind and extension, width and height, and whether it is complete.
 
-The bytes are untrusted: whatever they are, the result is a value or None, or ``FileRefused``. Nothing
-is decoded. Where a response has no length, its end is the end of the connection, and half a file
-would look complete.
+Bytes and addresses are untrusted: whatever they are, the result is a value or None, or
+``FileRefused``. Nothing is decoded. Where a response has no length, its end is the end of the
+connection, and half a file would look complete.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from mmap import mmap
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_quickrouter.api.errors import FileRefused
 
 # Bytes of a file's beginning that are looked at: a JPEG has its size behind its metadata.
 HEAD = 2**18
 
-# Bytes of a file's end that are looked at: some programs write a little behind a picture.
+# Bytes at a PDF's end among which its end mark is: an earlier one may belong to an earlier version.
 TAIL = 4_096
+
+Bytes = bytes | mmap
 
 Size = tuple[int, int]  # width and height, pixels
 
@@ -55,7 +59,12 @@ wav          audio/wav audio/x-wav audio/wave audio/vnd.wave
 flac         audio/flac audio/x-flac
 ogg          audio/ogg application/ogg
 aac          audio/aac
+mid          audio/midi audio/x-midi
 glb          model/gltf-binary
+gltf         model/gltf+json
+usdz         model/vnd.usdz+zip
+obj          model/obj
+stl          model/stl
 ply          model/ply
 pdf          application/pdf
 zip          application/zip application/x-zip-compressed
@@ -65,6 +74,7 @@ safetensors  application/x-safetensors
 json         application/json text/json
 jsonl        application/x-ndjson
 txt          text/plain
+md           text/markdown
 csv          text/csv
 vtt          text/vtt
 srt          application/x-subrip
@@ -75,19 +85,21 @@ _BY_TYPE = {
     name: Kind(names[0], ext) for ext, *names in map(str.split, _TYPES.strip().splitlines()) for name in names
 }
 _BY_EXT = {kind.ext: kind for kind in _BY_TYPE.values()}
+_SAME = {"jpeg": "jpg", "jfif": "jpg", "tiff": "tif", "heif": "heic", "midi": "mid"}
 
 _MAGIC = {
     rb"\x89PNG\r\n\x1a\n": "png",
     rb"\xff\xd8\xff": "jpg",
     rb"GIF8[79]a": "gif",
-    rb"II\*\0|MM\0\*": "tif",
+    rb"II[*+]\0|MM\0[*+]": "tif",
     rb"\x76\x2f\x31\x01": "exr",
     rb"8BPS": "psd",
     rb"ID3": "mp3",
     rb"fLaC": "flac",
     rb"OggS": "ogg",
+    rb"MThd": "mid",
     rb"glTF": "glb",
-    rb"ply\n": "ply",
+    rb"ply\r?\n": "ply",
     rb"%PDF-": "pdf",
     rb"PK(\x03\x04|\x05\x06)": "zip",
     rb"\x1f\x8b\x08": "gz",
@@ -103,7 +115,7 @@ _MAGIC = {
     rb"\x1aE\xdf\xa3": "mkv",
     # Frames of MPEG audio: twelve bits, then the layer.
     rb"\xff[\xf0\xf1\xf8\xf9]": "aac",
-    rb"\xff[\xf2\xf3\xfa\xfb]": "mp3",
+    rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]": "mp3",
     # Two letters alone would match too much: the reserved bytes are 0.
     rb"BM.{4}\0{4}": "bmp",
     rb".{257}ustar": "tar",
@@ -114,28 +126,71 @@ _PATTERNS = [(re.compile(pattern, re.DOTALL), ext) for pattern, ext in _MAGIC.it
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<script")
 _PAGES = ("text/html", "application/xhtml+xml")
 
-# Extensions of kinds whose files always start with their magic bytes.
-_ALWAYS = frozenset({"png", "jpg", "gif", "webp", "pdf"})
+# Kinds of many formats: the extension of the address says more, as ``.usdz`` or ``.tar.gz``.
+_CONTAINERS = frozenset({"zip", "gz"})
+_WITH_MAGIC = frozenset(_MAGIC.values())
+# Of these, every file starts with its magic bytes; of the others a few have something before them.
+_ALWAYS = frozenset(kind.ext for name, kind in _BY_TYPE.items() if name.startswith("image/")) - {"svg"} | {
+    "pdf"
+}
+# Text without a word in it is still a result, such as the subtitles of a silent film.
+MAY_BE_EMPTY = frozenset({"txt", "md", "csv", "vtt", "srt", "jsonl"})
+
+_EXT = re.compile(r"\.((?:tar\.)?(?=\d*[a-z])[a-z0-9]{1,12})$")
+# Extensions of programs on web servers, whose responses may be anything, and of pages.
+_NOT_FILES = frozenset({"php", "asp", "aspx", "jsp", "cgi", "htm", "html", "xhtml"})
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
+# No text holds these control characters, whatever its encoding, but for UTF-16.
+_NOT_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
-def kind_of(declared: str, head: bytes) -> Kind:
-    """Return what a file is; magic bytes count more than what is declared.
+def kind_of(declared: str, head: bytes, address: str = "") -> Kind:
+    """Return what a file is: magic bytes count most, then the address, then what is declared.
 
     :param declared: the ``Content-Type`` as it came; "" if there was none.
     :param head: the first bytes, ``HEAD`` of them if the file has as many.
-    :raises FileRefused: it is an HTML page, or not the picture that it is declared to be.
+    :param address: its URL; "" if it has none.
+    :raises FileRefused: it is an HTML page, or not what its address or type promises, such as an
+        error message in place of a picture.
     """
-    if found := sniff(head):
+    found, named = sniff(head), ext_in(address)
+    if found and not (found.ext in _CONTAINERS and named and named not in _WITH_MAGIC):
         return found
     media_type = declared[:256].partition(";")[0].strip().casefold()
+    if found:
+        return Kind(_type_of(named, found.content_type), named)
     if media_type in _PAGES or _first_tag(head).startswith(_HTML):
         raise FileRefused(
             "it is an HTML page instead of a file, as error pages and logins are; look at it in a browser"
         )
-    named = _BY_TYPE.get(media_type)
-    if named and named.ext in _ALWAYS:
-        raise FileRefused(f"its content type is {named.content_type}, but its bytes are not")
-    return named or _BY_EXT["bin"]
+    kind = _BY_TYPE.get(media_type, _BY_EXT["bin"])
+    if _lacks_magic(kind.ext, head):
+        raise FileRefused(f"its content type is {kind.content_type}, but its bytes are not")
+    if _lacks_magic(named, head):
+        raise FileRefused(f"its address ends with .{named}, but its bytes are something else")
+    return Kind(_type_of(named, media_type), named) if named else kind
+
+
+def ext_in(address: str) -> str:
+    """Return the extension that an address ends with, in lower case; "" if there is none."""
+    found = _EXT.search(unquote(urlsplit(address).path).rpartition("/")[2].lower())
+    ext = found[1] if found else ""
+    return "" if ext in _NOT_FILES else _SAME.get(ext, ext)
+
+
+def _type_of(ext: str, otherwise: str) -> str:
+    """Return the content type of an extension; else the other one, if it is well-formed."""
+    known = _BY_EXT.get(ext)
+    if known or not _MEDIA_TYPE.fullmatch(otherwise):
+        return (known or _BY_EXT["bin"]).content_type
+    return otherwise
+
+
+def _lacks_magic(ext: str, head: bytes) -> bool:
+    """Return whether bytes of no known kind cannot be a file of this extension."""
+    if ext == "svg":
+        return b"<svg" not in head.lower()
+    return ext in _ALWAYS or (ext in _WITH_MAGIC and not _NOT_TEXT.search(head[:1024]))
 
 
 def sniff(head: bytes) -> Kind | None:
@@ -203,22 +258,28 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _SEGMENTS = 512  # segments of a JPEG that are passed at most on the way to the one with its size
 
 
-def _jpeg(head: bytes) -> Size | None:
+def _segments(data: Bytes) -> Iterator[tuple[int, int]]:
+    """Yield marker and place of each segment of a JPEG, up to bytes that are none."""
     place = 2
     for _ in range(_SEGMENTS):
-        while head[place : place + 2] == b"\xff\xff":
+        while data[place : place + 2] == b"\xff\xff":
             place += 1  # fill bytes
-        if head[place] != 0xFF:
-            return None
-        marker = head[place + 1]
-        if marker in _STARTS_OF_FRAME:
-            height, width = struct.unpack_from(">HH", head, place + 5)
-            return width, height
+        if data[place] != 0xFF:
+            return
+        marker = data[place + 1]
+        yield marker, place
         if marker in _WITHOUT_LENGTH:
             place += 2
         else:
-            (length,) = struct.unpack_from(">H", head, place + 2)
+            (length,) = struct.unpack_from(">H", data, place + 2)
             place += 2 + max(length, 2)
+
+
+def _jpeg(head: bytes) -> Size | None:
+    for marker, place in _segments(head):
+        if marker in _STARTS_OF_FRAME:
+            height, width = struct.unpack_from(">HH", head, place + 5)
+            return width, height
     return None
 
 
@@ -241,31 +302,82 @@ _READERS: Mapping[str, Callable[[bytes], Size | None]] = {
 }
 
 
-_LAST = {"png": b"IEND", "jpg": b"\xff\xd9", "gif": b";", "pdf": b"%%EOF"}
-_RIFF_FORMATS = frozenset({"webp", "wav", "avi"})
-_BOX_FORMATS = frozenset({"mp4", "mov", "m4a", "avif", "heic"})
-
-
-def is_truncated(ext: str, size: int, head: bytes, tail: bytes) -> bool:
+def is_truncated(ext: str, data: Bytes) -> bool:
     """Return whether a part of a file is missing; False also where its kind does not show it.
 
+    What follows a complete file, as some programs append it, does not matter.
+
     :param ext: its kind's, see :func:`kind_of`.
-    :param size: bytes; ``head``: the first ones, ``HEAD`` at most; ``tail``: the last ones.
     """
-    if ext in _RIFF_FORMATS:
-        return size < 8 + int.from_bytes(head[4:8], "little")
-    if ext in _BOX_FORMATS:
-        return size < _end_of_boxes(head)
-    return _LAST.get(ext, b"") not in tail
+    try:
+        return ext in _ENDS and not _ENDS[ext](data)
+    except (IndexError, struct.error):  # it ends within its structure
+        return True
 
 
-def _end_of_boxes(head: bytes) -> int:
-    """Return where the last box ends whose beginning is in the head."""
+def _png_ends(data: Bytes) -> bool:
+    place, name = 8, b""
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", data, place)
+        place += 12 + length
+    return place <= len(data)
+
+
+def _jpeg_ends(data: Bytes) -> bool:
+    # A thumbnail within the segments before the scan has an end mark of its own.
+    scan = next((place for marker, place in _segments(data) if marker == _START_OF_SCAN), 0)
+    return data.find(b"\xff\xd9", scan) >= 0
+
+
+def _gif_ends(data: Bytes) -> bool:
+    place = 13 + _colours(data[10])
+    while (block := data[place]) != ord(";"):
+        if block == ord(","):
+            place += 11 + _colours(data[place + 9])
+        elif block == ord("!"):
+            place += 2
+        else:
+            place += 1  # decoders skip what is between blocks
+            continue
+        while data[place]:
+            place += 1 + data[place]
+        place += 1
+    return True
+
+
+def _colours(flags: int) -> int:
+    """Return the bytes of a GIF's colour table."""
+    return 3 * 2 << (flags & 7) if flags & 0x80 else 0
+
+
+def _pdf_ends(data: Bytes) -> bool:
+    return b"%%EOF" in data[-TAIL:]
+
+
+def _riff_ends(data: Bytes) -> bool:
+    size = int.from_bytes(data[4:8], "little")
+    # Programs that stream cannot know the size; the largest ones are placeholders.
+    return size >= _UNKNOWN_SIZE or len(data) >= 8 + size
+
+
+def _boxes_end(data: Bytes) -> bool:
     place = 0
-    while len(head) - place >= 16:
-        short, _, long = struct.unpack_from(">I4sQ", head, place)
+    while len(data) - place >= 16:
+        short, _, long = struct.unpack_from(">I4sQ", data, place)
         length: int = long if short == 1 else short
         if length < 8:  # to the end of the file, or no box
-            return place
+            return True
         place += length
-    return place
+    return place <= len(data)
+
+
+_START_OF_SCAN = 0xDA
+_UNKNOWN_SIZE = 0x7FFF0000
+_ENDS: Mapping[str, Callable[[Bytes], bool]] = {
+    "png": _png_ends,
+    "jpg": _jpeg_ends,
+    "gif": _gif_ends,
+    "pdf": _pdf_ends,
+    **dict.fromkeys(("webp", "wav", "avi"), _riff_ends),
+    **dict.fromkeys(("mp4", "mov", "m4a", "avif", "heic"), _boxes_end),
+}

@@ -18,7 +18,7 @@ from airflow_provider_quickrouter.api.errors import FileUnavailable
 from airflow_provider_quickrouter.api.files import MAX_FILES, Source, StoredFile
 from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_string
 from airflow_provider_quickrouter.storage.media import ext_of
-from airflow_provider_quickrouter.storage.names import file_name, safe_name
+from airflow_provider_quickrouter.storage.names import MAX_PART, file_name, safe_name
 from airflow_provider_quickrouter.storage.target import Target, reason_of
 
 if TYPE_CHECKING:
@@ -34,37 +34,42 @@ _VERSION = 1
 _MAX_NUMBER = 2**53  # a size or a number of pixels beyond it was not written by this package
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored file: its number in the output, the extension in its name, and what was stored."""
+
+    n: int
+    ext: str
+    file: StoredFile
+
+
 @dataclass
 class Inventory:
     """The files of one output that are stored.
 
     :ivar total: how many files the output has; 0 while that is not known.
-    :ivar files: number of the file and what was stored, by ``Source.key``.
+    :ivar files: by ``Source.key``.
     """
 
     total: int = 0
-    files: dict[str, tuple[int, StoredFile]] = field(default_factory=dict)
+    files: dict[str, Entry] = field(default_factory=dict)
 
-    def add(self, source: Source, file: StoredFile) -> None:
-        """Add a stored file."""
-        self.files[source.key] = (source.n, file)
-
-    def find(self, source: Source) -> StoredFile | None:
+    def find(self, source: Source) -> Entry | None:
         """Return what was stored of a file, if it was."""
         found = self.files.get(source.key)
-        return found[1] if found and found[0] == source.n else None
+        return found if found and found.n == source.n else None
 
-    def complete(self) -> list[tuple[int, StoredFile]]:
+    def complete(self) -> list[Entry]:
         """Return all files of the output, in order, if all are stored; else nothing."""
         # One file may be here twice, under the addresses of two attempts: the later one counts.
-        latest = dict(self.files.values())
-        numbers = sorted(latest)
-        complete = self.total == len(numbers) and numbers == [*range(len(numbers))]
-        return [(n, latest[n]) for n in numbers] if complete else []
+        latest = {entry.n: entry for entry in self.files.values()}
+        return [latest[n] for n in sorted(latest)] if self.total == len(latest) else []
 
     def to_bytes(self) -> bytes:
         """Return JSON from which :meth:`read` makes an equal one."""
-        files = {key: {"n": n, **file.to_json()} for key, (n, file) in self.files.items()}
+        files = {
+            key: {"n": entry.n, "ext": entry.ext, **entry.file.to_json()} for key, entry in self.files.items()
+        }
         return json.dumps({"version": _VERSION, "total": self.total, "files": files}).encode()
 
     @classmethod
@@ -83,12 +88,14 @@ class Inventory:
             raise ValueError(f"it is not a record of files ({type(error).__name__})") from None
 
 
-def _entry(given: Any) -> tuple[int, StoredFile]:
+def _entry(given: Any) -> Entry:
     file = StoredFile.from_json(given)
     if max(file.size, file.width or 0, file.height or 0) > _MAX_NUMBER:
         raise ValueError("a number is too large")
     content_type = storable_string(file.content_type, LONGEST_HEADER)
-    return int(given["n"]), replace(file, content_type=content_type)
+    # Records of older versions have no extension; then the content type decided it.
+    ext = storable_string(str(given.get("ext") or ext_of(content_type)), MAX_PART)
+    return Entry(int(given["n"]), ext, replace(file, content_type=content_type))
 
 
 class Keeper:
@@ -119,13 +126,13 @@ class Keeper:
 
     def find(self, source: Source) -> StoredFile | None:
         """Return a file that was stored before, if it is still there unchanged."""
-        file = self._inventory.find(source)
-        return file if file and self._exists(source.n, file) else None
+        found = self._inventory.find(source)
+        return found.file if found and self._exists(found) else None
 
     def find_all(self) -> list[StoredFile]:
         """Return all files if all were stored and are still there unchanged, else nothing."""
         found = self._inventory.complete()
-        return [file for _, file in found] if all(self._exists(*one) for one in found) else []
+        return [entry.file for entry in found] if all(map(self._exists, found)) else []
 
     def store(self, source: Source, fetched: Fetched) -> StoredFile:
         """Store a downloaded file, unless it is there already, and record it."""
@@ -149,7 +156,7 @@ class Keeper:
             *(fetched.pixels or (None, None)),
         )
         with self._lock:
-            self._inventory.add(source, file)
+            self._inventory.files[source.key] = Entry(source.n, fetched.kind.ext, file)
             if time.monotonic() - self._written_at >= WRITE_EVERY:
                 self._write()
         return file
@@ -159,9 +166,10 @@ class Keeper:
         with self._lock:
             self._write()
 
-    def _exists(self, n: int, file: StoredFile) -> bool:
+    def _exists(self, entry: Entry) -> bool:
         """Look only where this output's files are stored, whatever the record holds."""
-        name = self._name(n, ext_of(file.content_type), file.sha256)
+        file = entry.file
+        name = self._name(entry.n, entry.ext, file.sha256)
         ours = self._target.path_of(name) == file.path
         return ours and bool(self._target.holds(name, file.size, file.sha256))
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from airflow_provider_quickrouter.api.files import (
     readable_size,
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT, RETENTION, Prediction
 from airflow_provider_quickrouter.api.protocol import MAX_MESSAGE
 from airflow_provider_quickrouter.api.storable import storable_string
 from airflow_provider_quickrouter.hooks import threads
@@ -39,6 +39,7 @@ from airflow_provider_quickrouter.storage.download import Client, Downloader
 from airflow_provider_quickrouter.storage.fetching import Owner, about, expired
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_distinct
 from airflow_provider_quickrouter.storage.record import Keeper
+from airflow_provider_quickrouter.storage.scratch import temporary_folder
 from airflow_provider_quickrouter.storage.target import Target, reason_of
 
 if TYPE_CHECKING:
@@ -64,12 +65,11 @@ class Job:
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _done: dict[int, StoredFile] = field(default_factory=dict)
     _found: int = 0
-    _failed: bool = False
 
     async def run(self) -> list[StoredFile]:
-        """Store all files; return them in the order of the output.
+        """Store all files that can be stored; return them in the order of the output.
 
-        :raises QuickRouterError: the most important error, one that a retry meets again.
+        :raises QuickRouterError: the first error, preferably one that a retry may heal.
         """
         began = time.monotonic()
         progress = asyncio.create_task(self._log_progress())
@@ -80,32 +80,27 @@ class Job:
             progress.cancel()
             await asyncio.to_thread(self.keeper.close)
         errors = [result for result in results if isinstance(result, BaseException)]
-        errors.sort(key=lambda error: getattr(error, "transient", True))
-        for error in errors[1:]:
+        # Airflow retries the task then, and stores what is missing.
+        errors.sort(key=lambda error: not getattr(error, "transient", True))
+        for error in errors[1:FEW]:
             self.log.warning("%s", storable_string(str(error), MAX_MESSAGE))
-        if errors:
-            raise errors[0]
         self.log.info(
-            "Stored %s, %s, in %.1f s; %d of them existed already",
+            "Stored %s, %s, in %.1f s; existed already: %d",
             counted(len(self._done), "file"),
             readable_size(sum(file.size for file in self._done.values())),
             time.monotonic() - began,
             self._found,
         )
+        if errors:
+            raise errors[0]
         return [self._done[source.n] for source in self.sources]
 
     async def _store(self, source: Source) -> None:
         async with self._slots:
-            if self._failed:  # downloads that run are finished, but no new one starts
-                return
             try:
                 file = await self._find_or_download(source)
             except QuickRouterError as error:
-                self._failed = True
                 raise about(error, source.n, shown(source.url)) from error.__cause__
-            except Exception:
-                self._failed = True
-                raise
         self._done[source.n] = file
         if len(self.sources) <= FEW:
             self.log.info("File %d: %s", source.n, file)
@@ -127,9 +122,9 @@ class Job:
         while True:
             await asyncio.sleep(LOG_EVERY)
             self.log.info(
-                "%d of %d files are stored; %s have come",
+                "Stored so far: %d of %s; received: %s",
                 len(self._done),
-                len(self.sources),
+                counted(len(self.sources), "file"),
                 readable_size(self.loader.received),
             )
 
@@ -158,9 +153,12 @@ class Storing:
         self._stopped = False
         self._cancel: Callable[[], object] = lambda: None
 
-    def store_prediction(self, prediction: Prediction) -> list[StoredFile]:
+    def store_prediction(
+        self, prediction: Prediction, unfinished_at: float | None = None
+    ) -> list[StoredFile]:
         """Store the output of a prediction that succeeded. Blocks; the rest as :meth:`store`.
 
+        :param unfinished_at: when the prediction was last known not to have ended, epoch seconds.
         :raises QuickRouterError: it did not succeed.
         """
         if LEFT_OUT in str(prediction.output):
@@ -171,13 +169,16 @@ class Storing:
                     f"The output of prediction {prediction.id} was too large for XCom, and could "
                     f"not be read again: {error}"
                 ) from None
-        outcome = Outcome.of(prediction, time.time())
+        now = time.time()
+        outcome = Outcome.of(prediction, now, unfinished_at)
         if outcome is None:
             raise FileUnavailable(
                 f"Prediction {prediction.id} is still {prediction.status_word}: there is nothing "
                 "to store. Let a QuickRouterPredictionSensor wait for it before."
             )
-        owner = Owner(prediction.id, prediction.expires_at)
+        ended_at = prediction.ended_at(now, unfinished_at)
+        expires_at = None if ended_at is None else datetime.fromtimestamp(ended_at, UTC) + RETENTION
+        owner = Owner(prediction.id, expires_at)
         if outcome.reason is Reason.EXPIRED:
             if found := self.stored_before(prediction.id):
                 return found
@@ -189,8 +190,8 @@ class Storing:
     def store(self, output: Any, owner: Owner | None = None) -> list[StoredFile]:
         """Store every file of an output, and return them in its order. Blocks.
 
-        What is stored already is left alone. Transient errors of a file are waited out for two
-        minutes; the other downloads are finished then.
+        What is stored already is left alone. Errors of files are waited out for two minutes; an
+        error is raised when all that can be stored is.
 
         :param owner: the prediction; None if it is not known.
         :raises InvalidInputError: path, name or output cannot be used.
@@ -215,9 +216,8 @@ class Storing:
                 loader = Downloader(client, owner, self._max_bytes, self._log)
                 return await Job(sources, keeper, loader, folder, self._log).run()
 
-        # A killed task does not wait for ever for what still writes there.
-        with tempfile.TemporaryDirectory(prefix="quickrouter-", ignore_cleanup_errors=True) as folder:
-            return self._run(lambda: work(Path(folder)))
+        with temporary_folder() as folder:
+            return self._run(lambda: work(folder))
 
     def stored_before(self, prediction_id: str) -> list[StoredFile]:
         """Return the files of a prediction if an earlier attempt has stored all of them. Blocks.

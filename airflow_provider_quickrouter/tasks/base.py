@@ -229,7 +229,7 @@ class PredictionTask:
             stored = self._stores_files or stored_downstream(context["task"])
             log_success(self.log, outcome, stored=stored)
             if outcome.prediction:
-                files = earlier or self._store_files(outcome.prediction)
+                files = earlier or self._store_files(outcome.prediction, outcome.unfinished_at)
                 self._report(context, outcome.prediction, files)
         return outcome.output
 
@@ -248,7 +248,7 @@ class PredictionTask:
             self._verified = {outcome.prediction_id: found}  # all files are read for it: once
         return self._verified[outcome.prediction_id]
 
-    def _store_files(self, prediction: Prediction) -> list[StoredFile] | None:
+    def _store_files(self, prediction: Prediction, unfinished_at: float | None) -> list[StoredFile] | None:
         """Store the files of an output; None if this task stores none."""
         if not self._stores_files:
             return None
@@ -257,7 +257,7 @@ class PredictionTask:
 
         storing = self._stoppable(Storing(self.hook, self.log, path=self.output_path))
         try:
-            return storing.store_prediction(prediction)
+            return storing.store_prediction(prediction, unfinished_at)
         except AirflowTaskTimeout:
             raise FileUnavailable(STOPPED) from None
 

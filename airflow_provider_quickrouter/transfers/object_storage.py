@@ -27,17 +27,19 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     """Store every file of an output, and return the paths, in the order of the output.
 
     URLs and ``data:`` URIs are found in any nesting; other strings are not files. Six files are
-    downloaded at a time, each to the disk of this machine. Magic bytes, then the content type
-    decide the extension; an HTML page instead of a file is refused. A file gets its name only when
-    it is complete.
+    downloaded at a time, each to the disk of this machine. Magic bytes, then the address, then the
+    content type decide the extension; an error message or an HTML page instead of a file is
+    refused. A file gets its name only when it is complete. One that fails does not cost the others:
+    the task fails when all that can be stored is.
 
     XCom: ``return_value`` are the paths, ``files`` a list of ``path``, ``size`` (bytes),
     ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known); ``file`` is the
     first path, for the input of another model; ``prediction`` the manifest, if ``prediction_id`` is given.
 
     The API deletes files an hour after the prediction has ended: then the task fails permanently,
-    with ``PredictionExpired``. Errors of a file (5xx, 408, 429, a broken download) are waited out
-    for two minutes; then the task fails and a retry stores what is missing. A file that was
+    with ``PredictionExpired``. Errors of files (4xx such as 404 and 429, 5xx, a broken download, a
+    page in place of a file) are waited out for two minutes, since a server may have a file late;
+    then the task fails and a retry stores what is missing. A file that was
     stored and is unchanged is left alone; a small record under ``.quickrouter/`` in ``path`` lists
     them. Neither a retry nor a kill touches the prediction, and a kill leaves no half file.
 

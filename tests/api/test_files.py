@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.api.files import (
     readable_size,
 )
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT
-from airflow_provider_quickrouter.storage.record import Inventory
+from airflow_provider_quickrouter.storage.record import Entry, Inventory
 
 URL = "https://replicate.delivery/a/out-0.png"
 DATA = "data:image/png;base64,AAAA"
@@ -86,6 +86,14 @@ def test_more_files_than_anybody_stores_are_refused(monkeypatch: pytest.MonkeyPa
         ("data:image/png;name=a.png;charset=utf-8;base64,AAAA", True),
         ("data:image/png;base64", True),
         ("data:" + "x" * 10_000, False),
+        ("data:image/svg+xml;utf8,<svg/>", True),
+        ("https://x.test/my cat (1).png", True),
+        ("https://x.test/my cats/1.png?X-Signature=a.b", True),
+        ("https://x.test/my cat", False),
+        ("https://x.test/a.png https://x.test/b", False),
+        ("https://x.test/a is a good page.", False),
+        ("https://x.test/a is\na page.txt", False),
+        ("https://x.test /a b.png", False),
     ],
 )
 def test_text_is_told_from_addresses(text: str, file: bool) -> None:
@@ -101,6 +109,8 @@ def test_text_is_told_from_addresses(text: str, file: bool) -> None:
         ("data:image/png;base64,AA\n EC", "image/png", b"\0\1\2"),
         ("data:,a%20b", "text/plain", b"a b"),
         ("data:text/csv;charset=utf-8,a", "text/csv", b"a"),
+        ("data:image/svg+xml;utf8,<svg width='9%'/>", "image/svg+xml", b"<svg width='9%'/>"),
+        ("data:text/plain;utf8;base64,AAEC", "text/plain", b"\0\1\2"),
     ],
 )
 def test_a_data_uri_is_decoded(uri: str, content_type: str, data: bytes) -> None:
@@ -182,7 +192,14 @@ def test_what_a_template_made_text_of_is_read_again(text: Any, value: Any) -> No
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(0, "0 bytes"), (1023, "1023 bytes"), (2048, "2.0 KiB"), (3 * 2**20, "3.0 MiB"), (2**31, "2.0 GiB")],
+    [
+        (0, "0 bytes"),
+        (1023, "1,023 bytes"),
+        (1, "1 byte"),
+        (2048, "2.0 KiB"),
+        (3 * 2**20, "3.0 MiB"),
+        (2**31, "2.0 GiB"),
+    ],
 )
 def test_a_size_is_told_to_people(size: int, words: str) -> None:
     assert readable_size(size) == words
@@ -218,24 +235,29 @@ def test_what_is_no_stored_file_is_not_taken_for_one(wrong: dict[str, Any]) -> N
 
 
 def inventory(*numbers: int, total: int) -> Inventory:
-    made = Inventory(total)
-    for n in numbers:
-        made.add(Source(n, f"{URL}{n}"), STORED)
-    return made
+    return Inventory(total, {Source(n, f"{URL}{n}").key: Entry(n, "png", STORED) for n in numbers})
 
 
 def test_a_record_is_the_same_after_it_was_written() -> None:
     made = inventory(0, 1, total=3)
     read = Inventory.read(made.to_bytes())
     assert read == made
-    assert read.find(Source(1, f"{URL}1?signature")) == STORED
+    assert read.find(Source(1, f"{URL}1?signature")) == Entry(1, "png", STORED)
     assert read.find(Source(2, f"{URL}2")) is None
 
 
+def test_a_record_of_a_version_that_had_no_extensions_is_read() -> None:
+    given = json.loads(inventory(0, total=1).to_bytes())
+    for file in given["files"].values():
+        del file["ext"]
+    assert Inventory.read(json.dumps(given).encode()) == inventory(0, total=1)
+
+
 def test_a_record_is_whole_when_it_has_all_files() -> None:
-    assert inventory(1, 0, total=2).complete() == [(0, STORED), (1, STORED)]
+    assert [entry.n for entry in inventory(1, 0, total=2).complete()] == [0, 1]
+    assert [entry.n for entry in inventory(0, 2, total=2).complete()] == [0, 2]
     assert inventory(0, total=2).complete() == []
-    assert inventory(0, 2, total=2).complete() == []
+    assert inventory(0, 1, 2, total=2).complete() == []
     assert inventory(total=0).complete() == []
 
 

@@ -258,6 +258,23 @@ def test_the_output_is_gone_when_the_api_says_so_or_an_hour_after_the_end() -> N
     assert not prediction(status="succeeded").expired(end)
 
 
+@pytest.mark.parametrize("skew", [-7200, 0, 7200])
+def test_the_clock_of_the_api_does_not_decide_when_a_prediction_ended_that_was_seen(skew: int) -> None:
+    done = prediction(status="succeeded", completed_at="2026-03-01T12:00:00Z")
+    assert done.completed_at
+    end = done.completed_at.timestamp()
+    ended_at = done.ended_at(end - skew + 5, unfinished_at=end - skew - 5)
+    assert ended_at == end - skew + max(-5, min(skew, 5))
+    assert not done.expired(ended_at + 3599, ended_at)
+    assert done.expired(end - skew + abs(skew) + 3605, ended_at)
+
+
+def test_without_times_a_prediction_has_ended_when_that_was_seen() -> None:
+    done = prediction(status="succeeded")
+    assert done.ended_at(50.0, unfinished_at=40.0) == 50.0
+    assert done.ended_at(50.0) is None
+
+
 def test_a_prediction_of_which_only_the_id_is_known_is_not_finished() -> None:
     unseen = Prediction.from_id(ID)
     assert unseen.manifest(LINK)["status"] == "unknown"

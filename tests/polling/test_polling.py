@@ -397,3 +397,23 @@ def test_only_an_empty_success_just_now_is_polled_again_soon(next_response: str)
     else:
         waiting.on_error(BUSY, START + 102)
     assert [waiting.awaits_output] == [False]
+
+
+def test_a_wait_knows_when_its_prediction_was_last_unfinished() -> None:
+    done = seen("succeeded", output="x")
+    late = watch(confirmed=False)
+    assert end(late.on_prediction(done, START + 5)).unfinished_at is None
+    created = watch()
+    assert end(created.on_prediction(done, START + 5)).unfinished_at == START
+    polled = watch(confirmed=False)
+    polled.on_prediction(seen(), START + 3)
+    assert end(polled.on_prediction(done, START + 5)).unfinished_at == START + 3
+
+
+def test_a_success_on_a_gateway_whose_clock_is_behind_has_not_expired_while_its_output_is_awaited() -> None:
+    waiting = watch()
+    behind = "1970-01-01T00:00:01Z"
+    assert isinstance(waiting.on_prediction(seen("succeeded", completed_at=behind), START + 1), Again)
+    assert end(
+        watch(confirmed=False).on_prediction(seen("succeeded", completed_at=behind), START)
+    ).reason is (Reason.EXPIRED)

@@ -17,6 +17,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api.errors import (
+    FileError,
     FileRefused,
     FileUnavailable,
     PredictionExpired,
@@ -106,16 +107,28 @@ def test_trouble_that_lasts_is_given_up_after_two_minutes(
     assert nothing_below(tmp_path / "kept")
 
 
-def test_one_file_that_fails_lets_the_others_on_their_way_be_stored(
+def test_files_that_fail_cost_no_other_and_are_retried_if_that_may_help(
     storing: Make, httpserver: HTTPServer, pauses: list[float], log: Log, tmp_path: Path
 ) -> None:
     httpserver.expect_request("/a").respond_with_data(image(), content_type="image/png")
     httpserver.expect_request("/b").respond_with_data("no", status=503)
     httpserver.expect_request("/c").respond_with_data("no", status=400)
-    output = [httpserver.url_for(path) for path in ("/b", "/c", "/a")]
-    assert "File 1 of the output" in refused(storing(), *output)
-    assert (tmp_path / "kept" / "p1" / "2.png").read_bytes() == image()
+    output = [httpserver.url_for(path) for path in ["/c"] * 9 + ["/b"] + ["/a"] * 20]
+    with pytest.raises(FileUnavailable, match="File 9 of the output"):
+        storing().store(output, LIVING)
+    assert len([*(tmp_path / "kept" / "p1").iterdir()]) == 20
     assert "File 0 of the output" in log.text
+    assert "Stored 20 files" in log.text
+
+
+def test_a_server_that_is_down_is_waited_for_once_and_not_for_each_file(
+    storing: Make, httpserver: HTTPServer, pauses: list[float]
+) -> None:
+    httpserver.expect_request("/b").respond_with_data("no", status=503)
+    with pytest.raises(FileUnavailable):
+        storing().store([httpserver.url_for("/b")] * 30, LIVING)
+    # The clock of this test adds up the pauses of six downloads at once.
+    assert sum(pauses) < 2 * PATIENCE + 30 * (0.5 + 1 + 2)
 
 
 @pytest.mark.parametrize("status", [400, 401, 405, 451, 304])
@@ -128,7 +141,7 @@ def test_an_answer_that_would_stay_the_same_is_not_asked_for_again(
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "image/png", ""])
 def test_an_html_page_is_no_file(
-    content_type: str, storing: Make, httpserver: HTTPServer, tmp_path: Path
+    content_type: str, storing: Make, httpserver: HTTPServer, pauses: list[float], tmp_path: Path
 ) -> None:
     httpserver.expect_request("/a").respond_with_data(PAGE, content_type=content_type)
     assert "an HTML page instead of a file" in refused(storing(), httpserver.url_for("/a"))
@@ -136,7 +149,7 @@ def test_an_html_page_is_no_file(
 
 
 def test_bytes_that_are_no_picture_though_they_are_said_to_be_are_refused(
-    storing: Make, httpserver: HTTPServer
+    storing: Make, httpserver: HTTPServer, pauses: list[float]
 ) -> None:
     httpserver.expect_request("/a").respond_with_data("upstream error", content_type="image/png")
     said = refused(storing(), httpserver.url_for("/a"))
@@ -218,13 +231,12 @@ def test_a_name_that_the_dns_does_not_know_is_trouble(
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_an_expired_file_is_told_at_once_with_its_hour_and_what_to_do(
+def test_an_expired_file_is_told_with_its_hour_and_what_to_do(
     status: int, storing: Make, httpserver: HTTPServer, pauses: list[float]
 ) -> None:
     httpserver.expect_request("/a").respond_with_data("gone", status=status)
     with pytest.raises(PredictionExpired) as failed:
         storing().store([httpserver.url_for("/a")] * 20, DEAD)
-    assert pauses == []
     assert DEAD.expires_at is not None
     said = str(failed.value)
     assert f"prediction p1 expired at {DEAD.expires_at.isoformat(timespec='seconds')}" in said
@@ -236,22 +248,35 @@ def test_an_expired_file_is_told_at_once_with_its_hour_and_what_to_do(
 @pytest.mark.parametrize(
     ("status", "kind"), [(404, PredictionExpired), (410, PredictionExpired), (403, FileRefused)]
 )
-def test_a_file_that_is_gone_is_told_at_once_if_its_hour_is_not_known(
-    status: int, kind: type[Exception], storing: Make, httpserver: HTTPServer
+def test_a_file_that_is_gone_is_told_if_its_hour_is_not_known(
+    status: int, kind: type[Exception], storing: Make, httpserver: HTTPServer, pauses: list[float]
 ) -> None:
-    httpserver.expect_oneshot_request("/a").respond_with_data("gone", status=status)
+    httpserver.expect_request("/a").respond_with_data("gone", status=status)
     with pytest.raises(kind, match="stores files for one hour"):
         storing().store([httpserver.url_for("/a")], Owner("digest", known=False))
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_a_file_that_is_not_there_yet_is_asked_for_a_few_times(
+def test_a_file_that_is_not_there_yet_is_requested_for_two_minutes(
     status: int, storing: Make, httpserver: HTTPServer, pauses: list[float]
 ) -> None:
     httpserver.expect_request("/a").respond_with_data("gone", status=status)
-    with pytest.raises(FileUnavailable, match=f"HTTP {status}, after 4 attempts"):
+    with pytest.raises(FileUnavailable, match=f"HTTP {status}, after \\d+ attempts"):
         storing().store([httpserver.url_for("/a")], LIVING)
-    assert pauses == [0.5, 1, 2]
+    assert PATIENCE / 2 < sum(pauses) <= PATIENCE
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [("a.png", ["Content-Length: 0"]), ("a.srt", []), ("a", ["Content-Length: 0"])],
+    ids=["picture", "no length", "unknown"],
+)
+def test_an_empty_file_that_should_not_be_empty_is_an_error(
+    name: str, headers: list[str], storing: Make, pauses: list[float], tmp_path: Path
+) -> None:
+    with answering(http(b"", *headers)) as (url, _), pytest.raises(FileError):
+        storing().store([f"{url}/{name}"], LIVING)
+    assert nothing_below(tmp_path / "kept")
 
 
 def test_a_data_uri_becomes_a_file(storing: Make) -> None:
@@ -301,7 +326,7 @@ def test_headers_that_cannot_be_decoded_reach_neither_xcom_nor_log(
         assert len(text) < 1000
 
 
-def test_an_error_does_not_quote_headers_that_cannot_be_decoded(storing: Make) -> None:
+def test_an_error_does_not_quote_headers_that_cannot_be_decoded(storing: Make, pauses: list[float]) -> None:
     page = http(PAGE.encode(), f"Content-Type: text/html; charset={ODD}", f"Server: {ODD}")
     with answering(page) as (url, _):
         said = refused(storing(), url)

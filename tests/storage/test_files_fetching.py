@@ -88,23 +88,39 @@ def test_a_pause_beyond_the_patience_is_left_to_the_task() -> None:
     assert (failed.value.retry_after, failed.value.transient) == (121, True)
 
 
-def test_what_is_gone_after_its_hour_is_told_at_once() -> None:
+@pytest.mark.parametrize("owner", [LIVING, DEAD, UNKNOWN])
+@pytest.mark.parametrize("failure", [GONE, Failure("HTTP 403", gone=True), Failure("a page", refused=True)])
+def test_what_may_be_late_is_requested_again_whatever_is_known_of_its_hour(
+    owner: Owner, failure: Failure
+) -> None:
+    assert [pause_before(failure, n, 0, owner, NOW) for n in (1, 2, 3)] == [0.5, 1, 2]
+    assert pause_before(failure, 4, PATIENCE - 4, owner, NOW) == 4
+
+
+def test_what_is_gone_after_its_hour_has_expired() -> None:
     with pytest.raises(PredictionExpired, match=r"expired at 2026-11-23T11:59:59\+00:00"):
-        pause_before(GONE, 1, 0, DEAD, NOW)
+        pause_before(GONE, 9, PATIENCE, DEAD, NOW)
     assert not DEAD.expired(NOW - 2)
 
 
-def test_what_is_gone_before_its_hour_is_asked_for_some_times() -> None:
-    assert [pause_before(GONE, tries, 0, LIVING, NOW) for tries in (1, 2, 3)] == [0.5, 1, 2]
-    with pytest.raises(FileUnavailable, match="after 4 attempts"):
-        pause_before(GONE, 4, 0, LIVING, NOW)
+def test_what_is_gone_before_its_hour_may_be_there_for_a_retry() -> None:
+    with pytest.raises(FileUnavailable, match="after 9 attempts"):
+        pause_before(GONE, 9, PATIENCE, LIVING, NOW)
+    with pytest.raises(FileUnavailable, match="after 1 attempt;"):
+        pause_before(Failure("HTTP 503", 999), 1, 0, LIVING, NOW)
 
 
-def test_what_is_gone_without_an_hour_is_told_at_once() -> None:
+def test_what_is_gone_without_a_known_hour_has_expired_or_is_forbidden() -> None:
     with pytest.raises(PredictionExpired, match="The files of the output are gone"):
-        pause_before(GONE, 1, 0, UNKNOWN, NOW)
+        pause_before(GONE, 9, PATIENCE, UNKNOWN, NOW)
     with pytest.raises(FileRefused, match="its signature may have expired"):
-        pause_before(Failure("HTTP 403", gone=True), 1, 0, UNKNOWN, NOW)
+        pause_before(Failure("HTTP 403", gone=True), 9, PATIENCE, UNKNOWN, NOW)
+
+
+@pytest.mark.parametrize("owner", [LIVING, DEAD, UNKNOWN])
+def test_what_stays_something_else_is_refused(owner: Owner) -> None:
+    with pytest.raises(FileRefused, match="it is an HTML page"):
+        pause_before(Failure("it is an HTML page", refused=True), 9, PATIENCE, owner, NOW)
 
 
 def test_an_hour_is_told_in_utc_with_what_to_do() -> None:

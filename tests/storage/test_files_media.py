@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import zipfile
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from airflow_provider_quickrouter.api.errors import FileRefused
-from airflow_provider_quickrouter.storage.media import HEAD, dimensions, ext_of, kind_of, sniff
+from airflow_provider_quickrouter.storage.media import HEAD, Kind, dimensions, ext_of, kind_of, sniff
 from tests.storage.files import image
 
 BOX = b"\0\0\0\x20ftyp%s\0\0\0\0"
@@ -33,7 +34,7 @@ SAMPLES = {
     "avif": [BOX % b"avif", BOX % b"avis"],
     "heic": [BOX % b"heic", BOX % b"mif1", BOX % b"hevc"],
     "bmp": [image("BMP")],
-    "tif": [image("TIFF"), b"MM\0*"],
+    "tif": [image("TIFF"), b"MM\0*", b"II+\0"],
     "exr": [b"\x76\x2f\x31\x01"],
     "psd": [b"8BPS\0\1"],
     "mp4": [BOX % b"isom", BOX % b"mp42"],
@@ -43,12 +44,13 @@ SAMPLES = {
     "mkv": [b"\x1aE\xdf\xa3\x01B\x82\x88matroska"],
     "avi": [b"RIFF\0\0\0\0AVI LIST"],
     "wav": [b"RIFF\0\0\0\0WAVEfmt "],
-    "mp3": [b"ID3\x04", b"\xff\xfb\x90", b"\xff\xf3\x90"],
+    "mp3": [b"ID3\x04", b"\xff\xfb\x90", b"\xff\xf3\x90", b"\xff\xe3\x90"],
+    "mid": [b"MThd\0\0\0\6"],
     "aac": [b"\xff\xf1\x50", b"\xff\xf9\x50"],
     "flac": [b"fLaC\0"],
     "ogg": [b"OggS\0"],
     "glb": [b"glTF\2\0\0\0"],
-    "ply": [b"ply\nformat ascii 1.0"],
+    "ply": [b"ply\nformat ascii 1.0", b"ply\r\nformat ascii 1.0"],
     "pdf": [b"%PDF-1.7"],
     "zip": [zipped(), b"PK\x05\x06" + bytes(18)],
     "gz": [b"\x1f\x8b\x08\0"],
@@ -76,8 +78,7 @@ def test_a_file_is_known_by_its_first_bytes_whatever_the_server_says(ext: str, d
         ("application/json; charset=utf-8", "json"),
         (" TEXT/PLAIN ", "txt"),
         ("text/csv", "csv"),
-        ("audio/x-wav", "wav"),
-        ("video/mp4", "mp4"),
+        ("application/x-subrip", "srt"),
         ("application/x-unheard-of", "bin"),
         ("../../etc", "bin"),
         ("", "bin"),
@@ -104,10 +105,46 @@ def test_a_page_is_no_file(declared: str, body: bytes) -> None:
         kind_of(declared, body)
 
 
-@pytest.mark.parametrize("declared", ["image/png", "image/jpeg", "image/webp", "application/pdf"])
-def test_what_always_has_magic_bytes_must_have_them(declared: str) -> None:
-    with pytest.raises(FileRefused, match=f"content type is {declared}, but its bytes are not"):
-        kind_of(declared, b"Service unavailable")
+PROMISED = {"image/png": "a.png", "video/mp4": "b/my%20film.MP4?c=d.txt", "image/svg+xml": "a.svg"}
+BODIES = [b"Service unavailable", "{'说': '文件不存在'}".encode("gbk"), b"<Error><Code>NoSuchKey", b""]
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("declared", [*PROMISED, "image/jpeg", "image/webp", "application/pdf", "audio/wav"])
+def test_what_is_declared_to_have_magic_bytes_must_have_them(declared: str, body: bytes) -> None:
+    with pytest.raises(FileRefused, match=f"content type is {re.escape(declared)}, but its bytes are not"):
+        kind_of(declared, body)
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("name", PROMISED.values())
+def test_what_is_called_so_must_have_magic_bytes(name: str, body: bytes) -> None:
+    with pytest.raises(FileRefused, match=r"address ends with \.\w+, but its bytes are something else"):
+        kind_of("application/json", body, f"https://x.test/{name}")
+
+
+ADDRESSES: list[tuple[str, str, bytes, Kind]] = [
+    ("0.png", "image/png", image("JPEG"), Kind("image/jpeg", "jpg")),
+    ("0.jpeg", "", image("JPEG"), Kind("image/jpeg", "jpg")),
+    ("0.mov", "", b"\0\0\0\x08wide\0\0\1\0mdat", Kind("video/quicktime", "mov")),
+    ("a.3mf", "model/3mf", zipped(), Kind("application/zip", "3mf")),
+    ("a.png", "", zipped(), Kind("application/zip", "zip")),
+    ("a.fbx", "application/octet-stream", b"Kaydara", Kind("application/octet-stream", "fbx")),
+    ("a.fbx", "no type", b"Kaydara", Kind("application/octet-stream", "fbx")),
+    ("a.lrc", "Text/X-LRC; charset=utf-8", b"[00:01] la", Kind("text/x-lrc", "lrc")),
+    ("get.php", "text/csv", b"a,b", Kind("text/csv", "csv")),
+    ("v1.5", "text/csv", b"a,b", Kind("text/csv", "csv")),
+    ("", "text/csv", b"a,b", Kind("text/csv", "csv")),
+    ("a.%2e%2e%2fetc", "text/csv", b"a,b", Kind("text/csv", "csv")),
+    ("a." + "x" * 20, "text/csv", b"a,b", Kind("text/csv", "csv")),
+]
+
+
+@pytest.mark.parametrize(("name", "declared", "data", "kind"), ADDRESSES, ids=range(len(ADDRESSES)))
+def test_the_address_decides_where_magic_bytes_show_less(
+    name: str, declared: str, data: bytes, kind: Kind
+) -> None:
+    assert kind_of(declared, data, f"https://x.test/{name}") == kind
 
 
 @pytest.mark.parametrize(

@@ -106,13 +106,13 @@ def test_progress_is_told_while_files_are_on_their_way(
     class Telling(Log):
         def info(self, line: str, *values: object) -> None:
             super().info(line, *values)
-            if " of 2 files are stored; " in self.infos[-1]:
+            if " of 2 files; received: " in self.infos[-1]:
                 held.end.set()
 
     monkeypatch.setattr(store, "LOG_EVERY", 0.05)
     log.__class__ = Telling
     storing().store(held.output, OWNER)
-    assert any(" of 2 files are stored; " in line for line in log.infos)
+    assert any(" of 2 files; received: " in line for line in log.infos)
 
 
 def test_a_kill_after_the_end_does_nothing(storing: Make, held: Held) -> None:

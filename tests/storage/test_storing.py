@@ -62,7 +62,7 @@ def test_what_is_stored_is_left_alone_also_when_its_url_is_dead(
     again = storing(path=folder).store([httpserver.url_for("/a?signature=2"), output[1]], OWNER)
     assert again == first
     assert place.fs.modified(place.path) == changed
-    assert "2 of them existed already" in log.infos[-1]
+    assert "existed already: 2" in log.infos[-1]
 
 
 def test_a_partly_stored_output_goes_on_with_what_is_missing(storing: Make, httpserver: HTTPServer) -> None:
