@@ -16,7 +16,7 @@ not in a field that a known model's page lists as text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
@@ -75,15 +75,20 @@ def check_not_a_task(argument: str, value: Any) -> None:
 
 def is_template(value: Any) -> bool:
     """Whether Airflow will put something else in this place, or in a part of it."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    if isinstance(value, dict):
-        return any(map(is_template, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(is_template, value))
-    if (location := location_of(value)) is not None:
-        return is_template(location)
-    return hasattr(value, "resolve")
+    return any(
+        "{{" in leaf or "{%" in leaf if isinstance(leaf, str) else hasattr(leaf, "resolve")
+        for leaf in leaves(value)
+    )
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield what dicts and lists hold at any depth; a path as its string."""
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from leaves(item)
+    else:
+        location = location_of(value)
+        yield value if location is None else location
 
 
 def without_missing(given: Mapping[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:

@@ -200,12 +200,17 @@ def check_cancel_after(limit: float | timedelta | None) -> dict[str, str]:
     return {"Cancel-After": f"{int(seconds)}s"}
 
 
-def check_wait(seconds: int | None) -> dict[str, str]:
-    """Return the header that lets the server hold its response for the result, if it may."""
+def check_wait(seconds: int | None, limit: float = 60.0) -> dict[str, str]:
+    """Return the header that lets the server hold its response for the result, if it may.
+
+    :param limit: seconds of the task: a response that arrives later would be lost, but paid for.
+    """
     if seconds is None:
         return {}
-    if type(seconds) is not int or not 1 <= seconds <= 60:
-        raise InvalidInputError(f"wait: must be a whole number of seconds from 1 to 60, got {seconds!r}.")
+    most = min(60, math.floor(limit))
+    if type(seconds) is not int or not 1 <= seconds <= most:
+        many = f"a whole number of seconds from 1 to {most}, and within the limits of the task"
+        raise InvalidInputError(f"wait: must be {many}, got {seconds!r}.")
     return {"Prefer": f"wait={seconds}"}
 
 

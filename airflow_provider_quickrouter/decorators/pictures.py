@@ -12,13 +12,14 @@ from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.operators.prediction import QuickRouterSubmitPredictionOperator
 from airflow_provider_quickrouter.sensors.prediction import QuickRouterPredictionSensor
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME
+from airflow_provider_quickrouter.tasks.arguments import check_names
 from airflow_provider_quickrouter.transfers.object_storage import QuickRouterToObjectStorageOperator
 
 
 @task_group(group_id="pictures", tooltip="Submit a prediction, wait for it, store its pictures")
 def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and most only rarely
-    input: Any,
-    path: Any,
+    input: Any = None,
+    path: Any = None,
     version: Any = None,
     model: Any = None,
     deployment: Any = None,
@@ -27,6 +28,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     submit: Mapping[str, Any] | None = None,
     wait: Mapping[str, Any] | None = None,
     store: Mapping[str, Any] | None = None,
+    **unknown: Any,
 ) -> Any:
     """Create a prediction and store its pictures; return the paths of the stored files.
 
@@ -49,6 +51,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     :param store: more arguments of the storing task: ``{"outlets": [PICTURES]}``.
     :raises InvalidInputError: an argument is wrong; when the DAG is parsed.
     """
+    check_names(unknown, quickrouter_pictures.function)
     # What is not given is left out, so that default_args reach the tasks.
     references = {"version": version, "model": model, "deployment": deployment}
     reference = {name: value for name, value in references.items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import update_wrapper, wraps
+from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -24,7 +24,7 @@ from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
-from airflow_provider_quickrouter.tasks.arguments import check_create
+from airflow_provider_quickrouter.tasks.arguments import check_create, check_names
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
@@ -127,6 +127,7 @@ class _ByFunction(DecoratedOperator):
         super().__init__(
             python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, input=_Later(), **kwargs
         )
+        self._check_templates("op_args", "op_kwargs")  # type: ignore[attr-defined]
 
     def execute(self, context: Context) -> Any:
         """Call the function, and make a prediction of what it returns."""
@@ -200,8 +201,10 @@ def quickrouter_task(
         kwargs["wait"] = wait
     _check(kwargs)
     if mapped:
-        made: TaskDecorator = _mapped(python_callable, bool(wait), kwargs)
-        return made
+        kind = QuickRouterRunPredictionOperator if wait else QuickRouterSubmitPredictionOperator
+        decorate = partial(MappedFunction, operator=kind, arguments=kwargs)
+        made: Any = decorate(python_callable) if python_callable else decorate
+        return made  # type: ignore[no-any-return]
     # Airflow infers "multiple outputs" from a function's "-> dict", but this dict is the input.
     return task_decorator_factory(
         python_callable=python_callable,
@@ -219,18 +222,10 @@ def _check(arguments: Mapping[str, Any]) -> None:
             )
         if "input" in arguments:
             raise InvalidInputError("input: the function returns it; leave it out.")
+        check_names(arguments, _RunDecoratedOperator)
         reference: Any = {name: arguments.get(name) for name in ("version", "model", "deployment")}
         if any(reference.values()):  # else it may come from default_args
             check_create(None, **reference)
-
-
-def _mapped(function: Callable[..., Any] | None, wait: bool, arguments: dict[str, Any]) -> Any:
-    kind = QuickRouterRunPredictionOperator if wait else QuickRouterSubmitPredictionOperator
-
-    def decorate(function: Callable[..., Any]) -> MappedFunction:
-        return MappedFunction(function, kind, arguments)
-
-    return decorate(function) if function else decorate
 
 
 def _one_input(given: Any) -> dict[str, Any]:

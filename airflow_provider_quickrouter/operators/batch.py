@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.protocol import Request, create
 from airflow_provider_quickrouter.batch.journal import FILE_REMEDY, Record
@@ -20,7 +18,8 @@ from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, Sta
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import RETURN_KEY
 from airflow_provider_quickrouter.polling.poll import SERVER_MARGIN, Limits, airflows_limit
-from airflow_provider_quickrouter.storage.names import check_folder, owner_of
+from airflow_provider_quickrouter.storage.names import owner_of
+from airflow_provider_quickrouter.storage.target import check_path
 from airflow_provider_quickrouter.submission import cancel
 from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import (
@@ -80,14 +79,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = (
-        "inputs",
-        "output_path",
-        "version",
-        "model",
-        "deployment",
-        "quickrouter_conn_id",
-    )
+    template_fields = ("inputs", "output_path", "version", "model", "deployment", "quickrouter_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
     ui_color = "#ede9fe"
 
@@ -118,14 +110,14 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             self.max_in_flight = int(positive("max_in_flight", max_in_flight))
             self.creates_per_minute = positive("creates_per_minute", creates_per_minute)
             check_creates(inputs, **reference_of(self))
-            if not is_template(output_path):
-                check_folder("output_path", output_path, FILE_REMEDY)
+            check_path("output_path", output_path, FILE_REMEDY)
         self.inputs = inputs  # the very object, see QuickRouterSubmitPredictionOperator
         self.output_path = output_path
         self.on_uncertain = on_uncertain
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
         self.quickrouter_conn_id = quickrouter_conn_id
+        self._check_templates(*self.template_fields)
         self._ledger: Ledger | None = None
         self._ti: Any = None
 

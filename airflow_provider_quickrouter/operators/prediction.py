@@ -22,7 +22,7 @@ from airflow_provider_quickrouter.api.errors import PredictionModerated
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import create
+from airflow_provider_quickrouter.api.protocol import check_wait, create
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Limits, Poll
@@ -31,7 +31,6 @@ from airflow_provider_quickrouter.tasks.arguments import (
     check_choice,
     check_create,
     check_durable,
-    check_hold,
     reference_of,
     seconds,
 )
@@ -110,7 +109,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
             given = input if is_template(input) else as_dict(input)
             check_create(given, cancel_after=cancel_after, **reference_of(self))
             check_durable(durable)
-            check_hold(wait, Limits(math.inf, self.execution_timeout).own)
+            check_wait(wait, Limits(60.0, self.execution_timeout).own)
         # The very object: Airflow recognizes by identity what came from XCom and must not be
         # rendered. Rendered, a prompt "{{ conn.x.password }}" from a table would send the key.
         self.input = input
@@ -120,6 +119,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         self.durable = durable
         self.cancel_on_kill = cancel_on_kill
         self.quickrouter_conn_id = quickrouter_conn_id
+        self._check_templates(*QuickRouterSubmitPredictionOperator.template_fields)
 
     def execute(self, context: Context) -> Any:
         """Create the prediction, or resume that of an earlier attempt; return its id."""
@@ -249,7 +249,8 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
             self._set_output_path(output_path)
-            check_hold(self.wait, self._limits().own)
+            check_wait(self.wait, self._limits().own)
+        self._check_templates("output_path")
         self.cancel_after = cancel_after
         self.deferrable = deferrable
         self.on_moderation = on_moderation

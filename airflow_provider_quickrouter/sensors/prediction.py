@@ -199,10 +199,11 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         self.ends_in_triggerer = end_from_trigger or start_from_trigger
         self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
+        self.quickrouter_conn_id = quickrouter_conn_id
         with airflow_errors():
             check_not_a_task("prediction_id", prediction_id)
             self._set_output_path(output_path)
-        self.quickrouter_conn_id = quickrouter_conn_id
+        self._check_templates(*self.template_fields)
         self._current_poll: Poll | None = None
         self._pause = SHORTEST_PAUSE
 

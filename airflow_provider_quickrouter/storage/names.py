@@ -12,7 +12,7 @@ import re
 from string import Formatter
 from typing import Any
 
-from airflow_provider_quickrouter.api.attachments import NOTHING, check_no_password
+from airflow_provider_quickrouter.api.attachments import NOTHING, check_no_password, is_template
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 DEFAULT_NAME = "{prediction_id}/{n}.{ext}"
@@ -34,20 +34,29 @@ def check_folder(argument: str, path: Any, remedy: str = FOLDER_REMEDY) -> str:
     """Return the text of a folder's path, as ``ObjectStoragePath`` takes it.
 
     :param argument: its name, and ``remedy``: what to give instead, for the error.
+    :param path: of a template only the part before its first brace is checked.
     :raises InvalidInputError: it cannot be a folder; with reason and remedy.
     """
     text = "" if path is None else str(path)
+    constant = text.partition("{")[0] if is_template(text) else text
     if text.strip() in NOTHING:
         raise InvalidInputError(f"{argument}: is empty; {remedy}")
-    check_no_password(argument, text)
+    check_no_password(argument, constant)
     why = ""
-    _, separator, rest = text.partition("://")
+    scheme, separator, rest = text.partition("://")
+    place = rest.partition("/")[0].rpartition("@")[2]
     if text != text.strip() or not text.isprintable():
         why = "starts or ends with a blank, or contains a line break"
     elif _HALF_A_SCHEME.match(text):
         why = "has no two slashes behind its scheme"
-    elif separator and not (rest.startswith("/") or rest.partition("/")[0].rpartition("@")[2]):
+    elif separator and not (rest.startswith("/") or place):
         why = "names no place behind its scheme"
+    elif (constant[:1] not in ("", "/") and not separator) or (
+        scheme == "file" and place and "{" not in place
+    ):
+        why = "is a relative path, which is another folder on each worker"
+    elif constant == text and set("{}") & set(text):
+        why = "has single braces; a template has two, {{ ds }}, and in an f-string four"
     if why:
         raise InvalidInputError(f"{argument}: {text!r} {why}; {remedy}")
     return text

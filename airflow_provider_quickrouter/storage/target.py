@@ -25,24 +25,34 @@ from airflow_provider_quickrouter.storage.names import FOLDER_REMEDY, check_fold
 # Protocols of the storages that show a file only when it is complete, and have no empty folders.
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 
+COMMON = OBJECT_STORES | {"file", "local"}  # schemes that Airflow, or its provider of a cloud, brings
+
 MAX_REASON = 300  # characters of a foreign error that are quoted
 
 _CHUNK = 2**20
 
 
-def check_scheme(argument: str, location: str) -> None:
-    """Refuse a path whose scheme no file system has; no connection is read.
+def check_path(argument: str, path: Any, remedy: str = FOLDER_REMEDY) -> None:
+    """Check a path when a DAG is parsed, as far as it is constant; no connection is read.
 
-    :raises InvalidInputError: names the argument and the remedy.
+    :param remedy: as of ``check_folder``.
+    :raises InvalidInputError: no storage can have it; names the argument and the remedy.
     """
+    scheme, separator, _ = check_folder(argument, path, remedy).partition("://")
+    # Nothing is loaded for a common scheme: parsing a DAG should not pay for that.
+    if not separator or "{" in scheme or scheme.lower() in COMMON:
+        return
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
     try:
         from airflow.sdk.io import has_fs
     except ImportError:  # Airflow 2
         from airflow.io import has_fs  # type: ignore[attr-defined, no-redef]
-
-    scheme, separator, _ = location.partition("://")
-    if separator and not has_fs(scheme):
-        raise InvalidInputError(f"{argument}: {location!r} {_no_file_system(scheme)}.")
+    try:
+        # The author may have attached a file system of their own.
+        _ = has_fs(scheme) or ObjectStoragePath(f"{scheme}://").fs
+    except ValueError:
+        raise InvalidInputError(f"{argument}: {str(path)!r} {_no_file_system(scheme)}.") from None
 
 
 def open_path(location: str) -> Any:
@@ -72,7 +82,7 @@ def open_path(location: str) -> Any:
 
 
 def _no_file_system(scheme: str) -> str:
-    return f"needs a filesystem for {scheme!r}; install the provider that brings it"
+    return f"needs a filesystem for {scheme!r}; install the provider that brings it, or correct the scheme"
 
 
 def open_argument(argument: str, path: Any, remedy: str = FOLDER_REMEDY) -> Any:

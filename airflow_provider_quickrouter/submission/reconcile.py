@@ -305,20 +305,16 @@ def compare(entry: Mapping[str, Any], request: Request) -> Likeness:
         if name not in theirs or not (became_url or ours == theirs[name]):
             return Likeness.OTHER
     # The API may add defaults; then another input may have led to the same entry.
-    same = len(theirs) == len(given) and _same_deployment(entry, request.reference)
-    return Likeness.SAME if same else Likeness.PERHAPS
-
-
-def _same_deployment(entry: Mapping[str, Any], reference: str) -> bool:
-    """Return whether an entry is of this deployment, with or without its owner, if it is one."""
-    deployment = reference.removeprefix(DEPLOYMENTS)
-    return deployment == reference or entry.get("deployment") in (deployment, deployment.partition("/")[2])
+    # Which model a deployment runs is known to the API alone; it may name the deployment, though.
+    name = request.reference.removeprefix(DEPLOYMENTS)
+    named = name == request.reference or entry.get("deployment") in (name, name.partition("/")[2])
+    return Likeness.SAME if named and len(theirs) == len(given) else Likeness.PERHAPS
 
 
 def _same_model(entry: Mapping[str, Any], reference: str) -> bool:
     """Return whether an entry may be of this model, also where the API leaves the model out."""
     if reference.startswith(DEPLOYMENTS):
-        return True  # which model a deployment runs is known to the API alone
+        return True
     name, _, digits = reference.rpartition(":") if ":" in reference else (reference, "", "")
     if "/" not in name:
         name, digits = "", reference

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
+from inspect import signature
 from typing import Any
+
+from pydantic import BaseModel
 
 from airflow_provider_quickrouter.api.attachments import (
     ReadFile,
     check_not_a_task,
     is_template,
+    leaves,
     read_later,
     refuse_file,
 )
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.inputs import as_dict, check_input
-from airflow_provider_quickrouter.api.protocol import check_cancel_after, check_wait, create
+from airflow_provider_quickrouter.api.protocol import check_cancel_after, create
 from airflow_provider_quickrouter.api.references import check_reference
+from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.polling.poll import LONGEST
-from airflow_provider_quickrouter.storage.names import check_folder
+from airflow_provider_quickrouter.storage.target import check_path
 
 
 def reference_of(task: Any) -> dict[str, Any]:
@@ -53,21 +60,59 @@ def check_durable(durable: Any) -> None:
     """
     if isinstance(durable, bool):
         return
-    folder = check_folder("durable", durable)
-    if is_template(folder):
+    if is_template(str(durable)):
         raise InvalidInputError(
-            f"durable: {folder!r} is a template, which is not rendered here; give a constant folder. "
+            f"durable: {durable!r} is a template, which is not rendered here; give a constant folder. "
             "Each run and task has a record of its own in it."
         )
-    if "://" not in folder and not folder.startswith("/"):
-        raise InvalidInputError(
-            f"durable: {folder!r} is a relative path, which is another folder on each worker; give a "
-            "folder such as s3://conn_id@bucket/state."
-        )
-    # Imported here: only this value of the argument needs it.
-    from airflow_provider_quickrouter.storage.target import check_scheme
+    check_path("durable", durable)
 
-    check_scheme("durable", folder)
+
+def check_names(given: Iterable[str], taker: Any) -> None:
+    """Refuse an argument that a function, or a class of tasks, does not take.
+
+    :raises InvalidInputError: as Airflow's exception; names the argument that is likely meant.
+    """
+    known = _names_of(taker)
+    for name in given if known else ():
+        if name in known or name.startswith("_"):  # Airflow itself passes some with an underscore
+            continue
+        # Imported here: only a mistake needs it.
+        from airflow_provider_quickrouter.api.model_inputs import INPUTS
+
+        fields = {field for kind in INPUTS.values() for field in kind.model_fields}
+        near = difflib.get_close_matches(name, known | fields, n=1, cutoff=0.5)
+        remedy = f"did you mean {near[0]!r}?" if near else "leave it out."
+        if near and near[0] not in known:
+            remedy += " A field of the model goes into input={...}."
+        with airflow_errors():
+            raise InvalidInputError(f"unexpected argument {name!r}: {remedy}")
+
+
+@cache
+def _names_of(taker: Any) -> frozenset[str]:
+    functions = [base.__init__ for base in getattr(taker, "__mro__", ())] or [taker]
+    # An author's own class may take arguments that its signature does not name.
+    if not functions[0].__module__.startswith("airflow_provider_quickrouter."):
+        return frozenset()
+    names = {name for function in functions for name in signature(function).parameters}
+    return frozenset(names - {"self", "args", "kwargs"})
+
+
+def check_template(field: str, value: Any, parse: Callable[[str], object]) -> None:
+    """Refuse strings that Airflow could not render, such as ``{{ ds }``, at any depth.
+
+    :param parse: of a Jinja environment.
+    :raises InvalidInputError: names the field and the remedy.
+    """
+    for text in leaves(as_dict(value) if isinstance(value, BaseModel) else value):
+        try:
+            parse(text if isinstance(text, str) and "{" in text else "")
+        except Exception as error:  # noqa: BLE001  # Jinja's: Airflow, not this package, requires it
+            raise InvalidInputError(
+                f"{field}: {text!r:.200} is not a template ({error}). Close each {{{{ with }}}}; write "
+                "braces that are meant as such with {% raw %}."
+            ) from None
 
 
 def check_creates(inputs: Any, **reference: Any) -> None:
@@ -108,19 +153,6 @@ def naming(index: int) -> Iterator[None]:
         if not text.startswith("input"):
             raise
         raise InvalidInputError(f"inputs[{index}]{text.removeprefix('input')}") from None
-
-
-def check_hold(wait: Any, limit: float) -> None:
-    """Check ``wait``: a response that arrives after the task's limit would be lost, but paid for.
-
-    :param limit: seconds that the task has.
-    :raises InvalidInputError: names the range.
-    """
-    check_wait(wait)
-    if wait and wait >= limit:
-        raise InvalidInputError(
-            f"wait: {wait} seconds must be less than timeout and execution_timeout, which leave {limit:g}."
-        )
 
 
 def positive(name: str, number: Any) -> float:

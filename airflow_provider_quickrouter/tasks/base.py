@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, XComNotFound
 from pydantic import BaseModel
 
-from airflow_provider_quickrouter.api.attachments import is_template, with_paths, without_missing
+from airflow_provider_quickrouter.api.attachments import with_paths, without_missing
 from airflow_provider_quickrouter.api.errors import APIError, FileUnavailable, QuickRouterError
 from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
@@ -21,8 +21,9 @@ from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors, fail_without_retry
 from airflow_provider_quickrouter.links import FILE_KEY, FILES_KEY
 from airflow_provider_quickrouter.polling.poll import Again, Poll, airflows_limit
-from airflow_provider_quickrouter.storage.names import check_folder
+from airflow_provider_quickrouter.storage.target import check_path
 from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log
+from airflow_provider_quickrouter.tasks.arguments import check_names, check_template
 from airflow_provider_quickrouter.tasks.reporting import (
     add_to_asset_events,
     count_end,
@@ -65,6 +66,27 @@ class PredictionTask:
     _verified: Mapping[str, list[StoredFile]] = MappingProxyType({})
     _published: tuple[Prediction | None, list[StoredFile]] | None = None
 
+    def __new__(cls, *args: Any, **arguments: Any) -> Self:
+        """Refuse an unknown argument, before Airflow misses the one that was meant."""
+        check_names(arguments, cls)
+        return super().__new__(cls)
+
+    @classmethod
+    def partial(cls, **arguments: Any) -> Any:
+        """Start a mapped task, as Airflow's ``partial`` does; refuse an unknown argument."""
+        check_names(arguments, cls)
+        return super().partial(**arguments)  # type: ignore[misc]
+
+    def _check_templates(self, *names: str) -> None:
+        """Refuse values of template fields that Airflow could not render."""
+        task: Any = self
+        dag = task.get_dag()
+        # The DAG does not list the instances of a mapped task: their values may be data.
+        if dag and dag.task_dict.get(task.task_id) is self:
+            with airflow_errors():
+                for name in names:
+                    check_template(name, getattr(self, name), task.get_template_env().parse)
+
     @cached_property
     def hook(self) -> QuickRouterHook:
         """The hook of this task's connection."""
@@ -91,8 +113,8 @@ class PredictionTask:
     def _set_output_path(self, output_path: Any) -> None:
         """Set the argument of that name; raise ``InvalidInputError`` if it cannot be a path."""
         self.output_path, self._path_given = output_path, output_path is not None
-        if self._stores_files and not is_template(output_path):
-            check_folder("output_path", output_path)
+        if self._stores_files:
+            check_path("output_path", output_path)
 
     @property
     def _stores_files(self) -> bool:

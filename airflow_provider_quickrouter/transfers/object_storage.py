@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
+from pydantic import BaseModel
 
 from airflow_provider_quickrouter.api.attachments import NOTHING, check_not_a_task, is_template
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile, parse_rendered
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
-from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_folder, check_name
+from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_distinct, check_name
+from airflow_provider_quickrouter.storage.target import check_path
 from airflow_provider_quickrouter.tasks.arguments import positive
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
@@ -80,7 +82,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
             check_not_a_task("output", output)
             _check(path, prediction_id, output)
             if not is_template(name):
-                check_name(name)
+                check_distinct(check_name(name), _outputs(output if prediction_id is None else prediction_id))
             self.max_bytes = int(positive("max_bytes", max_bytes))
         self.path = path
         self.prediction_id = prediction_id
@@ -88,6 +90,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         self.name = name
         self.quickrouter_conn_id = quickrouter_conn_id
         self.cancel_on_kill = False  # the prediction is over; a kill only stops the storing
+        self._check_templates(*self.template_fields)
 
     def execute(self, context: Context) -> list[str]:
         """Store what is missing; return all paths."""
@@ -113,8 +116,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
 
 
 def _check(path: Any, prediction_id: Any, output: Any) -> None:
-    if not is_template(path):
-        check_folder("path", path)
+    check_path("path", path)
     if (prediction_id is None) == (output is None):
         raise InvalidInputError(
             "Give exactly one of prediction_id= (of a prediction that has succeeded) and output= "
@@ -125,6 +127,16 @@ def _check(path: Any, prediction_id: Any, output: Any) -> None:
             "output: is empty; give what a waiting task returned. A template becomes so if it "
             "names a task or key that there is not."
         )
+
+
+def _outputs(source: Any) -> int:
+    """Return how many outputs the task was told to make whose XCom this is, if that is constant."""
+    task = getattr(source, "operator", None)
+    if task is not None and hasattr(task, "prediction_id"):
+        return _outputs(task.prediction_id)
+    given = getattr(task, "input", None)
+    count = dict(given).get("num_outputs") if isinstance(given, dict | BaseModel) else 1
+    return count if isinstance(count, int) else 1
 
 
 def _plain(output: Any) -> Any:

@@ -52,7 +52,7 @@ def test_a_folder_that_cannot_be_one_is_refused_when_the_dag_is_parsed(durable: 
 
 def test_a_missing_connection_is_named_before_anything_is_paid(gateway: Sandbox, execute: Execute) -> None:
     with pytest.raises(errors.InvalidInputError, match="durable: .* needs the connection 'nobody'"):
-        execute(TaskInstance(None, 1, 2), durable="file://nobody@b/state")
+        execute(TaskInstance(None, 1, 2), durable="s3://nobody@bucket/state")
     assert gateway.creates == 0
 
 

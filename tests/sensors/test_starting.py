@@ -119,7 +119,6 @@ PULLED = {"from_task": "make", "from_key": "return_value"}
         ("{{ params.id }}", None),
         ("{{ ti.xcom_pull(task_ids='make') }}", None),
         ("{% if params.id %}p1{% endif %}", None),
-        ("{{ unfinished", None),
         (None, None),
         (7, None),
     ],

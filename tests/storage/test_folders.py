@@ -19,7 +19,9 @@ from airflow_provider_quickrouter.storage.names import check_folder
         "file:///data/pictures",
         "memory://pictures",
         "/data/pictures",
-        "pictures/today",
+        "file://{{ var.value.folder }}",
+        "{{ var.value.folder }}/today",
+        "s3://{{ var.value.bucket }}/{{ ds }}",
         "s3://bucket/10:30",
     ],
 )
@@ -42,6 +44,12 @@ def test_a_folder_is_taken_as_it_is(path: str) -> None:
         ("s3://", "names no place"),
         ("s3://aws_default@", "names no place"),
         ("s3://aws_default@/x", "names no place"),
+        ("pictures/today", "is a relative path, which is another folder on each worker"),
+        ("pictures/{{ ds }}", "is a relative path"),
+        ("~/pictures", "is a relative path"),
+        ("file://pictures/today", "is a relative path"),
+        ("s3://bucket/{ ds }", "has single braces; a template has two, {{ ds }}"),
+        ("s3://bucket/{prediction_id}", "has single braces"),
     ],
 )
 def test_what_can_be_no_folder_is_refused_with_the_remedy(path: Any, says: str) -> None:
