@@ -3,6 +3,7 @@
 PYTHON ?= python3
 SEED ?= 1
 TASKS ?= 200
+AIRFLOW ?=
 PYTHONS ?= $(BIN)/python
 CELLS ?=
 UV_VERSION := 0.13.9
@@ -45,8 +46,8 @@ docs: $(READY) ## build the documentation in build/docs; a warning is an error
 	$(BIN)/sphinx-build --quiet -W --keep-going -n -b html docs build/docs
 	@echo "the documentation: build/docs/index.html"
 
-chaos: $(READY) ## run TASKS=200 tasks with faults and kills of SEED=1, and compare what was paid
-	$(BIN)/python -m tests.chaos --seed $(SEED) --tasks $(TASKS)
+chaos: $(READY) ## run TASKS=200 tasks with faults and kills of SEED=1, and compare what was paid; AIRFLOW=2.11
+	$(BIN)/python -m tests.chaos --seed $(SEED) --tasks $(TASKS) $(if $(AIRFLOW),--airflow $(AIRFLOW))
 
 distributed: TASKS = 300
 distributed: $(READY) ## TASKS=300 tasks on Celery, with kills of workers, triggerers, schedulers and Redis

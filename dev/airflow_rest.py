@@ -28,6 +28,8 @@ class AirflowRest:
     It logs in at the first call.
     """
 
+    root = "/api/v2"
+
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
         self._session = requests.Session()
@@ -40,14 +42,14 @@ class AirflowRest:
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, **kwargs: Any) -> Json:
-        """Send one request below ``/api/v2`` and return the JSON of the response.
+        """Send one request below ``root`` and return the JSON of the response.
 
         :raises AirflowApiError: the status was not 2xx.
         :raises requests.ConnectionError: no server listens.
         """
         if "Authorization" not in self._session.headers:
             self.log_in()
-        response = self._session.request(method, f"{self.base_url}/api/v2{path}", timeout=30, **kwargs)
+        response = self._session.request(method, f"{self.base_url}{self.root}{path}", timeout=30, **kwargs)
         return self._json(response, method, path)
 
     def every(self, path: str, key: str) -> list[Json]:

@@ -4,7 +4,6 @@ Does not wait for a process that has ended: the error shows its log.
 """
 
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 import requests
 from psutil import Process
 
+from dev.airflow2 import OURS, Release
 from dev.airflow_processes import Component, end
 from dev.airflow_rest import AirflowApiError, AirflowRest, Json
 from dev.waiting import wait_until
@@ -36,6 +36,7 @@ class AirflowServices:
     ``env``: their whole environment. ``logs``: folder of their ``<name>.log``.
     ``say``: receives one line for each long step, with seconds.
     ``names``: of the components; the second triggerer is ``triggerer-2``, and so on.
+    ``release``: the Airflow that is run.
     """
 
     def __init__(
@@ -45,16 +46,18 @@ class AirflowServices:
         rest: AirflowRest,
         say: Callable[[str], None],
         names: Sequence[str] = (API_SERVER, *JOBS),
+        release: Release = OURS,
     ) -> None:
         self._env = env
         self._logs = logs
         self._rest = rest
         self._say = say
+        self._python = release.python
         self._migration = self._component("db", "db", "migrate")
-        self.components = {name: self._component(name, *arguments_of(name)) for name in names}
+        self.components = {name: self._component(name, *arguments_of(name, release)) for name in names}
 
     def _component(self, name: str, *arguments: str) -> Component:
-        command = [sys.executable, "-m", "airflow", *arguments]
+        command = [self._python, "-m", "airflow", *arguments]
         return Component(command, self._env, self._logs / f"{name}.log")
 
     def start(self, timeout: float = 120) -> None:
@@ -156,12 +159,14 @@ def kind_of(name: str) -> str:
     return name.rstrip("-0123456789")
 
 
-def arguments_of(name: str) -> list[str]:
+def arguments_of(name: str, release: Release) -> list[str]:
     """Return the command line of a component, after ``airflow``.
 
     Workers on one machine need names of their own, ``%h`` is the machine's.
     """
     kind = kind_of(name)
+    if kind == API_SERVER and release.major == 2:
+        return ["webserver"]
     if kind == WORKER:
         return ["celery", "worker", LOGLESS, "--celery-hostname", f"{name}@%h"]
     return [kind, LOGLESS] if kind in (SCHEDULER, TRIGGERER) else [kind]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from dev.airflow2 import OURS, Airflow2Rest, Release, settings
 from dev.airflow_env import HOST, airflow_env, free_port
 from dev.airflow_rest import AirflowApiError, AirflowRest, Json
 from dev.airflow_services import AirflowServices, component_names
@@ -37,9 +38,10 @@ class LocalAirflow:
     ``schedulers``, ``triggerers``, ``workers``: how many; the second is the component
     ``triggerer-2``, and so on. SQLite is for one of each. Workers are Celery's, ``celery-worker``:
     ``env`` has to name their executor and broker.
+    ``release``: the Airflow that is run, by default that of this Python.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is given by its name, and most only rarely
         self,
         home: Path,
         dags_folder: Path,
@@ -50,16 +52,20 @@ class LocalAirflow:
         schedulers: int = 1,
         triggerers: int = 1,
         workers: int = 0,
+        release: Release = OURS,
     ) -> None:
         self.home = home.resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self.logs = self.home / "logs"
         chosen = free_port(port)
         self.url = f"http://{HOST}:{chosen}"
+        if release.major == 2:
+            env = {**settings(self.home, chosen), **env}
         self.env = airflow_env(self.home, dags_folder.resolve(), chosen, env)
-        self.rest = AirflowRest(self.url)
+        database = self.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+        self.rest = Airflow2Rest(self.url, database) if release.major == 2 else AirflowRest(self.url)
         names = component_names(schedulers, triggerers, workers)
-        self.services = AirflowServices(self.env, self.logs, self.rest, say, names)
+        self.services = AirflowServices(self.env, self.logs, self.rest, say, names, release)
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:

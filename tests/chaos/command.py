@@ -15,13 +15,13 @@ from tests.chaos.run import Chaos
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def options(name: str, tasks: int, description: str | None) -> argparse.Namespace:
-    """Return what was asked for: ``seed``, ``tasks``, ``keep``."""
-    parser = argparse.ArgumentParser(prog=f"make {name}", description=description)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tasks", type=int, default=tasks, help="prompts, half of them each way")
-    parser.add_argument("--keep", action="store_true", help="keep the logs of a clean run, too")
-    return parser.parse_args()
+def parser(name: str, tasks: int, description: str | None) -> argparse.ArgumentParser:
+    """Return the command line: ``seed``, ``tasks``, ``keep``."""
+    made = argparse.ArgumentParser(prog=f"make {name}", description=description)
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--tasks", type=int, default=tasks, help="prompts, half of them each way")
+    made.add_argument("--keep", action="store_true", help="keep the logs of a clean run, too")
+    return made
 
 
 def settle(

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import requests
 
+from dev.airflow2 import OURS, Release
 from dev.airflow_rest import AirflowApiError
 from dev.gateway import SandboxProcess, sandbox
 from dev.local_airflow import LocalAirflow
@@ -119,6 +120,8 @@ class Chaos:
     """Seconds after which what is not over counts as it is."""
     processing: float = 3.0
     """Seconds that a prediction takes, unless the plan says otherwise."""
+    release: Release = OURS
+    """Another Airflow may have no store: there the tasks store their records in a folder."""
 
     def run(self) -> Result:
         """Run it.
@@ -166,7 +169,9 @@ class Chaos:
         ):
             steps.done("the servers are up")
             env = {**self.settings(), **self.env(gateway.url, database.url)}
-            with LocalAirflow(self.home, self.suite.dags, env, say=self.say, triggerers=2) as made:
+            with LocalAirflow(
+                self.home, self.suite.dags, env, say=self.say, triggerers=2, release=self.release
+            ) as made:
                 steps.done("Airflow is up")
                 yield Stage(made, gateway, {GATEWAY: gateway, POSTGRES: database})
 
@@ -187,6 +192,7 @@ class Chaos:
             **self.suite.env(gateway),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
             "CHAOS_TASKS": str(self.tasks),
+            "CHAOS_DURABLE": f"file://{self.home}/records" if self.release != OURS else "",
         }
 
     def plan(self) -> list[Strike]:

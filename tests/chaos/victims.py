@@ -18,6 +18,8 @@ from dev.local_airflow import LocalAirflow
 TASK = "airflow worker -- "
 WORKER = f"{TASK}LocalExecutor"
 CELERY_WORKER = "airflow supervisor: "
+SUPERVISOR_2, TASK_2 = "airflow task supervisor: ", "airflow task runner: "
+"""What they call themselves on Airflow 2, where the worker forks the supervisor."""
 
 
 class Pair(NamedTuple):
@@ -46,12 +48,12 @@ def pair_of(process: psutil.Process) -> Pair | None:
     ``queued`` when its worker is killed stays so, since the LocalExecutor cannot revoke it.
     """
     try:
-        if not title(process).startswith((WORKER, CELERY_WORKER)):
+        if not title(process).startswith((WORKER, CELERY_WORKER, SUPERVISOR_2)):
             return None
         for child in process.children():
             name = title(child)
-            if name.startswith(TASK) and not name.startswith(WORKER):
-                return Pair(process, child, name.removeprefix(TASK))
+            if name.startswith((TASK, TASK_2)) and not name.startswith(WORKER):
+                return Pair(process, child, name.removeprefix(TASK).removeprefix(TASK_2))
     except psutil.Error:
         pass
     return None

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.command import options, settle
+from tests.chaos.command import parser, settle
 from tests.chaos.run import Chaos
 from tests.chaos.suite import QUICKROUTER
 from tests.distributed.run import Distributed
@@ -17,7 +17,7 @@ from tests.distributed.run import Distributed
 
 def main() -> int:
     """Run it; return 0 for a clean ledger, 1 for another."""
-    chosen = options("distributed", 300, __doc__)
+    chosen = parser("distributed", 300, __doc__).parse_args()
 
     def make(home: Path, say: Callable[[str], None]) -> Chaos:
         limit = 600 + 5.0 * chosen.tasks

@@ -3,7 +3,7 @@
 import os
 from datetime import timedelta
 
-from airflow.sdk import dag, task_group
+from airflow.providers.common.compat.sdk import dag, task_group
 from chaos_failures import report_failure, report_retry
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
@@ -20,6 +20,8 @@ DEFAULTS = {
     "retry_delay": timedelta(seconds=2),
     "on_failure_callback": report_failure,
     "on_retry_callback": report_retry,
+    # A folder, on an Airflow that has no store for tasks.
+    "durable": os.environ.get("CHAOS_DURABLE") or True,
 }
 
 
