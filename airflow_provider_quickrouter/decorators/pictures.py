@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import task_group
 
@@ -25,6 +25,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     deployment: Any = None,
     name: str = DEFAULT_NAME,
     quickrouter_conn_id: str | None = None,
+    reuse: bool | Literal["any_seed"] = False,
     submit: Mapping[str, Any] | None = None,
     wait: Mapping[str, Any] | None = None,
     store: Mapping[str, Any] | None = None,
@@ -46,6 +47,8 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     :param path: folder, as of ``QuickRouterToObjectStorageOperator``, like ``name``.
     :param quickrouter_conn_id: connection of all three tasks; default from ``default_args``, else
         ``quickrouter_default``.
+    :param reuse: create nothing if the files of an equal request are stored under ``path``, as of
+        ``QuickRouterRunPredictionOperator``; ``submit``, ``wait`` and ``store`` return the same then.
     :param submit: more arguments of that task: ``{"retries": 3, "pool": "paid"}``.
     :param wait: more arguments of the sensor: ``{"timeout": 600}``.
     :param store: more arguments of the storing task: ``{"outlets": [PICTURES]}``.
@@ -56,14 +59,18 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     references = {"version": version, "model": model, "deployment": deployment}
     reference = {name: value for name, value in references.items() if value is not None}
     connection = {"quickrouter_conn_id": quickrouter_conn_id} if quickrouter_conn_id else {}
-    submitted = QuickRouterSubmitPredictionOperator(
-        **_arguments("submit", submit, connection, input=input, **reference)
+    kept = {"reuse": reuse, "output_path": path} if reuse else {}
+    submitted: Any = QuickRouterSubmitPredictionOperator(
+        **_arguments("submit", submit, connection, input=input, **reference, **kept)
     )
+    manifest = {"manifest": submitted.output["prediction"]} if reuse else {}
     waited = QuickRouterPredictionSensor(
-        **_arguments("wait", wait, connection, prediction_id=submitted.output, deferrable=True)
+        **_arguments("wait", wait, connection, prediction_id=submitted.output, deferrable=True, **manifest)
     )
     stored = QuickRouterToObjectStorageOperator(
-        **_arguments("store", store, connection, path=path, name=name, prediction_id=submitted.output)
+        **_arguments(
+            "store", store, connection, path=path, name=name, prediction_id=submitted.output, **manifest
+        )
     )
     waited >> stored
     return stored.output

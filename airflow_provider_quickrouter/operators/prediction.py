@@ -31,6 +31,7 @@ from airflow_provider_quickrouter.tasks.arguments import (
     check_choice,
     check_create,
     check_durable,
+    check_reuse,
     reference_of,
     seconds,
 )
@@ -79,10 +80,15 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         of that storage before the create request fails the task, and a retry may help.
     :param cancel_on_kill: cancel the prediction when a person marks the running task, but not when
         the next attempt resumes it.
+    :param reuse: create nothing, and return the id of an earlier prediction, if the files of an
+        equal request are stored under ``output_path``; see ``QuickRouterRunPredictionOperator``.
+    :param output_path: folder in which a downstream task stores the files, for ``reuse``.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = ("input", "version", "model", "deployment", "quickrouter_conn_id")
+    template_fields: Sequence[str] = (
+        *("input", "version", "model", "deployment", "output_path", "quickrouter_conn_id"),
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"input": "json"}
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#f3e8ff"
@@ -99,6 +105,8 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         on_uncertain: Literal["fail", "resubmit"] = "fail",
         durable: bool | str = True,
         cancel_on_kill: bool = True,
+        reuse: bool | Literal["any_seed"] = False,
+        output_path: str | None = None,
         quickrouter_conn_id: str = "quickrouter_default",
         **kwargs: Any,
     ) -> None:
@@ -109,6 +117,8 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
             given = input if is_template(input) else as_dict(input)
             check_create(given, cancel_after=cancel_after, **reference_of(self))
             check_durable(durable)
+            check_reuse(reuse, output_path, given)
+            self._set_output_path(output_path)
             check_wait(wait, Limits(60.0, self.execution_timeout).own)
         # The very object: Airflow recognizes by identity what came from XCom and must not be
         # rendered. Rendered, a prompt "{{ conn.x.password }}" from a table would send the key.
@@ -117,6 +127,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         self.cancel_after: Any = cancel_after
         self.on_uncertain = on_uncertain
         self.durable = durable
+        self.reuse = reuse
         self.cancel_on_kill = cancel_on_kill
         self.quickrouter_conn_id = quickrouter_conn_id
         self._check_templates(*QuickRouterSubmitPredictionOperator.template_fields)
@@ -126,9 +137,9 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         submission = self._submission(context)
         try:
             with airflow_errors(self.log, resubmits=True):
-                self._obtain(context, submission)
+                prediction, _ = self._obtain(context, submission)
                 submission.store.mark_done()
-                return submission.prediction_id
+                return prediction.id
         except AirflowTaskTimeout as late:
             with airflow_errors(self.log, resubmits=True):
                 submission.check_paid(late)
@@ -155,24 +166,43 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     def _obtain(self, context: Context, submission: Submission) -> tuple[Prediction, float]:
         """Return the task's prediction and since when its time counts; push its manifest."""
         from airflow_provider_quickrouter.hooks.input_files import InputFiles
+        from airflow_provider_quickrouter.submission.record import fingerprint
 
+        self._check_output_path()
         reference = reference_of(self)
         files = InputFiles(self._own_limit(), self._server_limit())
         given = files.read(self.input, **reference)
         request = create(given, **reference, cancel_after=self._server_limit(), wait=self.wait)
         request = replace(request, signed=files.signed)
+        check_reuse(self.reuse, self.output_path, given)
+        digest = fingerprint(request)
 
         def is_stored(prediction: Prediction) -> bool:
             outcome = Outcome.of(prediction, time.time())
             return outcome is not None and bool(self._stored_by_earlier_attempt(outcome))
 
         prediction, since = submission.obtain(
-            request, cancel_other=self.cancel_on_kill, limit=self._own_limit(), is_stored=is_stored
+            request,
+            cancel_other=self.cancel_on_kill,
+            limit=self._own_limit(),
+            is_stored=is_stored,
+            find_equal=lambda: self._find_equal(digest) if self.reuse else None,
         )
+        if self.reuse and not self._reused:
+            with log_and_continue(self.log, "Later tasks will not reuse this prediction"):
+                self._new_storing().add_request(digest, prediction.id)
         missing = f"The manifest of prediction {prediction.id} was not stored"
         with log_and_continue(self.log, missing):
             self._push_manifest(context, prediction)
         return prediction, since
+
+    def _find_equal(self, digest: str) -> Prediction | None:
+        """Return the prediction of an equal request whose files are stored."""
+        prediction, files = self._new_storing().find_request(digest) or (None, [])
+        if prediction:
+            self.log.info("Reusing prediction %s: its files are stored", prediction.id)
+            self._reused, self._verified = True, {prediction.id: files}
+        return prediction
 
     def _server_limit(self) -> Any:
         """Return what ``Cancel-After`` is sent."""
@@ -224,9 +254,12 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         fails permanently, since a retry would pay again. A path that reaches no storage, or
         renders to nothing, fails the task before anything is paid. None stores nothing: the API
         deletes the files after an hour.
+    :param reuse: create nothing if an equal request (model or version, whole input with its seed,
+        content of its files) has led to files that are still stored unchanged under
+        ``output_path``: return the same output and files, and a manifest with ``reused: true``. The
+        input must have a seed; ``any_seed`` lifts that. Two tasks at the same time may both pay.
     """
 
-    template_fields: Sequence[str] = (*QuickRouterSubmitPredictionOperator.template_fields, "output_path")
     ui_color = "#e9d5ff"
 
     def __init__(
@@ -238,7 +271,6 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         poll_interval: float | timedelta = DEFAULT_POLL_INTERVAL,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         on_moderation: Literal["fail", "skip"] = "fail",
-        output_path: str | None = None,
         **kwargs: Any,
     ) -> None:
         fixed: Any = None if cancel_after == "deadline" else cancel_after
@@ -248,9 +280,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             self.start_timeout = None if start_timeout is None else seconds("start_timeout", start_timeout)
             self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
-            self._set_output_path(output_path)
             check_wait(self.wait, self._limits().own)
-        self._check_templates("output_path")
         self.cancel_after = cancel_after
         self.deferrable = deferrable
         self.on_moderation = on_moderation
@@ -258,8 +288,6 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit or resume, and wait: here, or in the triggerer."""
-        with airflow_errors(self.log, resubmits=True):
-            self._check_output_path()
         submission = self._submission(context)
         try:
             with airflow_errors(self.log, resubmits=True):

@@ -76,6 +76,7 @@ def _needs_worker_to_start(task: QuickRouterPredictionSensor) -> bool:
             getattr(task, "_pre_execute_hook", None),
             _overrides(task, "pre_execute", "execute"),
             task.get_closest_mapped_task_group(),
+            task.manifest is not None,
             is_template(task.quickrouter_conn_id),
             _has_listeners(),
         )
@@ -171,15 +172,17 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         ends the wait. If a file cannot be stored, the task fails and a retry stores the missing
         files; ``soft_fail`` skips only the last attempt. None stores nothing; the API deletes the
         files after an hour.
+    :param manifest: XCom ``prediction`` of a submitting task with ``reuse``: a reused prediction is
+        not polled. Such a wait starts on a worker.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields: Sequence[str] = ("prediction_id", "output_path", "quickrouter_conn_id")
+    template_fields: Sequence[str] = ("prediction_id", "output_path", "manifest", "quickrouter_conn_id")
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#ede9fe"
     start_trigger_args: Any = StartArgs()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is given by its name, and nearly always only a few
         self,
         *,
         prediction_id: str,
@@ -189,6 +192,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         end_from_trigger: bool = False,
         start_from_trigger: bool = False,
         output_path: str | None = None,
+        manifest: Any = None,
         quickrouter_conn_id: str = "quickrouter_default",
         **kwargs: Any,
     ) -> None:
@@ -199,6 +203,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         self.ends_in_triggerer = end_from_trigger or start_from_trigger
         self.start_from_trigger = start_from_trigger and AIRFLOW_STARTS
         self.cancel_on_kill = cancel_on_kill
+        self.manifest = manifest
         self.quickrouter_conn_id = quickrouter_conn_id
         with airflow_errors():
             check_not_a_task("prediction_id", prediction_id)
@@ -211,6 +216,9 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         """Wait in this process, or poll once and then defer to the triggerer."""
         with self._airflow_errors():
             self._check_output_path()
+            reused = self._reused_in(self.manifest)
+            if reused and (outcome := Outcome.of(reused, time.time())):
+                return self._finish(context, outcome)
         self.kill_handler.track(self.prediction_id, context["ti"])
         if not self.deferrable:
             return self._wait_here(context)

@@ -1,7 +1,7 @@
 """Which files of an output are stored: a record next to the files, which a retry reads.
 
 The record is untrusted: it can be changed by everyone who can write to the storage. It holds
-digests of addresses, so an output cannot be restored from it.
+digests of addresses; the output itself is only in the prediction's manifest.
 
 Everything here blocks, and several threads use it at once.
 """
@@ -49,10 +49,12 @@ class Inventory:
 
     :ivar total: how many files the output has; 0 while that is not known.
     :ivar files: by ``Source.key``.
+    :ivar manifest: of the prediction, see ``Prediction.manifest``; None if it is not known.
     """
 
     total: int = 0
     files: dict[str, Entry] = field(default_factory=dict)
+    manifest: dict[str, Any] | None = None
 
     def find(self, source: Source) -> Entry | None:
         """Return what was stored of a file, if it was."""
@@ -70,7 +72,8 @@ class Inventory:
         files = {
             key: {"n": entry.n, "ext": entry.ext, **entry.file.to_json()} for key, entry in self.files.items()
         }
-        return json.dumps({"version": _VERSION, "total": self.total, "files": files}).encode()
+        record = {"version": _VERSION, "total": self.total, "files": files, "manifest": self.manifest}
+        return json.dumps(record).encode()
 
     @classmethod
     def read(cls, data: bytes) -> Inventory:
@@ -83,7 +86,7 @@ class Inventory:
             if given["version"] != _VERSION or len(given["files"]) > MAX_FILES:
                 raise ValueError("another version, or too many files")
             files = {str(key): _entry(entry) for key, entry in given["files"].items()}
-            return cls(int(given["total"]), files)
+            return cls(int(given["total"]), files, given.get("manifest"))
         except (AttributeError, KeyError, TypeError, RecursionError, OverflowError) as error:
             raise ValueError(f"it is not a record of files ({type(error).__name__})") from None
 
@@ -121,17 +124,17 @@ class Keeper:
         self._record = f"{FOLDER}/{safe_name(prediction_id)}.json"
         self._lock = threading.Lock()
         self._written_at = 0.0
-        self._inventory = self._read(needs_record)
-        self._inventory.total = total or self._inventory.total
+        self.inventory = self._read(needs_record)
+        self.inventory.total = total or self.inventory.total
 
     def find(self, source: Source) -> StoredFile | None:
         """Return a file that was stored before, if it is still there unchanged."""
-        found = self._inventory.find(source)
+        found = self.inventory.find(source)
         return found.file if found and self._exists(found) else None
 
     def find_all(self) -> list[StoredFile]:
         """Return all files if all were stored and are still there unchanged, else nothing."""
-        found = self._inventory.complete()
+        found = self.inventory.complete()
         return [entry.file for entry in found] if all(map(self._exists, found)) else []
 
     def store(self, source: Source, fetched: Fetched) -> StoredFile:
@@ -156,7 +159,7 @@ class Keeper:
             *(fetched.pixels or (None, None)),
         )
         with self._lock:
-            self._inventory.files[source.key] = Entry(source.n, fetched.kind.ext, file)
+            self.inventory.files[source.key] = Entry(source.n, fetched.kind.ext, file)
             if time.monotonic() - self._written_at >= WRITE_EVERY:
                 self._write()
         return file
@@ -179,7 +182,7 @@ class Keeper:
     def _write(self) -> None:
         """Write the record. Without it a retry fetches the files again, so no error is raised."""
         try:
-            self._target.write(self._record, self._inventory.to_bytes())
+            self._target.write(self._record, self.inventory.to_bytes())
         except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes
             self._log.warning("The record of what is stored was not written: %s", reason_of(error))
         self._written_at = time.monotonic()

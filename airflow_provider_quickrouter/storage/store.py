@@ -31,14 +31,14 @@ from airflow_provider_quickrouter.api.files import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT, RETENTION, Prediction
-from airflow_provider_quickrouter.api.protocol import MAX_MESSAGE
-from airflow_provider_quickrouter.api.storable import storable_string
+from airflow_provider_quickrouter.api.protocol import MAX_MESSAGE, check_id
+from airflow_provider_quickrouter.api.storable import storable, storable_string
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.storage.addresses import shown
 from airflow_provider_quickrouter.storage.download import Client, Downloader
 from airflow_provider_quickrouter.storage.fetching import Owner, about, expired
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_distinct
-from airflow_provider_quickrouter.storage.record import Keeper
+from airflow_provider_quickrouter.storage.record import FOLDER, MAX_BYTES, Keeper
 from airflow_provider_quickrouter.storage.scratch import temporary_folder
 from airflow_provider_quickrouter.storage.target import Target, reason_of
 
@@ -185,15 +185,16 @@ class Storing:
             raise expired(owner)
         if failure := outcome.exception():
             raise failure
-        return self.store(prediction.output, owner)
+        manifest = prediction.manifest(self._hook.prediction_url(prediction.id))
+        return self.store(prediction.output, owner, manifest)
 
-    def store(self, output: Any, owner: Owner | None = None) -> list[StoredFile]:
+    def store(self, output: Any, owner: Owner | None = None, manifest: Any = None) -> list[StoredFile]:
         """Store every file of an output, and return them in its order. Blocks.
 
         What is stored already is left alone. Errors of files are waited out for two minutes; an
         error is raised when all that can be stored is.
 
-        :param owner: the prediction; None if it is not known.
+        :param owner: the prediction; None if it is not known, as its manifest is then.
         :raises InvalidInputError: path, name or output cannot be used.
         :raises FileRefused: a file cannot be stored; a retry meets the same.
         :raises FileUnavailable: errors last; a retry stores what is missing.
@@ -207,6 +208,7 @@ class Storing:
             return []
         check_distinct(self._name, len(sources))
         keeper = self._keeper(owner, len(sources))
+        keeper.inventory.manifest = manifest or keeper.inventory.manifest
         self._log.info("Storing %s of %s to %s", counted(len(sources), "file"), owner, self._path)
 
         client = Client(self._hook, self._max_bytes, AT_ONCE)  # here, since it reads files
@@ -240,6 +242,32 @@ class Storing:
             count = counted(len(found), "file")
             self._log.info("An earlier attempt has stored the output of %s: %s", owner, count)
         return found
+
+    def add_request(self, digest: str, prediction_id: str) -> None:
+        """Store which prediction was created for a request, for :meth:`find_request`. Blocks.
+
+        :param digest: of the request, see ``submission.record.fingerprint``.
+        """
+        Target(self._path).write(_entry_of(digest), prediction_id.encode())
+
+    def find_request(self, digest: str) -> tuple[Prediction, list[StoredFile]] | None:
+        """Return the prediction of an equal request and its files, if all are stored. Blocks.
+
+        :raises FileUnavailable: the storage cannot be read now.
+        """
+        target = Target(self._path)
+        entry = target.read(_entry_of(digest), MAX_BYTES, strict=True) or b""
+        try:
+            keeper = self._keeper(Owner(check_id(entry.decode())), 0, needs_record=True)
+            prediction = Prediction.from_json(storable(keeper.inventory.manifest))
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            return None  # there is none, or anyone has changed it
+        over = Outcome.of(prediction, time.time())
+        files = [stored.file for stored in keeper.inventory.complete()]
+        good = files and over and over.reason is Reason.SUCCEEDED
+        # By their paths, since the task that stored them may have had other names than this one.
+        exist = good and all(target.holds_path(file.path, file.size, file.sha256) for file in files)
+        return (prediction, files) if exist else None
 
     def stop(self) -> None:
         """Stop, from a signal handler: no half file stays. Never raises."""
@@ -277,3 +305,7 @@ class Storing:
         finally:
             self._cancel()
             wait([future], GRACE)
+
+
+def _entry_of(digest: str) -> str:
+    return f"{FOLDER}/requests/{digest}.txt"

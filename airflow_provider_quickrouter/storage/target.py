@@ -193,6 +193,16 @@ class Target:
             except (FileNotFoundError, PermissionError):
                 return None
 
+    def holds_path(self, path: str, size: int, sha256: str) -> bool:
+        """Read a file below this folder and return whether it has just these bytes.
+
+        :param path: of anyone; one that leads elsewhere is not read.
+        """
+        folder = self.path_of("x")[:-1]
+        name = path.removeprefix(folder)
+        inside = path.startswith(folder) and ".." not in name.split("/")
+        return inside and bool(self.holds(name, size, sha256))
+
     def put(self, local: Path, name: str) -> None:
         """Store a file of this machine under a name; a file of that name is replaced."""
         self._store(name, lambda place: self._fs.put_file(str(local), place))

@@ -68,6 +68,7 @@ class Submission:
         cancel_other: bool,
         limit: float = math.inf,
         is_stored: Callable[[Prediction], bool] = lambda prediction: False,
+        find_equal: Callable[[], Prediction | None] = lambda: None,
     ) -> tuple[Prediction, float]:
         """Return the task's prediction, and since when its time counts (epoch seconds).
 
@@ -75,6 +76,7 @@ class Submission:
         :param limit: seconds that the task gives its prediction, from the create request on.
         :param is_stored: whether all files of an earlier prediction are stored, so that nothing
             is missing although the API has deleted its output.
+        :param find_equal: returns a prediction that another task has paid for and that will do.
         :raises UncertainCreateError: a request of this or an earlier attempt may be billed.
         :raises PredictionTimeout: the time of the earlier prediction is over, and it has not
             succeeded: the task's time is over, so nothing else is paid for.
@@ -91,6 +93,8 @@ class Submission:
         elif old and old.prediction_id and cancel_other and old.fingerprint != fingerprint(request):
             self.log.info("Prediction %s has another input than this attempt", old.prediction_id)
             cancel_and_log(self.hook, old.prediction_id, self.log)
+        if equal := find_equal():
+            return equal, time.time()
         return self._create(request)
 
     def _reconcile_earlier(self, request: Request, old: Attempt) -> tuple[Attempt, Step]:

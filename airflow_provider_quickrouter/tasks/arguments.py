@@ -115,6 +115,22 @@ def check_template(field: str, value: Any, parse: Callable[[str], object]) -> No
             ) from None
 
 
+def check_reuse(reuse: Any, output_path: Any, input: Any) -> None:
+    """Check whether an earlier prediction may be reused; a template in the input is left for later.
+
+    :raises InvalidInputError: names the remedy.
+    """
+    if reuse not in (False, True, "any_seed"):
+        raise InvalidInputError(f"reuse: {reuse!r} is none of True, False, 'any_seed'.")
+    if reuse and output_path is None:
+        raise InvalidInputError("reuse: needs output_path=, the folder in which the files are stored.")
+    if reuse is True and isinstance(input, Mapping) and input.get("seed") is None:
+        raise InvalidInputError(
+            "reuse: the input has no seed, so each prediction is another picture. Set input.seed, or "
+            "reuse='any_seed' to take the stored picture whatever its seed is."
+        )
+
+
 def check_creates(inputs: Any, **reference: Any) -> None:
     """Check the inputs of a batch, each like :func:`check_create`.
 

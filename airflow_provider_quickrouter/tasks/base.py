@@ -64,6 +64,7 @@ class PredictionTask:
     _path_given = False
     _storing: Storing | None = None
     _verified: Mapping[str, list[StoredFile]] = MappingProxyType({})
+    _reused = False  # the prediction of an equal request is returned, see ``reuse``
     _published: tuple[Prediction | None, list[StoredFile]] | None = None
 
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
@@ -245,7 +246,8 @@ class PredictionTask:
             if outcome.prediction:
                 with log_and_continue(self.log, "State and link of the prediction were not published"):
                     self._push_manifest(context, outcome.prediction)
-            count_end(outcome, time.time())
+            if not self._reused:
+                count_end(outcome, time.time())
             if error:
                 raise error.as_permanent() if permanent else error
             stored = self._stores_files or stored_downstream(context["task"])
@@ -256,32 +258,33 @@ class PredictionTask:
         return outcome.output
 
     def _stored_by_earlier_attempt(self, outcome: Outcome) -> list[StoredFile]:
-        """Return the files of an expired output if an earlier attempt has stored all of them.
+        """Return the files of an expired or reused output if all of them are stored.
 
         Nothing is missing then, although the API has deleted the output itself.
         """
-        if not self._stores_files or outcome.reason is not Reason.EXPIRED:
-            return []
-        if outcome.prediction_id not in self._verified:
-            from airflow_provider_quickrouter.storage.store import Storing
-
-            storing = Storing(self.hook, self.log, path=self.output_path)
-            found = storing.stored_before(outcome.prediction_id)
+        expired = self._stores_files and outcome.reason is Reason.EXPIRED
+        if expired and outcome.prediction_id not in self._verified:
+            found = self._new_storing().stored_before(outcome.prediction_id)
             self._verified = {outcome.prediction_id: found}  # all files are read for it: once
-        return self._verified[outcome.prediction_id]
+        return self._verified.get(outcome.prediction_id, [])
 
     def _store_files(self, prediction: Prediction, unfinished_at: float | None) -> list[StoredFile] | None:
         """Store the files of an output; None if this task stores none."""
         if not self._stores_files:
             return None
-        # Imported here, since its HTTP client takes half a second that parsing should not pay.
-        from airflow_provider_quickrouter.storage.store import STOPPED, Storing
+        from airflow_provider_quickrouter.storage.store import STOPPED
 
-        storing = self._stoppable(Storing(self.hook, self.log, path=self.output_path))
+        storing = self._stoppable(self._new_storing())
         try:
             return storing.store_prediction(prediction, unfinished_at)
         except AirflowTaskTimeout:
             raise FileUnavailable(STOPPED) from None
+
+    def _new_storing(self) -> Storing:
+        # Imported here, since its HTTP client takes half a second that parsing should not pay.
+        from airflow_provider_quickrouter.storage.store import Storing
+
+        return Storing(self.hook, self.log, path=self.output_path)
 
     def _stoppable(self, storing: Storing) -> Storing:
         """Return it; a kill stops it from now on, also one that came before."""
@@ -321,4 +324,13 @@ class PredictionTask:
 
     def _push_manifest(self, context: Context, prediction: Prediction) -> None:
         """Push the manifest, and the link's address, to XCom."""
-        push_manifest(context, prediction.manifest(self.hook.prediction_url(prediction.id)))
+        manifest = prediction.manifest(self.hook.prediction_url(prediction.id))
+        push_manifest(context, {**manifest, "reused": True} if self._reused else manifest)
+
+    def _reused_in(self, manifest: Any) -> Prediction | None:
+        """Return the prediction of the submitting task's manifest if it is a reused one.
+
+        The API may have deleted it by now, so it is not polled.
+        """
+        self._reused = isinstance(manifest, Mapping) and manifest.get("reused") is True
+        return Prediction.from_json(manifest) if self._reused else None

@@ -58,10 +58,14 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     :param name: of each file below ``path``: ``{prediction_id}``, ``{n}`` (number in the output,
         from 0; ``{n:03}`` for three digits), ``{ext}``, ``{sha256}``, and folders.
     :param max_bytes: of one file; a larger one fails the task.
+    :param manifest: XCom ``prediction`` of a submitting task with ``reuse``: a reused prediction is
+        not polled.
     :param quickrouter_conn_id: connection of type ``quickrouter``: proxies, CA bundle, timeouts.
     """
 
-    template_fields: Sequence[str] = ("path", "prediction_id", "given_output", "name", "quickrouter_conn_id")
+    template_fields: Sequence[str] = (
+        *("path", "prediction_id", "given_output", "name", "manifest", "quickrouter_conn_id"),
+    )
     operator_extra_links = (QuickRouterPredictionLink(),)
     ui_color = "#ddd6fe"
 
@@ -73,6 +77,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         output: Any = None,
         name: str = DEFAULT_NAME,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        manifest: Any = None,
         quickrouter_conn_id: str = "quickrouter_default",
         **kwargs: Any,
     ) -> None:
@@ -88,6 +93,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         self.prediction_id = prediction_id
         self.given_output = output  # BaseOperator.output is the XCom of this task itself
         self.name = name
+        self.manifest = manifest
         self.quickrouter_conn_id = quickrouter_conn_id
         self.cancel_on_kill = False  # the prediction is over; a kill only stops the storing
         self._check_templates(*self.template_fields)
@@ -110,9 +116,11 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         # Imported here for the same reason.
         from airflow_provider_quickrouter.submission.submit import poll_through_outage
 
-        prediction = poll_through_outage(self.hook, self.prediction_id, self.log, confirmed=False)
+        reused = self._reused_in(self.manifest)
+        prediction = reused or poll_through_outage(self.hook, self.prediction_id, self.log, confirmed=False)
         self._push_manifest(context, prediction)
-        return prediction, storing.store_prediction(prediction)
+        before = storing.stored_before(prediction.id) if reused else []
+        return prediction, before or storing.store_prediction(prediction)
 
 
 def _check(path: Any, prediction_id: Any, output: Any) -> None:
