@@ -80,11 +80,10 @@ def check_names(given: Iterable[str], taker: Any) -> None:
         # Imported here: only a mistake needs it.
         from airflow_provider_quickrouter.api.model_inputs import INPUTS
 
-        fields = {field for kind in INPUTS.values() for field in kind.model_fields}
+        fields = {field for kind in INPUTS.values() for field in kind.model_fields if "input" in known}
         near = difflib.get_close_matches(name, known | fields, n=1, cutoff=0.5)
-        remedy = f"did you mean {near[0]!r}?" if near else "leave it out."
-        if near and near[0] not in known:
-            remedy += " A field of the model goes into input={...}."
+        place = "" if known.issuperset(near) else " in input={...}"
+        remedy = f"did you mean {near[0]!r}{place}?" if near else "leave it out."
         with airflow_errors():
             raise InvalidInputError(f"unexpected argument {name!r}: {remedy}")
 

@@ -148,7 +148,7 @@ class PredictionTask:
                 return None
             raise
         if isinstance(content, dict) and isinstance(rendered, dict):
-            with airflow_errors(self.log):
+            with airflow_errors(self.log, resubmits=True):  # only tasks that create have an input
                 return without_missing(content, rendered)
         return rendered
 
