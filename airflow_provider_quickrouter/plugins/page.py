@@ -26,6 +26,11 @@ LIMIT = 48
 MAX_LIMIT = 96
 MAX_NAMED = 5  # failed tasks without a prediction that are named
 
+UNREADABLE = (
+    "A custom XCom backend stores them outside of Airflow's database, which is all that this tab reads. "
+    "Small XComs can stay in the database: for XComObjectStorageBackend raise xcom_objectstorage_threshold."
+)
+
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, Field(max_length=250, pattern=PRINTABLE)]
 
@@ -53,7 +58,9 @@ def page_of(run: Run, wanted: Wanted, now: datetime) -> dict[str, Any]:
     ``now`` has a zone.
     """
     place = wanted.place
-    entries = [entry for entry in entries_of(query.rows(run)) if place is None or place in entry.places]
+    rows, hidden = query.rows(run)
+    entries = [entry for entry in entries_of(rows) if place is None or place in entry.places]
+    unreadable = [each for each in hidden if place in (None, each)]
     tasks = [task for task in query.own_tasks(run) if place in (None, task.place)]
     matching = _search(run, entries, wanted.q.strip().casefold())
     states = {id(entry): entry.state(run.active) for entry in entries}
@@ -66,7 +73,8 @@ def page_of(run: Run, wanted: Wanted, now: datetime) -> dict[str, Any]:
         "total": len(chosen),
         "offset": wanted.offset,
         "limit": wanted.limit,
-        **_progress(run, entries, tasks, Counter(states.values())),
+        **_progress(run, entries, tasks, Counter(states.values()), hidden),
+        "unreadable": {"tasks": len(unreadable), "reason": UNREADABLE} if unreadable else None,
         "cards": [
             card_of(entry, states[id(entry)], found, now)
             for entry, found in zip(shown, _load(run, shown), strict=True)
@@ -86,10 +94,13 @@ def _input_of(entry: Entry, rendered: dict[Place, Any]) -> Any:
 
 
 def _progress(
-    run: Run, entries: Sequence[Entry], tasks: Sequence[Task], states: Counter[State]
+    run: Run, entries: Sequence[Entry], tasks: Sequence[Task], states: Counter[State], hidden: set[Place]
 ) -> dict[str, Any]:
-    """Count the predictions that are still to come, and the tasks that failed without one."""
-    with_entry = {place for entry in entries for place in entry.places}
+    """Count the predictions that are still to come, and the tasks that failed without one.
+
+    ``hidden`` are task instances that may have an entry, but whose XComs cannot be read.
+    """
+    with_entry = hidden.union(*(entry.places for entry in entries))
     without = [task for task in tasks if task.place not in with_entry]
     failed = sorted(task.place for task in without if task.state == "failed")
     creators = (task for task in without if not any(part in task.operator for part in FOLLOWERS))

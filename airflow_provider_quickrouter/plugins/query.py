@@ -63,10 +63,11 @@ def opened(dag_id: str, run_id: str) -> Iterator[Run | None]:
         yield None if state is None else Run(session, dag_id, run_id, str(state))
 
 
-def rows(run: Run) -> list[Row]:
+def rows(run: Run) -> tuple[list[Row], set[Place]]:
     """Return the manifests and stored files in the XComs of a run, without their values.
 
-    Other DAGs may use these keys for other values, which are left out.
+    Other DAGs may use these keys for other values, which are left out. The second item is this
+    provider's task instances whose values cannot be read, for example references of an XCom backend.
     """
     value = XComModel.__table__.c.value
     columns = (
@@ -82,14 +83,23 @@ def rows(run: Run) -> list[Row]:
     # XComs of a task that ended in the triggerer are JSON within a JSON string, in which the
     # database finds no fields.
     strings = [row for row in found if row.own and not (row.id or row.sha256)]
-    values = _values(run, [(row.task_id, row.map_index) for row in strings])
-    return [row for each in found if (row := _row(each, values)) is not None]
+    values = _values(run, [_place(row) for row in strings])
+    unreadable = {_place(row) for row in strings if not _row(row, values) and values.get(_key(row)) != []}
+    return [row for each in found if (row := _row(each, values)) is not None], unreadable
+
+
+def _place(found: Any) -> Place:
+    return found.task_id, found.map_index
+
+
+def _key(found: Any) -> tuple[str, Place]:
+    return found.key, _place(found)
 
 
 def _row(found: Any, values: dict[tuple[str, Place], Any]) -> Row | None:
-    place = (found.task_id, found.map_index)
+    place = _place(found)
     prediction_id, status, sha256 = found.id, found.status, found.sha256
-    value = values.get((found.key, place))
+    value = values.get(_key(found))
     if isinstance(value, dict):
         prediction_id, status = value.get("id"), value.get("status")
     elif isinstance(value, list) and value and isinstance(value[0], dict):
@@ -168,8 +178,7 @@ def own_tasks(run: Run) -> list[Task]:
 
 def _task(row: Any) -> Task:
     operator = f"{row.operator or ''} {row.custom_operator_name or ''}".strip()
-    place = (row.task_id, row.map_index)
-    return Task(place, row.state, row.try_number or 0, row.rendered_map_index, operator)
+    return Task(_place(row), row.state, row.try_number or 0, row.rendered_map_index, operator)
 
 
 def inputs(run: Run, places: Sequence[Place] | None = None) -> dict[Place, Any]:

@@ -20,7 +20,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_quickrouter.api.errors import ConnectionLostError, QuickRouterError
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason, log_success
-from airflow_provider_quickrouter.links import RESULT_KEYS, RETURN_KEY
+from airflow_provider_quickrouter.links import RESULT_KEYS, RETURN_KEY, QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.history import Timeline
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Poll
 from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller, new_hook, shared_poller
@@ -86,14 +86,17 @@ async def delete_earlier_xcoms(trigger: QuickRouterPredictionTrigger) -> None:
 def _change_xcoms(trigger: QuickRouterPredictionTrigger, change: str, xcoms: dict[str, Any]) -> None:
     """Set or delete XComs of this task, through the XCom backend. Blocks."""
     from airflow.providers.common.compat.sdk import XCom
+    from airflow.sdk.bases.xcom import BaseXCom
 
     ti: Any = trigger.task_instance
     task = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
     for key, value in xcoms.items():
+        # The UI reads the link's address from the database, where a custom backend stores references.
+        backend = BaseXCom if key == QuickRouterPredictionLink.xcom_key else XCom
         if change == "set":
-            XCom.set(key=key, value=value, **task)
+            backend.set(key=key, value=value, **task)
         else:
-            XCom.delete(key=key, **task)
+            backend.delete(key=key, **task)
 
 
 class QuickRouterPredictionTrigger(BaseTrigger):

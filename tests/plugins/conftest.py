@@ -90,6 +90,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[Ga
             secret_run(files),
             states_run(),
             files_run(files),
+            elsewhere_run(),
             FilledRun(DAG_ID, "empty", []),
         )
         yield server
@@ -101,6 +102,20 @@ def bucket_run(folder: Path, s3: Any) -> FilledRun:
     s3.put_object(Bucket="pictures", Key="a/0.png", Body=data)
     file = {**store(data, folder / "copy.png", (400, 400)), "path": "s3://store@pictures/a/0.png"}
     return FilledRun(DAG_ID, "bucket", prediction_tasks(0, manifest(0), [file]))
+
+
+def elsewhere_run() -> FilledRun:
+    """A run whose XComs a custom backend stores in object storage: most of them, not small ones."""
+    reference = "s3://xcoms/quickrouter_studio/elsewhere/wait/5a8a1a60.json"
+    (submit, _) = prediction_tasks(0, manifest(0))
+    tasks = [
+        FilledTask("submit", 1, xcoms={"prediction": reference}),
+        FilledTask("wait", 1, xcoms={"prediction": reference, "files": reference}),
+        FilledTask("wait", 2, xcoms={"prediction": {"reference": reference}}),
+        FilledTask("wait", 3, state="failed", xcoms={"prediction": reference}),
+        FilledTask("wait", 4, xcoms={"prediction": manifest(4), "files": []}),
+    ]
+    return FilledRun(DAG_ID, "elsewhere", [submit, *tasks])
 
 
 def as_text_run() -> FilledRun:

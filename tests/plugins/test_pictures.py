@@ -124,6 +124,20 @@ def test_the_page_may_load_nothing_but_its_own(ask: Ask) -> None:
         assert "immutable" in kept.headers["cache-control"]
 
 
+def test_with_an_xcom_backend_there_are_pictures_or_a_reason_why_not(pictures: Ask) -> None:
+    answer = pictures("elsewhere", task_id="wait", map_index=1)
+    assert answer.status_code == 200
+    assert answer.json()["cards"] or "backend" in answer.text.casefold()
+
+
+def test_tasks_whose_xcoms_cannot_be_read_are_counted_and_have_not_failed_to_create(pictures: Ask) -> None:
+    answer = pictures("elsewhere").json()
+    assert [card["map_index"] for card in answer["cards"]] == [0, 4]
+    assert answer["unreadable"]["tasks"] == 4
+    assert answer["failed_tasks"] == 0
+    assert pictures("motley").json()["unreadable"] is None
+
+
 def test_what_a_task_left_that_ended_in_the_triggerer_is_read_too(pictures: Ask) -> None:
     shown = cards(pictures("as_text"))
     assert [(card["map_index"], card["state"]) for card in shown] == [(0, "succeeded"), (7, "succeeded")]

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from airflow.sdk.bases.xcom import BaseXCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
@@ -57,6 +58,22 @@ def test_a_success_with_a_url_leaves_the_first_one_as_the_file(monkeypatch: pyte
     kept = keep_xcoms(monkeypatch)
     event_of(outcome(output=["seed 7", "https://x.example/1.png", "https://x.example/2.png"]))
     assert kept["run", "file"] == "https://x.example/1.png"
+
+
+def test_the_link_is_stored_past_a_custom_xcom_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Backend(BaseXCom):
+        @staticmethod
+        def serialize_value(value: Any, **_: Any) -> str:
+            return "s3://elsewhere"
+
+    kept = keep_xcoms(monkeypatch)
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom", Backend)
+    event_of(outcome())
+    assert {key: value for (_, key), value in kept.items()} == {
+        "return_value": "s3://elsewhere",
+        "prediction": "s3://elsewhere",
+        "_link_QuickRouterPredictionLink": URL,
+    }
 
 
 def test_a_task_that_pushes_no_xcom_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:

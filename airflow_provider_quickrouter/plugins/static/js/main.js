@@ -6,7 +6,7 @@ import { el } from "./dom.js";
 import { Feature } from "./feature.js";
 import { Grid } from "./grid.js";
 import { Lightbox } from "./lightbox.js";
-import { failedTasksNotice, emptyNotice, nothingFound, errorNotice } from "./notices.js";
+import { failedTasksNotice, emptyNotice, nothingFound, errorNotice, unreadableNotice } from "./notices.js";
 import { Pager } from "./pager.js";
 import { here } from "./params.js";
 import { followTheme } from "./theme.js";
@@ -76,8 +76,9 @@ function showCards() {
   grid.show(alone ? [] : page.cards);
 }
 
-function notesOf({ all, total, failed_tasks }) {
+function notesOf({ all, total, failed_tasks, unreadable }) {
   const failures = failed_tasks ? [failedTasksNotice(page)] : [];
+  if (all && unreadable) failures.push(unreadableNotice(page));
   if (!all) return [emptyNotice(page, here.taskId !== null), ...failures];
   return total ? failures : [nothingFound(() => choose({ state: null, q: "" })), ...failures];
 }

@@ -22,8 +22,14 @@ function idle(onTask) {
   return [`${who}: skipped, or never started.`, batch];
 }
 
+const unread = ({ tasks }) => `The XComs of ${plural(tasks, "task")} cannot be read here`;
+
+export const unreadableNotice = ({ unreadable }) =>
+  el("p", { class: "aside" }, icon("warning"), `${unread(unreadable)}. ${unreadable.reason}`);
+
 export function emptyNotice(page, onTask) {
   const what = onTask ? "task instance" : "run";
+  if (page.unreadable) return notice("warning", unread(page.unreadable), [page.unreadable.reason]);
   if (page.live) return notice("spark", "No predictions yet", ["They appear here when the gateway has accepted them."]);
   if (page.failed_tasks) return notice("warning", "No prediction was created", ["The tasks failed before they created one. See their logs."]);
   if (page.makers) return notice("image", `No pictures in this ${what}`, idle(onTask));
@@ -58,6 +64,6 @@ export function failedTasksNotice(page) {
   const named = page.failed_named.map(([task, index]) => (index < 0 ? task : `${task} [${index}]`));
   const more = page.failed_tasks > named.length ? ", …" : "";
   const text = `${plural(page.failed_tasks, "task")} failed before a prediction was created: ${named.join(", ")}${more}.`;
-  return el("p", { class: "failed-tasks" }, icon("warning"), `${text} See the logs.`);
+  return el("p", { class: "aside failed" }, icon("warning"), `${text} See the logs.`);
 }
 
