@@ -1,4 +1,4 @@
-"""Submit a prediction, wait for it without a worker slot, store its picture, use both downstream."""
+"""Submit a prediction, wait for it without a worker slot, store its picture, and use its id and files."""
 
 from datetime import timedelta
 
