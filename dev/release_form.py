@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, Any] = {
     "quickrouter_conn_id": "another",
     "start_deadline": 1_790_000_600.0,
     "started_at": 1_790_000_000.0,
+    "store_path": "s3://bucket/pictures",
     "timeout": 7200.0,
     "total": 5,
 }

@@ -115,16 +115,20 @@ class Record:
         if out:
             out.close()
 
-    def store_results(self, lines: Iterable[dict[str, Any] | Place]) -> None:
+    def store_results(
+        self, lines: Iterable[dict[str, Any] | Place], on_line: Callable[[dict[str, Any]], None]
+    ) -> None:
         """Write the results under their own name, all or nothing.
 
         :param lines: each one, or its place in the record.
+        :param on_line: is called with each of them.
         """
         self.close()
         # On this machine first: what an object store is sent in parts, it would show unfinished.
         with tempfile.NamedTemporaryFile(prefix="quickrouter-") as out, self._reader() as result_at:
             for line in lines:
                 result = result_at(line) if isinstance(line, int) else line
+                on_line(result)
                 out.write(json.dumps(result).encode() + b"\n")
             out.flush()
             write_whole(self._fs, self._results, lambda place: self._fs.put_file(out.name, place))

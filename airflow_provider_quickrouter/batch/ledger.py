@@ -19,16 +19,17 @@ Entry                               Means
 
 One item of the results, as a line of JSON: ``index`` (of the input, from 0), ``id`` (null without a
 prediction), ``outcome`` (a word of ``Reason`` or one of those below), ``output`` (a list of the
-whole output), ``error`` (a message, "" for a success), ``completed_at`` and
-``expires_at`` (ISO 8601 or null; the files are gone after the latter) and ``metrics``.
+whole output), ``files`` (what is stored of it, as in XCom ``files``), ``error`` (a message, "" for
+a success), ``completed_at`` and ``expires_at`` (ISO 8601 or null; the API has no files after the
+latter) and ``metrics``. Lines of earlier versions have no ``files``.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from sys import intern
@@ -38,9 +39,10 @@ from airflow_provider_quickrouter.api.errors import (
     BatchFailed,
     InvalidInputError,
     NotFoundError,
+    PredictionExpired,
     QuickRouterError,
 )
-from airflow_provider_quickrouter.api.files import counted
+from airflow_provider_quickrouter.api.files import StoredFile, counted
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import truncated
 
@@ -52,8 +54,13 @@ UNCERTAIN = "uncertain"
 # It was not sent, or not accepted for a reason that has nothing to do with this input.
 NOT_SUBMITTED = "not_submitted"
 
+# It succeeded, but not all of its files could be stored.
+NOT_STORED = "not_stored"
+
 # What a scheduler's retry does with an item that has ended: nothing, create it again, poll on.
 KEEP, SUBMIT, WAIT = RETRY = ("keep", "submit", "wait")
+
+MAX_FILES = 1000  # stored files of a batch that XCom and asset events hold
 
 PRINT = 16  # hex digits of a fingerprint that an intent holds
 
@@ -92,6 +99,7 @@ class ItemResult:
             "outcome": str(outcome.reason),
             # All of it: the limits of XCom do not apply to a file.
             "output": seen.items if seen and not error else [],
+            "files": [],
             "error": truncated((seen and seen.error) or (str(error).splitlines()[0] if error else "")),
             "completed_at": seen and _iso(seen.completed_at),
             "expires_at": seen and _iso(seen.expires_at),
@@ -99,13 +107,34 @@ class ItemResult:
         }
         return cls(line, retry)
 
+    def with_files(self, files: Iterable[StoredFile]) -> ItemResult:
+        """Return the result of a success with what was stored of it."""
+        return replace(self, line=self.line | {"files": [file.to_json() for file in files]})
+
+    def without_files(self, error: QuickRouterError) -> ItemResult:
+        """Return the result of a success whose files could not all be stored."""
+        line = self.line | {"outcome": NOT_STORED, "error": truncated(str(error))}
+        if isinstance(error, PredictionExpired):
+            line |= {"outcome": str(Reason.EXPIRED), "output": []}
+        return ItemResult(line, WAIT if error.transient else KEEP)
+
     @classmethod
     def without_output(
         cls, index: int, outcome: str, error: str, retry: str = KEEP, id: str | None = None
     ) -> ItemResult:
         """Return the result of an item whose prediction, if there is one, was not seen to end."""
-        line = {"index": index, "id": id, "outcome": outcome, "output": [], "error": truncated(error)}
-        return cls(line | dict.fromkeys(("completed_at", "expires_at", "metrics")), retry)
+        line = {"index": index, "id": id, "outcome": outcome, "error": truncated(error)}
+        unknown = dict.fromkeys(("completed_at", "expires_at", "metrics"))
+        return cls({**line, "output": [], "files": [], **unknown}, retry)
+
+
+def add_files(files: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
+    """Add the stored files of a line to those that XCom holds, as far as there is room.
+
+    :param result: the line; of an earlier version, it has no files.
+    """
+    own = [{**file, "prediction_id": result["id"]} for file in result.get("files", ())]
+    files += own[: MAX_FILES - len(files)]
 
 
 def _iso(time: datetime | None) -> str | None:
@@ -307,7 +336,7 @@ class Ledger:
         """Yield the entries of items whose state a new attempt changes.
 
         An item that failed for a transient reason is created again; after a person's clear, each
-        that did not succeed; always one that has another input now.
+        that did not succeed, unless only its files are missing; always one that has another input now.
 
         :param print_of: returns the beginning of the fingerprint of an item's request.
         """
@@ -317,9 +346,10 @@ class Ledger:
                 continue
             other = self._prints[index] != int(print_of(index), 16)
             failed = state is State.ENDED and self._outcomes[index] != Reason.SUCCEEDED
-            if other or (failed and retry != WAIT and (cleared or retry == SUBMIT)):
+            polled = retry == WAIT or (cleared and self._outcomes[index] == NOT_STORED)
+            if other or (failed and not polled and (cleared or retry == SUBMIT)):
                 yield {"i": index, "no": True}
-            elif failed and retry == WAIT:
+            elif failed and polled:
                 yield {"i": index, "id": self.ids[index]}
 
     def _take_whole(self, entry: Mapping[str, Any]) -> None:

@@ -14,19 +14,22 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from airflow_provider_quickrouter.api.errors import (
     APIError,
     BatchFailed,
     ConnectionLostError,
+    FileUnavailable,
     InvalidRequestError,
     QuickRouterError,
     RateLimitError,
     UncertainCreateError,
     UpstreamError,
 )
-from airflow_provider_quickrouter.api.outcome import Outcome
+from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request
 from airflow_provider_quickrouter.batch.journal import Journal
@@ -43,6 +46,8 @@ from airflow_provider_quickrouter.polling.history import Timeline
 from airflow_provider_quickrouter.polling.poll import Poll
 from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
+from airflow_provider_quickrouter.storage.store import Storing
+from airflow_provider_quickrouter.storage.target import Target, reason_of
 from airflow_provider_quickrouter.submission import reconcile
 from airflow_provider_quickrouter.submission.cancel import (
     CANCELS_AT_ONCE,
@@ -56,6 +61,7 @@ from airflow_provider_quickrouter.tasks.reporting import count_end, count_submit
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
+STORED_AT_ONCE = 12  # items whose files are stored at the same time, each in a thread
 LAST_CANCELS = 45.0  # seconds after the deadline in which the rest may be canceled
 PROGRESS_EVERY = 10.0  # seconds between two log lines about how far the batch is
 AT_ONCE = 12  # create requests on their way at the same time
@@ -80,18 +86,29 @@ class Waits:
     """The waits for the predictions of one batch.
 
     :param deadline: of the whole batch, epoch seconds.
+    :param target: where the files of each success are stored; None stores none.
     :param leaves_rest: what could not be canceled at the deadline counts as running still, so that
         a worker retries.
     """
 
     def __init__(
-        self, journal: Journal, poller: Poller, deadline: float, log: Any, *, leaves_rest: bool = False
+        self,
+        journal: Journal,
+        poller: Poller,
+        deadline: float,
+        log: Any,
+        target: Target | None = None,
+        *,
+        leaves_rest: bool = False,
     ) -> None:
         self.journal, self.ledger, self.deadline = journal, journal.ledger, deadline
         self.tally = self.ledger.ended()
-        self._poller, self._log, self._leaves_rest = poller, log, leaves_rest
+        self._poller, self._log, self._target, self._leaves_rest = poller, log, target, leaves_rest
         self._began, self._done_before = time.time(), self.tally.done
         self._cancels = asyncio.Semaphore(CANCELS_AT_ONCE)
+        self._stores = asyncio.Semaphore(STORED_AT_ONCE)
+        # The tasks whose prediction is over: its files are stored, and then its end.
+        self.ending = WeakSet[Any]()
 
     @asynccontextmanager
     async def progress_logged(self) -> AsyncIterator[None]:
@@ -130,8 +147,32 @@ class Waits:
             outcome = await self._cancel(outcome)
             if self._leaves_rest and may_run_on(outcome.stopped):
                 return
+        self.ending.add(asyncio.current_task())
         await asyncio.to_thread(count_end, outcome, time.time())
-        await self.end(index, ItemResult.of(index, outcome))
+        result = ItemResult.of(index, outcome)
+        if self._target and outcome.prediction and outcome.reason is Reason.SUCCEEDED:
+            result = await self._with_files(result, outcome.prediction)
+        await self.end(index, result)
+
+    async def _with_files(self, result: ItemResult, prediction: Prediction) -> ItemResult:
+        """Store the files of a success in a thread; return its result with them, or with the error."""
+        # What succeeds is logged at level DEBUG, since there are thousands.
+        log = SimpleNamespace(info=self._log.debug, warning=self._log.warning)
+        async with self._stores:
+            storing: Storing | None = None
+            try:
+                hook = await self._poller.connected()
+                storing = Storing(hook.sibling(), log, path=self._target)
+                store = partial(storing.store_prediction, prediction)
+                return result.with_files(await asyncio.wrap_future(threads.start(store)))
+            except QuickRouterError as error:
+                return result.without_files(error)
+            except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes
+                reason = f"{type(error).__name__}: {reason_of(error)}"
+                return result.without_files(FileUnavailable(f"The files could not be stored ({reason})."))
+            finally:
+                if storing:
+                    storing.stop()  # a canceled wait leaves its thread
 
     async def end(self, index: int, result: ItemResult) -> None:
         """Store how an item ended."""
@@ -202,7 +243,9 @@ class Submitting:
             reconciling.cancel()
             if not (then_wait and self.wanted()):
                 for wait in self._waiting:
-                    wait.cancel()
+                    # The triggerer would start again to store the files of what has ended.
+                    if not (self.wanted() and wait in self.waits.ending):
+                        wait.cancel()
 
     async def _submit_all(self, group: asyncio.TaskGroup) -> None:
         missing = self._ledger.those(State.MISSING)

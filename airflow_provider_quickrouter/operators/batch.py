@@ -14,12 +14,12 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTim
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
 from airflow_provider_quickrouter.api.protocol import Request, create
 from airflow_provider_quickrouter.batch.journal import FILE_REMEDY, Record
-from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, State, check_fail_on
+from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, State, add_files, check_fail_on
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
-from airflow_provider_quickrouter.links import RETURN_KEY
+from airflow_provider_quickrouter.links import FILES_KEY, RETURN_KEY
 from airflow_provider_quickrouter.polling.poll import SERVER_MARGIN, Limits, airflows_limit
 from airflow_provider_quickrouter.storage.names import owner_of
-from airflow_provider_quickrouter.storage.target import check_path
+from airflow_provider_quickrouter.storage.target import Target, check_path
 from airflow_provider_quickrouter.submission import cancel
 from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import (
@@ -31,6 +31,7 @@ from airflow_provider_quickrouter.tasks.arguments import (
     seconds,
 )
 from airflow_provider_quickrouter.tasks.base import PredictionTask
+from airflow_provider_quickrouter.tasks.reporting import add_to_asset_events
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -46,7 +47,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     It submits on the worker, at the pace that the limits allow, and then waits in one deferral.
     The results have one line for each input, in order, however it ended: see ``batch.ledger``.
     XCom: ``return_value`` is a summary: ``{"total", "succeeded", "outcomes": {word: number},
-    "output_path", "seconds"}``. The results are stored before the task fails.
+    "output_path", "seconds"}``; with ``store_path``, ``files`` are the first thousand stored files,
+    each with its ``prediction_id``. The results are stored before the task fails.
 
     A record of what was submitted is stored next to the results, in ``<output_path>.record``, one
     for each run of the task. A retry continues from it, on every version of Airflow: it submits
@@ -61,6 +63,10 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     :param output_path: of the results, on any storage of ``ObjectStoragePath``. Each run, and each map
         index of a mapped task, needs its own, as with ``{{ run_id }}`` and ``{{ ti.map_index }}``:
         the path of another run is refused before anything is paid for.
+    :param store_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of each
+        success as soon as it ends, like ``QuickRouterToObjectStorageOperator``; they are in its
+        line. What cannot be stored counts as failed. A retry polls its prediction again, and
+        fetches nothing that is stored. None stores nothing: the API deletes the files after an hour.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
     :param model: ``owner/name``, for models that are called by name; or else
     :param deployment: ``owner/name``, for deployments at Replicate itself.
@@ -79,7 +85,15 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     """
 
-    template_fields = ("inputs", "output_path", "version", "model", "deployment", "quickrouter_conn_id")
+    template_fields = (
+        "inputs",
+        "output_path",
+        "store_path",
+        "version",
+        "model",
+        "deployment",
+        "quickrouter_conn_id",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
     ui_color = "#ede9fe"
 
@@ -88,6 +102,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         *,
         inputs: Any,
         output_path: str,
+        store_path: str | None = None,
         version: str | None = None,
         model: str | None = None,
         deployment: str | None = None,
@@ -111,8 +126,13 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             self.creates_per_minute = positive("creates_per_minute", creates_per_minute)
             check_creates(inputs, **reference_of(self))
             check_path("output_path", output_path, FILE_REMEDY)
+            if store_path is not None:
+                check_path("store_path", store_path)
         self.inputs = inputs  # the very object, see QuickRouterSubmitPredictionOperator
-        self.output_path = output_path
+        self.output_path, self.store_path = output_path, store_path
+        # A template may be rendered to None: that is an error, and not the default.
+        self._stores = store_path is not None
+        self._target: Target | None = None
         self.on_uncertain = on_uncertain
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
@@ -172,6 +192,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         return self._finish(context, record, ledger)
 
     def _read_record(self, context: Context) -> tuple[Record, Ledger]:
+        # On this thread, as it reads a connection.
+        self._target = Target(self.store_path, "store_path") if self._stores else None
         record = Record(self.output_path, owner_of(context["ti"]))
         return record, record.read(len(self.inputs))
 
@@ -208,7 +230,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             async with shared_poller(self.quickrouter_conn_id) as poller:
                 hook = (await poller.connected()).sibling()
                 self.hook.settings = hook.settings  # a kill has no time to look them up
-                waits = Waits(journal, poller, deadline, self.log)
+                waits = Waits(journal, poller, deadline, self.log, self._target)
                 submitting = Submitting(
                     waits=waits,
                     hook=hook,
@@ -239,6 +261,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             deadline=deadline,
             quickrouter_conn_id=self.quickrouter_conn_id,
             cancel_on_kill=self.cancel_on_kill,
+            store_path=self.store_path,
         )
         limit = airflows_limit(deadline, time.time())
         self.defer(trigger=trigger, method_name=self.execute_complete.__name__, timeout=limit)
@@ -246,15 +269,20 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     def _finish(self, context: Context, record: Record, ledger: Ledger) -> dict[str, Any]:
         """Store results and summary; then fail if too many did not succeed."""
         stopped = from_payload(ledger.stopped) if ledger.stopped else None
-        record.store_results(ledger.results(stopped))
+        files: list[dict[str, Any]] = []
+        record.store_results(ledger.results(stopped), lambda result: add_files(files, result))
         tally = ledger.tally(stopped)
         summary = tally.summary(self.output_path, time.time() - ledger.started_at)
         self.log.info("Results are stored: %s", summary)
         if self.do_xcom_push:
             # Airflow pushes no return value of a task that fails.
             context["ti"].xcom_push(key=RETURN_KEY, value=summary)
+            if self._stores:
+                context["ti"].xcom_push(key=FILES_KEY, value=files)
         if error := tally.failure(self.fail_on, self.output_path, stopped):
             raise error
+        if self._stores:
+            add_to_asset_events(context, {"output_path": self.output_path, "files": files})
         record.write([{"done": True}])
         record.close()
         return summary

@@ -123,7 +123,7 @@ class Keeper:
         self._prediction_id, self._template = prediction_id, template
         self._record = f"{FOLDER}/{safe_name(prediction_id)}.json"
         self._lock = threading.Lock()
-        self._written_at = 0.0
+        self._written_at, self._changed = 0.0, False
         self.inventory = self._read(needs_record)
         self.inventory.total = total or self.inventory.total
 
@@ -140,6 +140,20 @@ class Keeper:
     def store(self, source: Source, fetched: Fetched) -> StoredFile:
         """Store a downloaded file, unless it is there already, and record it."""
         name = self._name(source.n, fetched.kind.ext, fetched.sha256)
+        file = StoredFile(
+            self._target.path_of(name),
+            fetched.size,
+            fetched.sha256,
+            fetched.kind.content_type,
+            *(fetched.pixels or (None, None)),
+        )
+        # Recorded before it is stored: a process that is killed in between leaves no file that is
+        # fetched again. What the record names is looked for, so it may name a file that is missing.
+        with self._lock:
+            self.inventory.files[source.key] = Entry(source.n, fetched.kind.ext, file)
+            self._changed = True
+            if time.monotonic() - self._written_at >= WRITE_EVERY:
+                self._write()
         same = self._target.holds(name, fetched.size, fetched.sha256)
         if not same:
             if same is not None:
@@ -151,23 +165,13 @@ class Keeper:
             # An object store takes the content type from the name of the local file.
             local = fetched.local.rename(fetched.local.with_suffix(f".{fetched.kind.ext}"))
             self._target.put(local, name)
-        file = StoredFile(
-            self._target.path_of(name),
-            fetched.size,
-            fetched.sha256,
-            fetched.kind.content_type,
-            *(fetched.pixels or (None, None)),
-        )
-        with self._lock:
-            self.inventory.files[source.key] = Entry(source.n, fetched.kind.ext, file)
-            if time.monotonic() - self._written_at >= WRITE_EVERY:
-                self._write()
         return file
 
     def close(self) -> None:
-        """Write the record as it is."""
+        """Write the record, unless it is written."""
         with self._lock:
-            self._write()
+            if self._changed:
+                self._write()
 
     def _exists(self, entry: Entry) -> bool:
         """Look only where this output's files are stored, whatever the record holds."""
@@ -183,6 +187,7 @@ class Keeper:
         """Write the record. Without it a retry fetches the files again, so no error is raised."""
         try:
             self._target.write(self._record, self.inventory.to_bytes())
+            self._changed = False
         except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes
             self._log.warning("The record of what is stored was not written: %s", reason_of(error))
         self._written_at = time.monotonic()

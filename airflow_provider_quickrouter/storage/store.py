@@ -134,7 +134,8 @@ class Storing:
 
     :param hook: has proxies, CA bundle and allowed addresses; it polls a prediction whose output
         was too large for XCom.
-    :param path: the folder, as ``ObjectStoragePath`` takes it.
+    :param path: the folder, as ``ObjectStoragePath`` takes it; or a ``Target``, so that no connection
+        is read.
     :param name: of each file below it, see ``storage.names``.
     :param max_bytes: of one file. Each is on this machine's disk while it is on its way.
     """
@@ -275,7 +276,8 @@ class Storing:
         self._cancel()
 
     def _keeper(self, owner: Owner, total: int, *, needs_record: bool = False) -> Keeper:
-        target, prediction_id = Target(self._path), owner.prediction_id
+        target = self._path if isinstance(self._path, Target) else Target(self._path)
+        prediction_id = owner.prediction_id
         return Keeper(target, prediction_id, self._name, total, self._log, needs_record=needs_record)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, list[StoredFile]]]) -> list[StoredFile]:

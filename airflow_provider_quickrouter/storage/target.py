@@ -171,6 +171,10 @@ class Target:
         self._fs: Any = self._root.fs
         self._fs.invalidate_cache()  # another process may have stored since
 
+    def __str__(self) -> str:
+        """Return its path."""
+        return str(self._root)
+
     def path_of(self, name: str) -> str:
         """Return the path of a file in it, as ``ObjectStoragePath`` takes it."""
         return str(self._root / name)

@@ -26,6 +26,7 @@ from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_a
 from airflow_provider_quickrouter.tasks.arguments import check_names, check_template
 from airflow_provider_quickrouter.tasks.reporting import (
     add_to_asset_events,
+    asset_extra,
     count_end,
     file_xcoms,
     log_and_continue,
@@ -310,7 +311,7 @@ class PredictionTask:
             output = prediction.output_for_xcom if prediction else []
             for key, value in file_xcoms(output, files).items():
                 context["ti"].xcom_push(key=key, value=value)
-        add_to_asset_events(context, prediction, files or [])
+        add_to_asset_events(context, asset_extra(prediction, files or []))
         self._published = prediction, files or []
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

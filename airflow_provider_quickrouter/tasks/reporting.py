@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -160,12 +160,11 @@ def stored_downstream(task: Any) -> bool:
     return any(other.task_type == STORE_OPERATOR for other in downstream)
 
 
-def add_to_asset_events(context: Context, prediction: Prediction | None, files: Sequence[StoredFile]) -> None:
-    """Add ``prediction_id``, ``model``, ``seed`` and ``files`` to the event of each outlet.
+def add_to_asset_events(context: Context, extra: Mapping[str, Any]) -> None:
+    """Add these fields to the event of each outlet.
 
-    ``files`` is the XCom of that key: path, size, checksum, content type, width and height of each
-    stored file; empty if nothing was stored. The author's own extra stays. An ``AssetAlias`` has
-    no event of its own. An error with an outlet is only logged.
+    The author's own extra stays. An ``AssetAlias`` has no event of its own. An error with an outlet
+    is only logged.
     """
     task = context["task"]
     if not task.outlets:
@@ -175,11 +174,15 @@ def add_to_asset_events(context: Context, prediction: Prediction | None, files: 
     for outlet in task.outlets:
         if not isinstance(outlet, AssetAlias):
             with log_and_continue(task.log, f"The files were not added to the asset event of {outlet!r}"):
-                context["outlet_events"][outlet].extra.update(asset_extra(prediction, files))
+                context["outlet_events"][outlet].extra.update(extra)
 
 
 def asset_extra(prediction: Prediction | None, files: Sequence[StoredFile]) -> dict[str, Any]:
-    """Return the extra of an asset event."""
+    """Return the extra of an asset event.
+
+    ``files`` is the XCom of that key: path, size, checksum, content type, width and height of each
+    stored file; empty if nothing was stored.
+    """
     named = {}
     if prediction:
         named = {

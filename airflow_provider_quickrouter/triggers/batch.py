@@ -19,6 +19,7 @@ from airflow_provider_quickrouter.batch.journal import Journal, Record
 from airflow_provider_quickrouter.batch.ledger import Ledger
 from airflow_provider_quickrouter.batch.runner import Waits
 from airflow_provider_quickrouter.polling.poller import Poller, new_hook, shared_poller
+from airflow_provider_quickrouter.storage.target import Target
 from airflow_provider_quickrouter.submission.cancel import Owner, stop_in_triggerer
 
 
@@ -35,6 +36,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
     :param quickrouter_conn_id: connection of type ``quickrouter``.
     :param cancel_on_kill: cancel all when a person marks the task (Airflow 3.3 and later); after
         a clear the next attempt resumes them.
+    :param store_path: folder in which to store the files of each success; None stores none.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         deadline: float,
         quickrouter_conn_id: str = "quickrouter_default",
         cancel_on_kill: bool = True,
+        store_path: str | None = None,
         **_ignored: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -54,6 +57,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
         self.deadline = deadline
         self.quickrouter_conn_id = quickrouter_conn_id
         self.cancel_on_kill = cancel_on_kill
+        self.store_path = store_path
         self._ledger: Ledger | None = None
         self._poller: Poller | None = None
 
@@ -68,6 +72,7 @@ class QuickRouterBatchTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "quickrouter_conn_id": self.quickrouter_conn_id,
                 "cancel_on_kill": self.cancel_on_kill,
+                "store_path": self.store_path,
             },
         )
 
@@ -88,16 +93,17 @@ class QuickRouterBatchTrigger(BaseTrigger):
             await stop_in_triggerer(hook.sibling, ids, Owner(self.task_instance), self.log)
 
     async def _wait_for_all(self) -> dict[str, int]:
-        def read_record() -> tuple[Record, Ledger]:
+        def open_storage() -> tuple[Record, Ledger, Target | None]:
             record = Record(self.output_path, self.owner)
-            return record, record.read(self.total)
+            target = Target(self.store_path, "store_path") if self.store_path else None
+            return record, record.read(self.total), target
 
         # In asgiref's thread: the storage's own connection is looked up there.
-        record, self._ledger = await sync_to_async(read_record)()
-        journal = Journal(record, self._ledger)
+        record, self._ledger, target = await sync_to_async(open_storage)()
+        journal, until = Journal(record, self._ledger), self.deadline
         try:
             async with shared_poller(self.quickrouter_conn_id) as self._poller:
-                waits = Waits(journal, self._poller, self.deadline, self.log, leaves_rest=True)
+                waits = Waits(journal, self._poller, until, self.log, target, leaves_rest=True)
                 async with waits.progress_logged():
                     await waits.wait_for_all()
         finally:

@@ -8,11 +8,15 @@ import pytest
 
 from airflow_provider_quickrouter.api.errors import (
     AuthenticationError,
+    FileRefused,
+    FileUnavailable,
     InvalidInputError,
     NotFoundError,
+    PredictionExpired,
     RateLimitError,
     UpstreamError,
 )
+from airflow_provider_quickrouter.api.files import StoredFile
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.batch.ledger import (
@@ -21,6 +25,7 @@ from airflow_provider_quickrouter.batch.ledger import (
     WAIT,
     ItemResult,
     Tally,
+    add_files,
     check_fail_on,
     progress_line,
 )
@@ -50,6 +55,7 @@ def test_a_success_is_told_with_its_output_and_when_its_files_go() -> None:
             "id": "p1",
             "outcome": "succeeded",
             "output": ["https://x/y.png"],
+            "files": [],
             "error": "",
             "completed_at": "2026-09-21T12:00:00+00:00",
             "expires_at": "2026-09-21T13:00:00+00:00",
@@ -89,6 +95,40 @@ def test_what_cannot_be_asked_for_is_asked_on_by_a_retry_if_the_api_knows_it(err
     end = ItemResult.of(0, Outcome.of_error("p1", error))
     assert (end.outcome, end.retry, end.line["id"]) == ("api_error", retry, "p1")
     assert end.line["completed_at"] is None
+
+
+FILE = StoredFile("s3://b/p1/0.png", 3, "a" * 64, "image/png", 8, 8)
+
+
+def test_a_success_has_its_files_in_its_line() -> None:
+    end = ItemResult.of(0, outcome(status="succeeded", output="https://x/y.png")).with_files([FILE])
+    assert (end.outcome, end.retry, end.line["files"]) == ("succeeded", KEEP, [FILE.to_json()])
+
+
+@pytest.mark.parametrize(
+    ("error", "word", "output", "retry"),
+    [
+        (FileUnavailable("disk full"), "not_stored", ["https://x/y.png"], WAIT),
+        (FileRefused("too large"), "not_stored", ["https://x/y.png"], KEEP),
+        (PredictionExpired("gone", prediction_id="p1"), "expired", [], KEEP),
+    ],
+)
+def test_a_success_whose_files_are_not_stored_counts_as_failed(
+    error: Any, word: str, output: list[str], retry: str
+) -> None:
+    success = ItemResult.of(0, outcome(status="succeeded", output="https://x/y.png"))
+    end = success.without_files(error)
+    assert (end.outcome, end.line["output"], end.retry) == (word, output, retry)
+    assert (end.line["error"], end.line["files"]) == (str(error), [])
+
+
+def test_xcom_holds_the_first_thousand_files_of_all_lines() -> None:
+    files: list[dict[str, Any]] = []
+    for number in range(600):
+        add_files(files, {"id": f"p{number}", "files": [FILE.to_json()] * 2})
+    add_files(files, {"id": "of an earlier version"})
+    assert len(files) == 1000
+    assert files[-1] == FILE.to_json() | {"prediction_id": "p499"}
 
 
 def tally(good: int = 0, permanent: int = 0, transient: int = 0) -> Tally:

@@ -107,6 +107,8 @@ ANEW, ON = [{"i": 0, "no": True}], [{"i": 0, "id": "p0"}]
         ([ended(0, "interrupted", SUBMIT)], ANEW, ANEW),
         ([ended(0, "api_error", WAIT)], ON, ON),
         ([ended(0, "failed", "a word of a later version")], [], ANEW),
+        ([ended(0, "not_stored", WAIT)], ON, ON),
+        ([ended(0, "not_stored")], [], ON),
     ],
 )
 def test_a_retry_makes_anew_what_may_pass_and_a_clear_all_that_is_not_good(

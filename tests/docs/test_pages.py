@@ -16,7 +16,7 @@ from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.files import DEFAULT_MAX_BYTES, StoredFile
 from airflow_provider_quickrouter.api.outcome import Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.batch.ledger import NOT_SUBMITTED, REFUSED, UNCERTAIN
+from airflow_provider_quickrouter.batch.ledger import NOT_STORED, NOT_SUBMITTED, REFUSED, UNCERTAIN
 from airflow_provider_quickrouter.hooks import input_files
 from airflow_provider_quickrouter.hooks.airflow_errors import as_airflow
 from airflow_provider_quickrouter.operators.batch import CREATES_PER_MINUTE
@@ -138,7 +138,7 @@ def test_the_fields_of_a_name_are_told() -> None:
 def test_every_outcome_of_a_line_of_a_batch_is_told() -> None:
     words = {str(reason) for reason in Reason} - {Reason.START_TIMEOUT}
     told = first_cells("guides/batch.md", "What it returns")
-    assert set(told) - {"outcome"} == words | {REFUSED, UNCERTAIN, NOT_SUBMITTED}
+    assert set(told) - {"outcome"} == words | {REFUSED, UNCERTAIN, NOT_STORED, NOT_SUBMITTED}
 
 
 def test_every_reason_of_a_metric_is_told_and_every_metric() -> None:

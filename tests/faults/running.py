@@ -172,6 +172,7 @@ def context_of(task: Any, ti: TaskInstance) -> Any:
         "params": {},
         "run_id": ti.run_id,
         "ds": "2026-01-02",
+        "none": None,
         "outlet_events": OutletEventAccessors(),
         "map_index_template": None,
         "conn": ConnectionAccessor(),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from airflow_provider_quickrouter.operators.prediction import QuickRouterBatchPr
 from tests.faults.batches import results_in, run_batch
 from tests.faults.clock import Clock
 from tests.faults.dags import in_dag, worker_and_deferred
+from tests.faults.files import data_uri, instant, picture
 from tests.faults.gateway import Gateway, ReceivedRequest
 from tests.faults.responses import MODEL, Cut, Reply, Response, json_response
 from tests.faults.running import TaskInstance, run_task
@@ -30,7 +28,7 @@ def test_a_batch_starts_on_s3_where_nothing_exists_yet(deferrable: bool, s3: str
 
 
 OUTPUTS = {
-    "a picture": ["data:image/png;base64," + base64.b64encode(bytes(range(256)) * 40).decode()],
+    "a picture": [data_uri(picture())],
     "a transcript": ["The sea was calm. " * 2500],
     "two thousand numbers": [{"embedding": [n / 7 for n in range(6000)]}],
 }
@@ -77,9 +75,6 @@ def skewed(gateway: Gateway, skew: float, lost: int) -> None:
 
     Its list of predictions is complete.
     """
-
-    def instant(ahead: float) -> str:
-        return datetime.fromtimestamp(time.time() + ahead, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def create(request: ReceivedRequest) -> Reply:
         number = len(gateway.predictions)

@@ -15,8 +15,9 @@ from pytest_httpserver import HTTPServer
 from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable, InvalidInputError
 from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_string
 from airflow_provider_quickrouter.storage.fetching import Owner
-from airflow_provider_quickrouter.storage.record import FOLDER
+from airflow_provider_quickrouter.storage.record import FOLDER, Keeper
 from airflow_provider_quickrouter.storage.store import Storing
+from airflow_provider_quickrouter.storage.target import Target
 from tests.storage.files import Log, data_uri, image, large_png, read, sha256
 
 OWNER = Owner("p1", datetime.now(UTC) + timedelta(hours=1))
@@ -271,7 +272,7 @@ def test_what_a_storage_says_is_bounded_and_can_be_logged(
         storing(path=memory).store([data_uri(image()), data_uri(image("GIF"))], Owner("p2"))
     for text in (str(failed.value), log.text):
         assert storable_string(text) == text
-        assert len(text) < 2000
+        assert len(text) < 3000
     assert failed.value.__cause__ is None
 
 
@@ -401,3 +402,22 @@ def test_a_connection_that_airflow_does_not_have_is_told(path: str, storing: Mak
 def test_a_path_that_reaches_no_storage_is_refused(path: str, storing: Make) -> None:
     with pytest.raises(InvalidInputError, match="path:"):
         storing(path=path).store([data_uri(image())], OWNER)
+
+
+def test_a_file_that_was_stored_just_before_a_kill_is_not_fetched_again(
+    folder: str, storing: Make, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    httpserver.expect_ordered_request("/a").respond_with_data(image(), content_type="image/png")
+    output, put = [httpserver.url_for("/a")], Target.put
+
+    def killed(self: Target, local: Path, name: str) -> None:
+        put(self, local, name)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Target, "put", killed)
+        patch.setattr(Keeper, "close", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            storing(path=folder).store(output, OWNER)
+    (stored,) = storing(path=folder).store(output, OWNER)
+    assert stored.sha256 == sha256(image())

@@ -32,6 +32,7 @@ GIVEN: dict[str, Any] = {
     "deadline": 1_790_000_000.0,
     "quickrouter_conn_id": "other",
     "cancel_on_kill": False,
+    "store_path": "s3://b/pictures",
 }
 
 
