@@ -63,32 +63,30 @@ def check_not_a_task(argument: str, value: Any) -> None:
 
     :raises InvalidInputError: names the argument and the remedy.
     """
-    if hasattr(type(value), "execute") and hasattr(type(value), "output"):
-        raise InvalidInputError(f"{argument}: is the task {value.task_id!r}; use its .output instead.")
-    if isinstance(value, dict):
-        for name, item in value.items():
-            check_not_a_task(f"{argument}.{name}", item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            check_not_a_task(argument, item)
+    for name, leaf in leaves(argument, value):
+        if hasattr(type(leaf), "execute") and hasattr(type(leaf), "output"):
+            raise InvalidInputError(f"{name}: is the task {leaf.task_id!r}; use its .output instead.")
 
 
 def is_template(value: Any) -> bool:
     """Whether Airflow will put something else in this place, or in a part of it."""
     return any(
         "{{" in leaf or "{%" in leaf if isinstance(leaf, str) else hasattr(leaf, "resolve")
-        for leaf in leaves(value)
+        for _, leaf in leaves("", value)
     )
 
 
-def leaves(value: Any) -> Iterator[Any]:
-    """Yield what dicts and lists hold at any depth; a path as its string."""
-    if isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves(item)
+def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what dicts and lists hold at any depth, with its name; a path as its string."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(f"{name}.{key}", item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(name, item)
     else:
         location = location_of(value)
-        yield value if location is None else location
+        yield name, value if location is None else location
 
 
 def without_missing(given: Mapping[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:

@@ -104,12 +104,12 @@ def check_template(field: str, value: Any, parse: Callable[[str], object]) -> No
     :param parse: of a Jinja environment.
     :raises InvalidInputError: names the field and the remedy.
     """
-    for text in leaves(as_dict(value) if isinstance(value, BaseModel) else value):
+    for name, text in leaves(field, as_dict(value) if isinstance(value, BaseModel) else value):
         try:
             parse(text if isinstance(text, str) and "{" in text else "")
         except Exception as error:  # noqa: BLE001  # Jinja's: Airflow, not this package, requires it
             raise InvalidInputError(
-                f"{field}: {text!r:.200} is not a template ({error}). Close each {{{{ with }}}}; write "
+                f"{name}: {text!r:.200} is not a template ({error}). Close each {{{{ with }}}}; write "
                 "braces that are meant as such with {% raw %}."
             ) from None
 

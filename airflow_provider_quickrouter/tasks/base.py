@@ -87,7 +87,8 @@ class PredictionTask:
         if dag and dag.task_dict.get(task.task_id) is self:
             with airflow_errors():
                 for name in names:
-                    check_template(name, getattr(self, name), task.get_template_env().parse)
+                    argument = name.removeprefix("given_")  # given_output is the argument output
+                    check_template(argument, getattr(self, name), task.get_template_env().parse)
 
     @cached_property
     def hook(self) -> QuickRouterHook:

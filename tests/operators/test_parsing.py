@@ -134,22 +134,22 @@ BROKEN = "{{ ds }"
 @pytest.mark.parametrize(
     ("make", "arguments", "field"),
     [
-        (submit, {"input": {"prompt": BROKEN}}, "input"),
-        (submit, {"input": {"prompt": "x", "extra": [{"a": BROKEN}]}}, "input"),
-        (submit, {"input": StableDiffusionInput(prompt=BROKEN)}, "input"),
+        (submit, {"input": {"prompt": BROKEN}}, "input.prompt"),
+        (submit, {"input": {"prompt": "x", "extra": [{"a": BROKEN}]}}, "input.extra.a"),
+        (submit, {"input": StableDiffusionInput(prompt=BROKEN)}, "input.prompt"),
         (submit, {"input": BROKEN}, "input"),
         (submit, {"version": BROKEN}, "version"),
         (submit, {"version": None, "model": BROKEN}, "model"),
         (submit, {"version": None, "deployment": BROKEN}, "deployment"),
         (submit, {"quickrouter_conn_id": BROKEN}, "quickrouter_conn_id"),
-        (run, {"input": {"prompt": BROKEN}}, "input"),
+        (run, {"input": {"prompt": BROKEN}}, "input.prompt"),
         (run, {"output_path": f"{FOLDER}/{BROKEN}"}, "output_path"),
-        (batch, {"inputs": [{"prompt": BROKEN}]}, "inputs"),
+        (batch, {"inputs": [{"prompt": BROKEN}]}, "inputs.prompt"),
         (batch, {"output_path": f"{FOLDER}/{BROKEN}"}, "output_path"),
         (sensor, {"prediction_id": BROKEN}, "prediction_id"),
         (sensor, {"output_path": f"{FOLDER}/{BROKEN}"}, "output_path"),
         (store, {"path": f"{FOLDER}/{BROKEN}"}, "path"),
-        (store, {"prediction_id": None, "output": BROKEN}, "given_output"),
+        (store, {"prediction_id": None, "output": BROKEN}, "output"),
         (store, {"name": f"{BROKEN}/{{n}}.{{ext}}"}, "name"),
         (group, {"path": f"{FOLDER}/{BROKEN}"}, "path"),
     ],
@@ -165,7 +165,7 @@ def test_a_template_with_broken_braces_is_refused(
 def test_a_broken_template_as_argument_of_a_decorated_function_is_refused() -> None:
     make: Any = quickrouter_task(version=SDXL)
     assert refusal(lambda: make(cat)(BROKEN)).startswith("op_args: ")
-    assert refusal(lambda: make(cat)(breed=BROKEN)).startswith("op_kwargs: ")
+    assert refusal(lambda: make(cat)(breed=BROKEN)).startswith("op_kwargs.breed: ")
 
 
 @pytest.mark.parametrize(
