@@ -30,6 +30,9 @@ class QuickRouterError(Exception):
     resubmittable: bool = False
     """Whether a new prediction of the same input may well succeed."""
 
+    another_model: bool = False
+    """Whether another model may succeed: nothing was accepted, or a content filter rejected it."""
+
     retry_after: float | None = None
     """The pause that the server named, in seconds, or None."""
 
@@ -63,6 +66,8 @@ class QuickRouterError(Exception):
 
 class InvalidInputError(QuickRouterError, ValueError):
     """An argument is wrong. Nothing was sent or paid; a retry meets the same argument."""
+
+    another_model = True
 
 
 class InvalidConnectionError(QuickRouterError, ValueError):
@@ -159,6 +164,7 @@ class NotFoundError(APIError):
 class InvalidRequestError(APIError):
     """400, 413, 422 and other 4xx: the API refused body or input. A retry sends the same."""
 
+    another_model = True
     remedy = "Correct the input."
 
 
@@ -171,6 +177,7 @@ class RedirectError(APIError):
 class NoChannelError(APIError):
     """The gateway has no server for this model: permanent, though its status is 500 or 503."""
 
+    another_model = True
     remedy = "The gateway has no server for this model now. Choose another, or contact the gateway's support."
 
 
@@ -281,6 +288,7 @@ class PredictionInterrupted(PredictionFailed):
 class PredictionModerated(PredictionFailed):
     """A filter refused its input or its output."""
 
+    another_model = True
     remedy = (
         "Change the prompt. To skip such tasks, set on_moderation='skip' (run operator) or "
         "soft_fail=True (sensor)."

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import filterfalse
@@ -152,6 +152,13 @@ class Prediction:
     def model_name(self) -> str:
         """The model, or else the version; "" if the API names neither."""
         return self.model or self.version or ""
+
+    def of_model(self, reference: str) -> Prediction:
+        """Return it with the version or model that was requested, if the API does not name the model."""
+        if self.model or self.deployment:
+            return self
+        name, _, digits = reference.partition(":") if "/" in reference else ("", "", reference)
+        return replace(self, model=name or None, version=self.version or digits or None)
 
     @property
     def items(self) -> list[Any]:

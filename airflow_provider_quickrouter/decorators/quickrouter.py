@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial, update_wrapper, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -24,7 +24,7 @@ from airflow_provider_quickrouter.operators.prediction import (
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
-from airflow_provider_quickrouter.tasks.arguments import check_create, check_names
+from airflow_provider_quickrouter.tasks.arguments import check_alternatives, check_names
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
@@ -36,42 +36,40 @@ else:  # common.compat names it only since 1.14.1
         from airflow.utils.operator_helpers import determine_kwargs
 
 
-_SHARED = ("dag", "task_group")  # arguments that place both tasks in the DAG
+class _TwoTasks:
+    """Takes the place of the operator's class in Airflow's decorator: makes two tasks of a function.
 
-
-class MappedFunction:
-    """A function that returns a list of inputs; calling it in a DAG maps the predictions over it.
+    So all that Airflow offers for decorated functions works: ``override``, ``run_if``, ``skip_if``.
 
     :param operator: its class makes the predictions.
-    :param arguments: of the mapped task.
     """
 
-    def __init__(self, function: Callable[..., Any], operator: Any, arguments: Mapping[str, Any]) -> None:
-        self.function, self._operator, self._arguments = function, operator, dict(arguments)
-        update_wrapper(self, function)
+    def __init__(self, operator: Any) -> None:
+        self._operator = operator
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Add both tasks to the DAG; return what the mapped one returns, as an ``XComArg``."""
-        own = dict(self._arguments)
-        shared = {name: own[name] for name in _SHARED if name in own}
-        wanted = own.pop("task_id", self.function.__name__)
-        task_id = get_unique_task_id(wanted, own.get("dag"), own.get("task_group"))
-        listed = task(task_id=f"{task_id}_inputs", multiple_outputs=False, **shared)
-        inputs = listed(_plain(self.function))(*args, **kwargs)
-        return self._operator.partial(task_id=task_id, **own).expand(input=inputs).output
+    def __call__(
+        self, *, task_id: str, python_callable: Any, op_args: Any, op_kwargs: Any, **mapped: Any
+    ) -> Any:
+        """Add the task of the function and the task that is mapped over its list; return the latter."""
+        names = ("dag", "task_group", "multiple_outputs", "pre_execute")
+        first: Any = {name: mapped[name] for name in names if name in mapped}
+        del mapped["multiple_outputs"]
+        # Of run_if and skip_if, which decide before the function is called, and once: a mapped task
+        # would evaluate the condition again after each deferral.
+        mapped.pop("pre_execute", None)
+        # The decorator could not set it later, as it does for other tasks.
+        mapped.setdefault("doc_md", python_callable.__doc__)
+        task_id = get_unique_task_id(task_id, mapped.get("dag"), mapped.get("task_group"))
+        inputs = task(task_id=f"{task_id}_inputs", **first)(_plain(python_callable))(*op_args, **op_kwargs)
+        return self._operator.partial(task_id=task_id, **mapped).expand(input=inputs)
 
-    def override(self, **arguments: Any) -> MappedFunction:
-        """Return the same with other arguments of the mapped task."""
-        return type(self)(self.function, self._operator, {**self._arguments, **arguments})
-
-    def partial(self, **_: Any) -> Any:
-        """Refuse: there is nothing to expand."""
+    @property
+    def custom_operator_name(self) -> str:
+        """Refuse ``expand`` and ``expand_kwargs``, which need this name."""
         raise InvalidInputError(
             "mapped: the list that the function returns is mapped over already; call it, or leave "
             "mapped=True out and expand over the function's arguments."
         )
-
-    expand = expand_kwargs = partial
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
@@ -115,6 +113,7 @@ class _ByFunction(DecoratedOperator):
     }
     custom_operator_name = "@task.quickrouter"
     overwrite_rtif_after_execution = True
+    _called = False
 
     def __init__(
         self,
@@ -129,14 +128,14 @@ class _ByFunction(DecoratedOperator):
         )
         self._check_templates("op_args", "op_kwargs")  # type: ignore[attr-defined]
 
-    def execute(self, context: Context) -> Any:
-        """Call the function, and make a prediction of what it returns."""
-        context_merge(context, self.op_kwargs)
-        kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-        given = self.python_callable(*self.op_args, **kwargs)
-        with airflow_errors():
-            self.input = _one_input(given)
-        return super().execute(context)
+    def _obtain(self, context: Context, submission: Any) -> Any:
+        """Call the function, once in each process, and make a prediction of what it returns."""
+        if not self._called:
+            context_merge(context, self.op_kwargs)
+            kwargs = determine_kwargs(self.python_callable, self.op_args, context)
+            self.input = _one_input(self.python_callable(*self.op_args, **kwargs))
+            self._called = True
+        return super()._obtain(context, submission)  # type: ignore[misc]
 
 
 class _SubmitDecoratedOperator(_ByFunction, QuickRouterSubmitPredictionOperator):
@@ -149,7 +148,7 @@ class _SubmitDecoratedOperator(_ByFunction, QuickRouterSubmitPredictionOperator)
 
 
 class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
-    """``@task.quickrouter``. The function is called once in each attempt, not again after a deferral."""
+    """``@task.quickrouter``. After a deferral the function is called again only for another model."""
 
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
@@ -164,14 +163,14 @@ class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
         super().defer(kwargs=stored, **trigger)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, given: Any = None
+        self, context: Context, event: Any = None, model_index: int = 0, given: Any = None
     ) -> list[Any]:
         """Resume after the trigger's event.
 
         :param given: what the function had returned, for Airflow's page only.
         """
         self.input = given
-        return super().execute_complete(context, event)
+        return super().execute_complete(context, event, model_index)
 
 
 def quickrouter_task(
@@ -194,22 +193,21 @@ def quickrouter_task(
     :param mapped: the function returns a list of inputs. It becomes a task of its own, named
         ``<task_id>_inputs``, and the prediction a task that is mapped over the list.
     :param kwargs: arguments of that operator, ``version``, ``model`` or ``deployment`` among them,
-        and of every task; with ``mapped`` they are those of the mapped task.
+        and of every task; with ``mapped`` they are those of the mapped task,
+        except ``pre_execute``.
     :raises InvalidInputError: an argument is wrong; when the DAG is parsed.
     """
     if not isinstance(wait, bool):
         kwargs["wait"] = wait
     _check(kwargs)
+    made: Any = _RunDecoratedOperator if wait else _SubmitDecoratedOperator
     if mapped:
-        kind = QuickRouterRunPredictionOperator if wait else QuickRouterSubmitPredictionOperator
-        decorate = partial(MappedFunction, operator=kind, arguments=kwargs)
-        made: Any = decorate(python_callable) if python_callable else decorate
-        return made  # type: ignore[no-any-return]
+        made = _TwoTasks(QuickRouterRunPredictionOperator if wait else QuickRouterSubmitPredictionOperator)
     # Airflow infers "multiple outputs" from a function's "-> dict", but this dict is the input.
     return task_decorator_factory(
         python_callable=python_callable,
         multiple_outputs=False,
-        decorated_operator_class=_RunDecoratedOperator if wait else _SubmitDecoratedOperator,
+        decorated_operator_class=made,
         **kwargs,
     )
 
@@ -225,7 +223,7 @@ def _check(arguments: Mapping[str, Any]) -> None:
         check_names(arguments, _RunDecoratedOperator)
         reference: Any = {name: arguments.get(name) for name in ("version", "model", "deployment")}
         if any(reference.values()):  # else it may come from default_args
-            check_create(None, **reference)
+            check_alternatives(_Later(), **reference)
 
 
 def _one_input(given: Any) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _after_a_clear(error: QuickRouterError, resubmits: bool) -> str:
             "Clearing the task resumes the prediction if its id is stored (Airflow 3.3 and later, or "
             "durable= with a folder). Otherwise it creates, and pays for, a new prediction."
         )
-    return "Nothing was paid for. Clearing the task sends the create request again."
+    return "This error cost nothing. Clearing the task sends the create request again."
 
 
 def tries_left(task_instance: Any) -> bool:

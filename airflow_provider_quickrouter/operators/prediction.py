@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import (
@@ -17,26 +18,26 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_quickrouter.api.attachments import is_template
 from airflow_provider_quickrouter.api.errors import PredictionModerated
-from airflow_provider_quickrouter.api.inputs import as_dict
 from airflow_provider_quickrouter.api.outcome import UNKNOWN_ID, Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import check_wait, create
+from airflow_provider_quickrouter.api.protocol import Request, check_wait, create
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Limits, Poll
 from airflow_provider_quickrouter.submission.cancel import CLEAR, MARK, TIMEOUT, is_canceled, may_run_on
+from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import (
+    alternatives,
+    check_alternatives,
     check_choice,
-    check_create,
     check_durable,
     check_reuse,
     reference_of,
     seconds,
 )
 from airflow_provider_quickrouter.tasks.base import PredictionTask
-from airflow_provider_quickrouter.tasks.reporting import log_and_continue, pushed_id
+from airflow_provider_quickrouter.tasks.reporting import count_end, log_and_continue, pushed_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -65,7 +66,8 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         another input.
     :param version: ``owner/name``, ``owner/name:<64 hex>`` or ``<64 hex>``; or else
     :param model: ``owner/name``, for models that are called by name; or else
-    :param deployment: ``owner/name``, for deployments at Replicate itself.
+    :param deployment: ``owner/name``, for deployments at Replicate itself. Each may be a list: if one
+        model rejects the input, or has no server, the next is tried. A pair gives one its own input.
     :param wait: seconds, 1 to 60, for which the server may hold its response for the result. A
         short prediction is over then without a poll or a deferral. If the worker is lost meanwhile,
         the create request is uncertain. None (default): the server responds at once.
@@ -96,10 +98,10 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     def __init__(  # noqa: PLR0913  # each is given by its name, and nearly always only a few
         self,
         *,
-        input: Any,
-        version: str | None = None,
-        model: str | None = None,
-        deployment: str | None = None,
+        input: Any = None,
+        version: str | Sequence[Any] | None = None,
+        model: str | Sequence[Any] | None = None,
+        deployment: str | Sequence[Any] | None = None,
         wait: int | None = None,
         cancel_after: float | timedelta | None = None,
         on_uncertain: Literal["fail", "resubmit"] = "fail",
@@ -114,10 +116,9 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
         self.version, self.model, self.deployment = version, model, deployment
         with airflow_errors():  # Airflow's at once: a mapped task comes here on the worker
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
-            given = input if is_template(input) else as_dict(input)
-            check_create(given, cancel_after=cancel_after, **reference_of(self))
+            for given in check_alternatives(input, cancel_after=cancel_after, **reference_of(self)):
+                check_reuse(reuse, output_path, given)
             check_durable(durable)
-            check_reuse(reuse, output_path, given)
             self._set_output_path(output_path)
             check_wait(wait, Limits(60.0, self.execution_timeout).own)
         # The very object: Airflow recognizes by identity what came from XCom and must not be
@@ -145,7 +146,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
                 submission.check_paid(late)
         return submission.prediction_id
 
-    def _submission(self, context: Context) -> Submission:
+    def _submission(self, context: Context, model_index: int = 0) -> Submission:
         # Imported here, and below: parsing a DAG should not pay for what only a running task needs.
         from airflow_provider_quickrouter.submission.submit import Submission
 
@@ -156,6 +157,12 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
             ti=context["ti"],
             log=self.log,
             resubmit=self.on_uncertain == "resubmit",
+            cancel_other=self.cancel_on_kill,
+            limit=self._own_limit(),
+            is_stored=self._stored_by_earlier_attempt,
+            find_equal=self._find_equal if self.reuse else None,
+            models=["".join(map(str, each.values())) for each, _ in alternatives(reference_of(self))],
+            index=model_index,
         )
 
     def _store_of(self, context: Context) -> RecordStore:
@@ -166,43 +173,28 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     def _obtain(self, context: Context, submission: Submission) -> tuple[Prediction, float]:
         """Return the task's prediction and since when its time counts; push its manifest."""
         from airflow_provider_quickrouter.hooks.input_files import InputFiles
-        from airflow_provider_quickrouter.submission.record import fingerprint
 
         self._check_output_path()
-        reference = reference_of(self)
-        files = InputFiles(self._own_limit(), self._server_limit())
-        given = files.read(self.input, **reference)
-        request = create(given, **reference, cancel_after=self._server_limit(), wait=self.wait)
-        request = replace(request, signed=files.signed)
-        check_reuse(self.reuse, self.output_path, given)
-        digest = fingerprint(request)
+        listed = alternatives(reference_of(self))
 
-        def is_stored(prediction: Prediction) -> bool:
-            outcome = Outcome.of(prediction, time.time())
-            return outcome is not None and bool(self._stored_by_earlier_attempt(outcome))
+        @cache  # a retry may need a request twice, which reads the files of the input
+        def request_of(index: int) -> Request:
+            reference, own = listed[index]
+            files = InputFiles(self._own_limit(), self._server_limit())
+            given = files.read(self.input if own is None else own, **reference)
+            check_reuse(self.reuse, self.output_path, given)
+            request = create(given, **reference, cancel_after=self._server_limit(), wait=self.wait)
+            return replace(request, signed=files.signed)
 
-        prediction, since = submission.obtain(
-            request,
-            cancel_other=self.cancel_on_kill,
-            limit=self._own_limit(),
-            is_stored=is_stored,
-            find_equal=lambda: self._find_equal(digest) if self.reuse else None,
-        )
+        prediction, since = submission.obtain(request_of)
+        prediction = prediction.of_model(submission.model)
         if self.reuse and not self._reused:
             with log_and_continue(self.log, "Later tasks will not reuse this prediction"):
-                self._new_storing().add_request(digest, prediction.id)
+                self._new_storing().add_request(fingerprint(request_of(submission.index)), prediction.id)
         missing = f"The manifest of prediction {prediction.id} was not stored"
         with log_and_continue(self.log, missing):
             self._push_manifest(context, prediction)
         return prediction, since
-
-    def _find_equal(self, digest: str) -> Prediction | None:
-        """Return the prediction of an equal request whose files are stored."""
-        prediction, files = self._new_storing().find_request(digest) or (None, [])
-        if prediction:
-            self.log.info("Reusing prediction %s: its files are stored", prediction.id)
-            self._reused, self._verified = True, {prediction.id: files}
-        return prediction
 
     def _server_limit(self) -> Any:
         """Return what ``Cancel-After`` is sent."""
@@ -227,7 +219,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     task waits.
     A prediction that failed for a transient reason, was aborted or did not start in time is
     retried. A lasting reason (moderation, bad input, out of memory), a deadline or a cancel fails
-    the task permanently.
+    the task permanently. In a list of models, moderation leads to the next one, with a new ``timeout``.
 
     For ``input``, ``version``, ``model``, ``deployment``, ``wait``, ``on_uncertain``, ``durable``
     and ``quickrouter_conn_id`` see there.
@@ -243,7 +235,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         also if the task is cleared since; None sets no limit.
     :param poll_interval: seconds, the longest pause between two polls.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
-    :param on_moderation: ``fail`` or ``skip`` the task when a filter refused the prediction.
+    :param on_moderation: ``fail`` or ``skip`` the task when a filter refused the (last) prediction.
     :param cancel_on_kill: cancel the prediction when a person marks the task as failed or as a
         success (while it is deferred: Airflow 3.3 and later). After a clear the next attempt
         resumes it, if it can.
@@ -288,11 +280,18 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit or resume, and wait: here, or in the triggerer."""
-        submission = self._submission(context)
+        return self._run(context, self._submission(context))
+
+    def _run(self, context: Context, submission: Submission, outcome: Outcome | None = None) -> list[Any]:
+        """Return the output of the first model that no content filter rejects; or defer."""
         try:
             with airflow_errors(self.log, resubmits=True):
-                outcome = self._wait(context, submission)
-                return self._finish(context, submission.store, outcome)
+                outcome = outcome or self._wait(context, submission)
+                while outcome.reason is Reason.MODERATED and submission.fall_back(outcome.exception()):
+                    count_end(outcome, time.time())
+                    outcome = self._wait(context, submission)
+                named = outcome.prediction and outcome.prediction.of_model(submission.model)
+                return self._finish(context, submission.store, replace(outcome, prediction=named))
         except AirflowTaskTimeout as late:
             with airflow_errors(self.log, resubmits=True):
                 submission.check_paid(late)
@@ -302,7 +301,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
 
     def _wait(self, context: Context, submission: Submission) -> Outcome:
         """Obtain the prediction and wait for its end; or defer."""
-        began, limits = time.time(), self._limits()
+        began, limits, self._poll = time.time(), self._limits(), None
         prediction, since = self._obtain(context, submission)
         self._poll = poll = Poll(
             prediction.id,
@@ -316,19 +315,20 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             step.log_to(self.log)
             if self.deferrable:
                 submission.store.flush()
-                method = self.execute_complete.__name__
-                self._defer_to_trigger(poll, method, self._cancel_on(submission.store))
+                index = {"model_index": submission.index} if submission.index else None
+                cancel_on = self._cancel_on(submission.store)
+                self._defer_to_trigger(poll, self.execute_complete.__name__, cancel_on, index)
         while isinstance(step, Again):
             time.sleep(step.after)
             submission.store.flush()
             step = self._poll_once(context, poll)
         return step
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[Any]:
-        """Resume after the trigger's event, which holds the outcome."""
+    def execute_complete(self, context: Context, event: Any = None, model_index: int = 0) -> list[Any]:
+        """Resume after the trigger's event, which holds the outcome of this one of several models."""
         with airflow_errors(self.log, resubmits=True):
             outcome = self._polled_again(Outcome.from_payload(event))
-            return self._finish(context, self._store_of(context), outcome)
+        return self._run(context, self._submission(context, model_index), outcome)
 
     def resume_after_deadline(self, context: Context) -> list[Any]:
         """Cancel the prediction, and fail permanently: a retry would pay for another one."""

@@ -8,6 +8,7 @@ fingerprint only.
 The record holds                The next attempt
 ==============================  ==========================================
 nothing                         submits
+an intent to send again         submits: to its model, or after a clear to the first one
 an intent, but no id            reports the create as uncertain, unless that was reported
                                 before and a person has cleared the task since: submits
 an id, of another input         submits
@@ -51,6 +52,8 @@ class Attempt:
     :ivar prediction_id: None until the response was read.
     :ivar done: the task was about to succeed.
     :ivar reported: the uncertain create request was reported to a person.
+    :ivar model_index: which of the models that the task tries it is for.
+    :ivar resend: a retry sends the request again, to the same model.
     :ivar resumed_at: when the first attempt after a clear resumed the prediction, epoch seconds.
     """
 
@@ -60,6 +63,8 @@ class Attempt:
     prediction_id: str | None = None
     done: bool = False
     reported: bool = False
+    model_index: int = 0
+    resend: bool = False
     resumed_at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -83,6 +88,8 @@ class Attempt:
                 prediction_id=check_id(prediction_id) if prediction_id else None,
                 done=given.get("done") is True,
                 reported=given.get("reported") is True,
+                model_index=int(given.get("model_index") or 0),
+                resend=given.get("resend") is True,
                 resumed_at=float(given["resumed_at"]) if given.get("resumed_at") else None,
             )
         except (ArithmeticError, KeyError, TypeError, ValueError):
@@ -108,7 +115,7 @@ class Attempt:
         """Return what a later attempt with this input and limit of attempts does first."""
         cleared = self.cleared(max_tries)
         if self.prediction_id is None:
-            settled = (self.reported or self.done) and cleared
+            settled = self.resend or ((self.reported or self.done) and cleared)
             return Step.SUBMIT if settled else Step.REPORT
         if self.fingerprint != fingerprint or (self.done and cleared):
             return Step.SUBMIT

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -49,6 +48,13 @@ class Submission:
     :param kill_handler: is given the prediction's id as soon as it is known.
     :param ti: the task instance.
     :param resubmit: create again after an uncertain create request.
+    :param cancel_other: cancel an earlier prediction of another input, which is not wanted.
+    :param limit: seconds that the task gives its prediction, from the create request on.
+    :param is_stored: returns the files of an earlier prediction, if all of them are stored, so that
+        nothing is missing although the API has deleted its output.
+    :param find_equal: returns a prediction that another task has paid for and that will do.
+    :param models: references of the models that the task tries, in this order.
+    :param index: which of them is tried; :meth:`obtain` starts with that of an earlier attempt.
     :ivar prediction_id: the task's prediction, as soon as there is one.
     """
 
@@ -58,44 +64,70 @@ class Submission:
     ti: Any
     log: Any
     resubmit: bool
+    cancel_other: bool
+    limit: float
+    is_stored: Callable[[Outcome], Sequence[Any]]
+    find_equal: Callable[[Request], Prediction | None] | None
+    models: Sequence[str]
+    index: int = 0
     prediction_id: str | None = None
     _sent: tuple[Request, Attempt] | None = None
+    _fell_back: bool = False
 
-    def obtain(
-        self,
-        request: Request,
-        *,
-        cancel_other: bool,
-        limit: float = math.inf,
-        is_stored: Callable[[Prediction], bool] = lambda prediction: False,
-        find_equal: Callable[[], Prediction | None] = lambda: None,
-    ) -> tuple[Prediction, float]:
+    @property
+    def model(self) -> str:
+        """The model that is tried; "" if the task's list has become shorter since a deferral."""
+        return self.models[self.index] if self.index < len(self.models) else ""
+
+    def obtain(self, request_of: Callable[[int], Request]) -> tuple[Prediction, float]:
         """Return the task's prediction, and since when its time counts (epoch seconds).
 
-        :param cancel_other: cancel an earlier prediction of another input, which is not wanted.
-        :param limit: seconds that the task gives its prediction, from the create request on.
-        :param is_stored: whether all files of an earlier prediction are stored, so that nothing
-            is missing although the API has deleted its output.
-        :param find_equal: returns a prediction that another task has paid for and that will do.
+        :param request_of: returns the create request of the model with this index.
         :raises UncertainCreateError: a request of this or an earlier attempt may be billed.
         :raises PredictionTimeout: the time of the earlier prediction is over, and it has not
             succeeded: the task's time is over, so nothing else is paid for.
         :raises QuickRouterError: nothing was accepted; or the earlier one could not be polled.
         """
-        old = self.store.load()
-        step = old.next_step(fingerprint(request), self.store.max_tries) if old else Step.SUBMIT
-        if old and step is Step.REPORT:
+        # After a fallback the record is that of the model before: it is over, or accepted nothing.
+        old = None if self._fell_back else self.store.load()
+        if old and (resumed := self._earlier(request_of, old)):
+            return resumed
+        while True:
+            try:
+                request = request_of(self.index)
+                equal = self.find_equal(request) if self.find_equal else None
+                return (equal, time.time()) if equal else self._create(request)
+            except QuickRouterError as error:
+                if not self.fall_back(error):
+                    raise
+
+    def fall_back(self, error: QuickRouterError | None) -> bool:
+        """Go on to the next model, if there is one that may succeed after this error; return whether."""
+        if not (error and error.another_model) or self.index + 1 >= len(self.models):
+            return False
+        reason, failed = str(error).partition("\n")[0].rstrip("."), self.model
+        self.index += 1
+        self.log.warning("Model %s: %s. Trying the next model, %s", failed, reason, self.model)
+        self._fell_back, self.prediction_id = True, None
+        self.kill_handler.track(None)
+        return True
+
+    def _earlier(self, request_of: Callable[[int], Request], old: Attempt) -> tuple[Prediction, float] | None:
+        """Return what the record of an earlier attempt leads to; None if a request is to be sent."""
+        self.index = old.model_index if old.model_index in range(len(self.models)) else 0
+        request = request_of(self.index)
+        step = old.next_step(fingerprint(request), self.store.max_tries)
+        if step is Step.REPORT:
             old, step = self._reconcile_earlier(request, old)
-        if old and old.prediction_id and step is Step.RESUME:
-            resumed = self._resume(request, old, old.prediction_id, limit, is_stored)
-            if resumed:
-                return resumed
-        elif old and old.prediction_id and cancel_other and old.fingerprint != fingerprint(request):
+        if old.prediction_id and step is Step.RESUME:
+            return self._resume(request, old, old.prediction_id)
+        is_other = old.fingerprint != fingerprint(request)
+        if old.prediction_id and self.cancel_other and is_other:
             self.log.info("Prediction %s has another input than this attempt", old.prediction_id)
             cancel_and_log(self.hook, old.prediction_id, self.log)
-        if equal := find_equal():
-            return equal, time.time()
-        return self._create(request)
+        if is_other or old.cleared(self.store.max_tries):
+            self.index = 0
+        return None
 
     def _reconcile_earlier(self, request: Request, old: Attempt) -> tuple[Attempt, Step]:
         """Return what the list shows of the create request of an attempt that left no id.
@@ -116,14 +148,7 @@ class Submission:
             raise lost_by_earlier_attempt(request, old.begun_at, time.time())
         return old, Step.SUBMIT
 
-    def _resume(
-        self,
-        request: Request,
-        old: Attempt,
-        prediction_id: str,
-        limit: float,
-        is_stored: Callable[[Prediction], bool],
-    ) -> tuple[Prediction, float] | None:
+    def _resume(self, request: Request, old: Attempt, prediction_id: str) -> tuple[Prediction, float] | None:
         """Return the prediction of an earlier attempt; None if another one is to be created."""
         self._track(prediction_id)
         self.log.info("Polling prediction %s of an earlier attempt", prediction_id)
@@ -133,7 +158,9 @@ class Submission:
         except NotFoundError:
             found = self._cancel_missing(request, old, prediction_id)
         cleared = old.cleared(self.store.max_tries)
-        if found and (is_reusable(found, time.time(), cleared=cleared) or is_stored(found)):
+        over = Outcome.of(found, time.time()) if found else None
+        stored = over and self.is_stored(over)
+        if found and (is_reusable(found, time.time(), cleared=cleared) or stored):
             self.log.info("Resuming prediction %s: %s", found.id, found.status_word)
             self.prediction_id = found.id
             if cleared:
@@ -142,13 +169,17 @@ class Submission:
                 self.store.save(old)
             return found, old.counts_from
         self.kill_handler.track(None)
+        if over and over.reason is Reason.MODERATED and self.fall_back(over.exception()):
+            return None
         state = found.status_word if found else "unknown to the API"
-        if not cleared and time.time() >= old.counts_from + limit:
+        if not cleared and time.time() >= old.counts_from + self.limit:
             outcome = Outcome(
                 reason=Reason.TIMEOUT, prediction_id=prediction_id, prediction=found, last_state=state
             )
             raise outcome.exception() or RuntimeError("a timeout is not a success")
         self.log.info("Prediction %s is %s: creating a new one", prediction_id, state)
+        if cleared:
+            self.index = 0
         return None
 
     def _cancel_missing(self, request: Request, old: Attempt, prediction_id: str) -> Prediction | None:
@@ -177,7 +208,10 @@ class Submission:
         if self.kill_handler.killed:
             raise AirflowException("This task was killed before it submitted; nothing was sent.")
         attempt = Attempt(
-            fingerprint=fingerprint(request), begun_at=time.time(), max_tries=self.store.max_tries
+            fingerprint=fingerprint(request),
+            begun_at=time.time(),
+            max_tries=self.store.max_tries,
+            model_index=self.index,
         )
         self.store.save(attempt)
         self._sent = request, attempt
@@ -187,7 +221,7 @@ class Submission:
             raise self._uncertain(error, attempt) from error.__cause__
         except QuickRouterError:
             self._sent = None
-            self.store.close(None)
+            self.store.close(self._to_resend(attempt))
             raise
         self.prediction_id = prediction.id
         self.store.save_paid(replace(attempt, prediction_id=prediction.id))
@@ -215,8 +249,12 @@ class Submission:
 
     def _uncertain(self, error: UncertainCreateError, attempt: Attempt) -> UncertainCreateError:
         self._sent = None
-        self.store.close(None if self.resubmit else replace(attempt, reported=True))
+        self.store.close(self._to_resend(attempt) if self.resubmit else replace(attempt, reported=True))
         return error.resubmitted() if self.resubmit else error
+
+    def _to_resend(self, attempt: Attempt) -> Attempt | None:
+        """Return the record by which a retry does not pay for earlier models again; None without any."""
+        return replace(attempt, resend=True) if self.index else None
 
     def _track(self, prediction_id: str) -> None:
         self.kill_handler.track(prediction_id, self.ti, resumable=self.store.is_durable)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -51,6 +51,48 @@ def check_create(
     if isinstance(input, dict):
         templates = {name for name, value in input.items() if is_template(value)}
         check_input(input, model, templates, files)
+
+
+class Alternative(NamedTuple):
+    """One of the models that a task tries; ``input`` is its own, None for that of the task."""
+
+    reference: dict[str, Any]
+    input: Any = None
+
+
+def alternatives(reference: dict[str, Any]) -> list[Alternative]:
+    """Return the models that a task tries, in this order: one, unless a list is given.
+
+    An entry of a list is a reference, or a pair of a reference and its own input. In a list of
+    ``model`` a reference with a version id counts as ``version``.
+    """
+    given = {name: value for name, value in reference.items() if value}
+    found = []
+    for name, listed in given.items():
+        for entry in listed if isinstance(listed, list | tuple) else ():
+            is_pair = isinstance(entry, list | tuple) and len(entry) == 2
+            value, own = entry if is_pair else (entry, None)
+            kind = "version" if name == "model" and ":" in str(value) else name
+            found.append(Alternative({kind: value}, own))
+    return found if found and len(given) == 1 else [Alternative(given)]
+
+
+def check_alternatives(input: Any, *, cancel_after: Any = None, **reference: Any) -> list[Any]:
+    """Check each model that a task may try like :func:`check_create`; return their inputs.
+
+    :raises InvalidInputError: names the entry of the list, the field and the remedy.
+    """
+    listed, inputs = alternatives(reference), []
+    for index, (each, own) in enumerate(listed):
+        given = input if own is None else own
+        try:
+            inputs.append(given if is_template(given) else as_dict(given))
+            check_create(inputs[-1], cancel_after=cancel_after, **each)
+        except InvalidInputError as error:
+            if len(listed) == 1:
+                raise
+            raise InvalidInputError(f"entry {index} of the list of models: {error}") from None
+    return inputs
 
 
 def check_durable(durable: Any) -> None:

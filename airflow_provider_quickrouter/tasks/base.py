@@ -23,6 +23,7 @@ from airflow_provider_quickrouter.links import FILE_KEY, FILES_KEY
 from airflow_provider_quickrouter.polling.poll import Again, Poll, airflows_limit
 from airflow_provider_quickrouter.storage.target import check_path
 from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log
+from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import check_names, check_template
 from airflow_provider_quickrouter.tasks.reporting import (
     add_to_asset_events,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_quickrouter.api.files import StoredFile
+    from airflow_provider_quickrouter.api.protocol import Request
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
     from airflow_provider_quickrouter.storage.store import Storing
 
@@ -170,10 +172,11 @@ class PredictionTask:
         raise NotImplementedError
 
     def _defer_to_trigger(
-        self, poll: Poll, method: str, cancel_on: Sequence[str], **ending: bool
+        self, poll: Poll, method: str, cancel_on: Sequence[str], kwargs: Any = None, **ending: bool
     ) -> NoReturn:
         """Defer: the trigger waits, and ``method`` resumes with its event.
 
+        :param kwargs: further arguments of that method.
         :param ending: the trigger's arguments that decide whether it ends the task itself.
         """
         # Imported here, since Airflow's triggers take a time that parsing should not pay.
@@ -195,7 +198,7 @@ class PredictionTask:
             "Deferring the wait for prediction %s, which needs a running triggerer", poll.prediction_id
         )
         limit = airflows_limit(poll.deadline or math.inf, time.time())
-        self.defer(trigger=trigger, method_name=method, timeout=limit)
+        self.defer(trigger=trigger, method_name=method, kwargs=kwargs, timeout=limit)
 
     def _poll_once(self, context: Context, poll: Poll) -> Again | Outcome:
         """Send one GET; log what is worth it, and push the manifest of the first response."""
@@ -328,6 +331,14 @@ class PredictionTask:
         """Push the manifest, and the link's address, to XCom."""
         manifest = prediction.manifest(self.hook.prediction_url(prediction.id))
         push_manifest(context, {**manifest, "reused": True} if self._reused else manifest)
+
+    def _find_equal(self, request: Request) -> Prediction | None:
+        """Return the prediction of an equal request whose files are stored."""
+        prediction, files = self._new_storing().find_request(fingerprint(request)) or (None, [])
+        if prediction:
+            self.log.info("Reusing prediction %s: its files are stored", prediction.id)
+            self._reused, self._verified = True, {prediction.id: files}
+        return prediction
 
     def _reused_in(self, manifest: Any) -> Prediction | None:
         """Return the prediction of the submitting task's manifest if it is a reused one.

@@ -30,6 +30,7 @@ EXAMPLES = (
     Example("quickrouter_asset_producer", pictures=2),
     Example("quickrouter_asset_consumer"),  # reads what the producer stored
     Example("quickrouter_batch", lines=COUNT),
+    Example("quickrouter_fallback_models"),
     Example("quickrouter_mapped_prompts"),
     Example("quickrouter_picture_group", pictures=3),
     Example("quickrouter_spending_guard"),

@@ -16,6 +16,7 @@ MANIFEST_KEYS = [
     *("id", "status", "output", "error", "model", "version", "deployment"),
     *("created_at", "started_at", "completed_at", "expires_at", "data_removed", "metrics", "url", "seed"),
 ]
+HEX = "7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc"
 IMAGE = "https://replicate.delivery/xezq/abc/out-0.png"
 
 json_values = st.recursive(
@@ -159,6 +160,24 @@ def test_the_seed_is_that_of_the_input_or_the_one_that_the_model_printed(
     seen = prediction(**body)
     assert seen.seed == seed
     assert Prediction.from_json(seen.manifest(LINK)).seed == seed
+
+
+@pytest.mark.parametrize(
+    ("returned", "reference", "named"),
+    [
+        ({}, f"owner/name:{HEX}", ("owner/name", HEX)),
+        ({}, "owner/name", ("owner/name", None)),
+        ({}, HEX, (None, HEX)),
+        ({}, "", (None, None)),
+        ({"version": "hidden"}, f"owner/name:{HEX}", ("owner/name", "hidden")),
+        ({"model": "a/b", "version": "hidden"}, f"owner/name:{HEX}", ("a/b", "hidden")),
+    ],
+)
+def test_the_requested_model_stands_in_for_one_that_the_api_does_not_name(
+    returned: dict[str, Any], reference: str, named: tuple[str | None, str | None]
+) -> None:
+    found = prediction(**returned).of_model(reference)
+    assert (found.model, found.version) == named
 
 
 def test_the_manifest_has_its_keys_and_expires_one_hour_after_the_end() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import DAG, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_quickrouter.api import errors
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION, StableDiffusionInput
@@ -72,8 +73,47 @@ def test_a_function_that_returns_no_list_is_told_so(returned: Any) -> None:
         lists.execute(context_of(lists, TaskInstance()))
 
 
-@pytest.mark.parametrize("way", ["partial", "expand", "expand_kwargs"])
-def test_it_cannot_be_mapped_twice(way: str) -> None:
-    decorated: Any = quickrouter_task(version=STABLE_DIFFUSION, mapped=True)(animals)
-    with pytest.raises(errors.InvalidInputError, match="leave mapped=True out and expand over"):
-        getattr(decorated, way)(names=["a"])
+@pytest.mark.parametrize(
+    "expand",
+    [
+        lambda decorated: decorated.expand(names=["a"]),
+        lambda decorated: decorated.expand_kwargs([{"names": "a"}]),
+        lambda decorated: decorated.partial(names="a").expand(names=["a"]),
+    ],
+    ids=["expand", "expand_kwargs", "partial"],
+)
+def test_it_cannot_be_mapped_twice(expand: Any) -> None:
+    with pytest.raises(errors.InvalidInputError, match="leave mapped=True out and expand over"), DAG("test"):
+        expand(quickrouter_task(version=STABLE_DIFFUSION, mapped=True)(lambda **names: [names]))
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_condition_is_evaluated_before_the_function_is_called(wait: bool) -> None:
+    with DAG("test") as dag:
+        decorated: Any = quickrouter_task(version=STABLE_DIFFUSION, mapped=True, wait=wait)(animals)
+        task.run_if(lambda context: bool(context["on"]), skip_message="not today")(decorated)("a cat")
+    lists: Any = dag.get_task("animals_inputs")
+    lists._pre_execute_hook({"on": True})
+    with pytest.raises(AirflowSkipException, match="not today"):
+        lists._pre_execute_hook({"on": False})
+    mapped: Any = dag.get_task("animals")
+    assert "pre_execute" not in mapped.partial_kwargs
+
+
+def test_run_if_can_stand_on_a_function_with_mapped_true() -> None:
+    with DAG("test", schedule=None) as dag:
+
+        @task.run_if(lambda context: True)
+        @task.quickrouter(version=STABLE_DIFFUSION, mapped=True)
+        def many() -> list[Any]:
+            return [{"prompt": "a"}]
+
+        many()
+    assert set(dag.task_ids) == {"many", "many_inputs"}
+
+
+def test_both_tasks_show_the_documentation_of_the_function_and_can_be_stored() -> None:
+    dag = dag_of(animals, "a cat")
+    documentation = {task.task_id: task.doc_md for task in dag.tasks}
+    assert documentation == dict.fromkeys(("animals", "animals_inputs"), animals.__doc__)
+    assert DagSerialization.to_dict(dag)

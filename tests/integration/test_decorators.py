@@ -90,3 +90,5 @@ def test_lists_expanded_functions_and_files_of_a_storage_become_predictions(
         "prompt": "2 animals",
     }
     assert gateway.creates == 5
+    states = {task["task_id"]: task["state"] for task in airflow.task_instances("decorated", run_id)}
+    assert (states["nothing_inputs"], states["nothing"]) == ("skipped", "skipped")

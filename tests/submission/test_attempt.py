@@ -35,6 +35,7 @@ def request(prompt: str = PROMPT, version: str = STABLE_DIFFUSION, **options: An
 
 WITH_ID = {"prediction_id": "p1"}
 DONE = {"prediction_id": "p1", "done": True}
+RESEND = {"model_index": 1, "resend": True}
 RETRY, CLEARED = 2, 3
 
 
@@ -55,6 +56,9 @@ RETRY, CLEARED = 2, 3
         (DONE, OTHER, RETRY, Step.SUBMIT),
         (DONE, SAME, CLEARED, Step.SUBMIT),
         (WITH_ID, SAME, 1, Step.RESUME),
+        (RESEND, SAME, RETRY, Step.SUBMIT),
+        (RESEND, OTHER, RETRY, Step.SUBMIT),
+        (RESEND, SAME, CLEARED, Step.SUBMIT),
     ],
 )
 def test_what_a_later_try_does_first(record: dict[str, Any], now: str, max_tries: int, step: Step) -> None:
@@ -65,7 +69,7 @@ def test_only_a_limit_of_tries_that_has_grown_tells_of_a_clear() -> None:
     assert [attempt().cleared(limit) for limit in (0, 2, 3)] == [False, False, True]
 
 
-@pytest.mark.parametrize("fields", [{}, WITH_ID, DONE, {"reported": True}])
+@pytest.mark.parametrize("fields", [{}, WITH_ID, DONE, RESEND, {"reported": True}])
 def test_a_record_survives_the_store(fields: dict[str, Any]) -> None:
     stored = json.dumps(attempt(**fields).to_json())
     assert Attempt.from_json(json.loads(stored)) == attempt(**fields)
@@ -99,6 +103,7 @@ def test_a_record_of_another_version_may_lack_fields_and_have_others() -> None:
         {"begun_at": -1e20},
         {"begun_at": 1e300},
         {"max_tries": "x"},
+        {"model_index": "second"},
         {"prediction_id": 7},
         {"prediction_id": "../x"},
     ],

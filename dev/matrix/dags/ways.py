@@ -57,6 +57,13 @@ def quickrouter_matrix_ways() -> None:
         input=written_by_people()
     )
 
+    @task.run_if(lambda context: True)
+    @task.quickrouter(version=SDXL, mapped=True, wait=False)
+    def listed() -> list[dict[str, str]]:
+        return [{"prompt": "a harbour"}]
+
+    listed()
+
     @task
     def same(first: Any, second: Any) -> None:
         if first != second:

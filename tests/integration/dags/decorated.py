@@ -19,6 +19,12 @@ def decorated():
     def repaint(outputs: list[list[str]], params: dict) -> dict:
         return {"image": ObjectStoragePath(params["file"]), "prompt": f"{len(outputs)} animals"}
 
+    @task.skip_if(lambda context: True)
+    @task.quickrouter(version=STABLE_DIFFUSION, mapped=True)
+    def nothing() -> list[dict]:
+        raise ValueError("skip_if decides before the function is called")
+
+    nothing()
     ship.partial(kind="yacht").expand(name=["Ada", "Grace"])
     repaint(animals())
 
