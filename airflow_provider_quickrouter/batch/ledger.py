@@ -46,7 +46,7 @@ from airflow_provider_quickrouter.api.files import StoredFile, counted
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import truncated
 
-REFUSED = "refused"  # the API refused the input: nothing was created
+REFUSED = "refused"  # the input was refused, by the API or since a file is missing: nothing was created
 
 # It is unknown whether the create request was accepted: the prediction may run and be billed.
 UNCERTAIN = "uncertain"

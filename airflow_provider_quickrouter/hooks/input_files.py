@@ -38,13 +38,15 @@ class InputFiles:
 
     :param limits: of the prediction's time, seconds or timedelta; None means no limit. A presigned
         URL is valid for the longest one, or for two hours, and some minutes more; at most seven days.
+    :param masked: let Airflow mask the URLs in logs. Each makes it slower, so not for thousands.
     :ivar signed: what identifies the content behind each presigned URL. The URLs are secret.
     """
 
-    def __init__(self, *limits: float | timedelta | None) -> None:
+    def __init__(self, *limits: float | timedelta | None, masked: bool = True) -> None:
         seconds = [one.total_seconds() if isinstance(one, timedelta) else one for one in limits if one]
         longest = max(filter(math.isfinite, seconds), default=UNLIMITED)
         self._valid_for = int(min(longest + MARGIN, LONGEST))  # seconds
+        self._masked = masked
         self.signed: dict[str, str] = {}
 
     def read(self, input: Any, **reference: str | None) -> dict[str, Any]:
@@ -97,7 +99,8 @@ class InputFiles:
         # A file system that cannot, a package that is missing, or credentials without a key.
         except (AttributeError, ImportError, NotImplementedError, TypeError, ValueError) as error:
             raise _too_large(size, type(error).__name__) from None
-        mask_secret(url)
+        if self._masked:
+            mask_secret(url)
         # Only its beginning: an opened file would read megabytes ahead.
         _content_type(path.fs.cat_file(path.path, start=0, end=4_096), location)
         self.signed[url] = f"{location} {info.get('ETag') or info.get('etag') or path.fs.checksum(path.path)}"

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
-from airflow_provider_quickrouter.api.protocol import Request, create
+from airflow_provider_quickrouter.api.protocol import Request, check_cancel_after, create
 from airflow_provider_quickrouter.batch.journal import FILE_REMEDY, Record
 from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, State, add_files, check_fail_on
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import FILES_KEY, RETURN_KEY
-from airflow_provider_quickrouter.polling.poll import SERVER_MARGIN, Limits, airflows_limit
+from airflow_provider_quickrouter.polling.poll import LONGEST, SERVER_MARGIN, Limits, airflows_limit
 from airflow_provider_quickrouter.storage.names import owner_of
 from airflow_provider_quickrouter.storage.target import Target, check_path
 from airflow_provider_quickrouter.submission import cancel
@@ -26,6 +26,7 @@ from airflow_provider_quickrouter.tasks.arguments import (
     check_choice,
     check_creates,
     checked_list,
+    create_unread,
     positive,
     reference_of,
     seconds,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 86_400.0  # seconds: a day is enough for 800,000 creates at Replicate's limit
 CREATES_PER_MINUTE = 600.0  # Replicate's limit of an account
+CANCEL_AFTER = 3000.0  # seconds: what a prediction takes at most that waits in a queue and runs
 MAX_IN_FLIGHT = 2000  # at Replicate's limit more run only if each takes over 200 s
 
 
@@ -59,7 +61,9 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     has changed.
 
     :param inputs: list of dicts or models of ``api.models``; may hold templates, or be an XCom.
-        Each is checked before any is paid for; files are https URLs or data: URIs.
+        Each is checked before any is paid for. A file may be an ``ObjectStoragePath`` or its string,
+        see ``api.attachments``: it is read just before its prediction is created. One that is
+        missing is ``refused``. Another path is another input; other bytes at the same path are not.
     :param output_path: of the results, on any storage of ``ObjectStoragePath``. Each run, and each map
         index of a mapped task, needs its own, as with ``{{ run_id }}`` and ``{{ ti.map_index }}``:
         the path of another run is refused before anything is paid for.
@@ -75,8 +79,10 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     :param fail_on: when the task fails: ``any`` or ``all`` have not succeeded, or more than this
         share (0.05: a twentieth). It is retried if a retry may end otherwise.
     :param timeout: seconds or timedelta for the batch, from the first attempt on; the task's
-        ``execution_timeout`` counts if it is shorter. What still runs then is canceled; the
-        server itself ends it (``Cancel-After``) some minutes later.
+        ``execution_timeout`` counts if it is shorter. What still runs then is canceled.
+    :param cancel_after: seconds (at least 5) or timedelta after which the server itself cancels a
+        prediction, counted from its create request: the longest queue that was seen took 17
+        minutes, and a run may take 30. At most five minutes after ``timeout``, also for None.
     :param on_uncertain: what follows if the list does not show whether a create request was
         accepted: the item ends as ``uncertain`` (``fail``), or it is submitted again.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
@@ -110,6 +116,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         creates_per_minute: float = CREATES_PER_MINUTE,
         fail_on: FailOn = "any",
         timeout: float | timedelta = DEFAULT_TIMEOUT,
+        cancel_after: float | timedelta | None = CANCEL_AFTER,
         on_uncertain: Literal["fail", "resubmit"] = "fail",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         cancel_on_kill: bool = True,
@@ -121,6 +128,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         with airflow_errors():
             self.fail_on = check_fail_on(fail_on)
             self.timeout = seconds("timeout", timeout)
+            check_cancel_after(cancel_after)
+            self.cancel_after = seconds("cancel_after", LONGEST if cancel_after is None else cancel_after)
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
             self.max_in_flight = int(positive("max_in_flight", max_in_flight))
             self.creates_per_minute = positive("creates_per_minute", creates_per_minute)
@@ -215,14 +224,30 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         return fingerprint(self._request(0.0, index))[:PRINT]
 
     def _request(self, deadline: float, index: int) -> Request:
-        """Return the create request of an item, with the server's own limit after the batch's."""
-        limit = max(5.0, deadline - time.time()) + SERVER_MARGIN
-        return create(self.inputs[index], **reference_of(self), cancel_after=limit)
+        """Return the create request of an item, without the content of its files."""
+        limit = self._server_limit(deadline)
+        return create_unread(self.inputs[index], **reference_of(self), cancel_after=limit)
+
+    def _read_request(self, deadline: float, index: int) -> Request:
+        """Return the create request of an item as it is sent. Blocks: it reads its files."""
+        from airflow_provider_quickrouter.hooks.input_files import InputFiles
+
+        limit, reference = self._server_limit(deadline), reference_of(self)
+        given = InputFiles(limit, masked=False).read(self.inputs[index], **reference)
+        return create(given, **reference, cancel_after=limit)
+
+    def _server_limit(self, deadline: float) -> float:
+        """Return the seconds until the server itself should end a prediction that is created now."""
+        latest = max(5.0, deadline - time.time()) + SERVER_MARGIN
+        return (
+            latest if self.cancel_after is None else min(latest, seconds("cancel_after", self.cancel_after))
+        )
 
     async def _work(self, record: Record, ledger: Ledger, deadline: float) -> None:
         # Imported here, since no parsing of DAGs should pay for what only a run needs.
         from airflow_provider_quickrouter.batch.journal import Journal
-        from airflow_provider_quickrouter.batch.runner import Submitting, Waits
+        from airflow_provider_quickrouter.batch.submitting import Submitting
+        from airflow_provider_quickrouter.batch.waits import Waits
         from airflow_provider_quickrouter.polling.poller import shared_poller
 
         journal = Journal(record, ledger)
@@ -236,6 +261,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
                     hook=hook,
                     log=self.log,
                     request=partial(self._request, deadline),
+                    read_request=partial(self._read_request, deadline),
                     creates_per_minute=self.creates_per_minute,
                     max_in_flight=self.max_in_flight,
                     wanted=self.kill_handler.is_alive,

@@ -13,16 +13,14 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from airflow_provider_quickrouter.api.attachments import (
-    ReadFile,
     check_not_a_task,
     is_template,
     leaves,
     read_later,
-    refuse_file,
 )
 from airflow_provider_quickrouter.api.errors import InvalidInputError
-from airflow_provider_quickrouter.api.inputs import as_dict, check_input
-from airflow_provider_quickrouter.api.protocol import check_cancel_after, create
+from airflow_provider_quickrouter.api.inputs import as_dict, check_input, with_files
+from airflow_provider_quickrouter.api.protocol import Request, check_cancel_after, create
 from airflow_provider_quickrouter.api.references import check_reference
 from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.polling.poll import LONGEST
@@ -34,13 +32,10 @@ def reference_of(task: Any) -> dict[str, Any]:
     return {"version": task.version, "model": task.model, "deployment": task.deployment}
 
 
-def check_create(
-    input: Any, *, cancel_after: Any = None, files: ReadFile = read_later, **reference: Any
-) -> None:
+def check_create(input: Any, *, cancel_after: Any = None, **reference: Any) -> None:
     """Check what a create is made of; what still is a template is left for later.
 
     :param reference: ``version``, ``model`` or ``deployment``.
-    :param files: how files in object storage are sent, see ``api.attachments``.
     :raises InvalidInputError: names the field and the remedy.
     """
     check_cancel_after(cancel_after)
@@ -50,7 +45,7 @@ def check_create(
     model = check_reference(**reference)
     if isinstance(input, dict):
         templates = {name for name, value in input.items() if is_template(value)}
-        check_input(input, model, templates, files)
+        check_input(input, model, templates, read_later)
 
 
 class Alternative(NamedTuple):
@@ -182,7 +177,20 @@ def check_creates(inputs: Any, **reference: Any) -> None:
     for index, given in enumerate(inputs):
         if not is_template(given) or isinstance(given, dict):
             with naming(index):
-                check_create(as_dict(given), files=refuse_file, **reference)
+                check_create(as_dict(given), **reference)
+
+
+def create_unread(given: Any, *, cancel_after: Any = None, **reference: Any) -> Request:
+    """Return a create request with the paths of files in object storage in place of their content.
+
+    :raises InvalidInputError: names the field and the remedy.
+    """
+
+    def path(field: str, location: str) -> str:
+        return f"data:{read_later(field, location)}"
+
+    values = with_files(given, check_reference(**reference), path)
+    return create(values, **reference, cancel_after=cancel_after)
 
 
 def checked_list(inputs: Any, **reference: Any) -> list[Any]:
@@ -196,7 +204,7 @@ def checked_list(inputs: Any, **reference: Any) -> list[Any]:
     rendered = list(inputs)
     for index, given in enumerate(rendered):
         with naming(index):
-            create(given, **reference)
+            create_unread(given, **reference)
     return rendered
 
 

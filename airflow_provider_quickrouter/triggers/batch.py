@@ -17,7 +17,7 @@ from airflow_provider_quickrouter.api.errors import QuickRouterError
 from airflow_provider_quickrouter.api.outcome import PAYLOAD_VERSION
 from airflow_provider_quickrouter.batch.journal import Journal, Record
 from airflow_provider_quickrouter.batch.ledger import Ledger
-from airflow_provider_quickrouter.batch.runner import Waits
+from airflow_provider_quickrouter.batch.waits import Waits
 from airflow_provider_quickrouter.polling.poller import Poller, new_hook, shared_poller
 from airflow_provider_quickrouter.storage.target import Target
 from airflow_provider_quickrouter.submission.cancel import Owner, stop_in_triggerer

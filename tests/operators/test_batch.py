@@ -144,6 +144,7 @@ def test_a_wrong_input_is_named_before_anything_is_paid_for(
         ({"max_in_flight": 0}, "max_in_flight: must be a number from 1 on, got 0"),
         ({"creates_per_minute": "x"}, "creates_per_minute: must be a number from 1 on, got 'x'"),
         ({"timeout": -1}, "got -1"),
+        ({"cancel_after": 4}, "cancel_after: must be a number of seconds from 5 on"),
         ({"on_uncertain": "hope"}, "on_uncertain: 'hope'"),
     ],
 )
@@ -229,12 +230,22 @@ def test_what_there_was_no_time_to_submit_is_told_and_not_retried(gateway: Sandb
     assert gateway.creates < 30
 
 
-def test_the_server_itself_ends_what_is_forgotten_five_minutes_after_the_deadline(
-    gateway: Sandbox, tmp_path: Path
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        ({}, 3000),
+        ({"timeout": 100}, 400),
+        ({"cancel_after": timedelta(minutes=10)}, 600),
+        ({"cancel_after": None, "timeout": 7200}, 7500),
+    ],
+)
+def test_the_server_itself_ends_what_is_forgotten(
+    gateway: Sandbox, tmp_path: Path, arguments: Any, seconds: int
 ) -> None:
-    batch(inputs_of(1), tmp_path / "r", timeout=100)
+    batch(inputs_of(1), tmp_path / "r", **arguments)
     (create,) = (entry for entry in gateway.requests if entry.method == "POST")
-    assert create.headers["cancel-after"] in ("398s", "399s", "400s")
+    limit = int(create.headers["cancel-after"].removesuffix("s"))
+    assert limit in range(seconds - 5, seconds + 1)
 
 
 def test_progress_is_told_in_the_log(

@@ -17,9 +17,8 @@ from airflow.serialization.helpers import serialize_template_field
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_quickrouter.api import errors
-from airflow_provider_quickrouter.api.models import SD_IMG2IMG, STABLE_DIFFUSION, SDImg2ImgInput
+from airflow_provider_quickrouter.api.models import SD_IMG2IMG, SDImg2ImgInput
 from airflow_provider_quickrouter.operators.prediction import (
-    QuickRouterBatchPredictionOperator,
     QuickRouterRunPredictionOperator,
     QuickRouterSubmitPredictionOperator,
 )
@@ -234,31 +233,3 @@ def test_trouble_of_the_storage_is_left_to_a_retry_before_anything_is_paid(
     assert AirflowFailException not in type(caught.value).__mro__
     assert lost.store is not None
     assert (gateway.requests, lost.store.values) == ([], {})
-
-
-@pytest.mark.parametrize("image", ["s3://b/cat.png", ObjectStoragePath("s3://b/cat.png")])
-@pytest.mark.parametrize("version", [SD_IMG2IMG, UNKNOWN])
-def test_a_batch_takes_no_paths_and_says_so_when_the_dag_is_parsed(image: Any, version: str) -> None:
-    with DAG("test"), pytest.raises(errors.InvalidInputError, match=r"inputs\[1\]\.image: s3://"):
-        QuickRouterBatchPredictionOperator(
-            task_id="batch",
-            version=version,
-            inputs=[{"image": "https://x/y.png"}, {"image": image}],
-            output_path="/tmp/x.jsonl",
-        )
-
-
-def test_a_batch_whose_inputs_come_later_refuses_paths_before_anything_is_paid(
-    gateway: Sandbox, tmp_path: Path
-) -> None:
-    with DAG("test"):
-        batch = QuickRouterBatchPredictionOperator(
-            task_id="batch",
-            version=STABLE_DIFFUSION,
-            inputs="{{ inputs }}",
-            output_path=str(tmp_path / "x.jsonl"),
-        )
-    batch.inputs = [{"prompt": "a"}, {"image": "s3://b/cat.png"}]
-    with pytest.raises(AirflowFailException, match=r"inputs\[1\]\.image: s3://b/cat\.png is in"):
-        batch.execute(context_of(batch, TaskInstance()))
-    assert gateway.requests == []

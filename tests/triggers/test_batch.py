@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_provider_quickrouter.batch import runner
+from airflow_provider_quickrouter.batch import waits
 from airflow_provider_quickrouter.batch.journal import Journal, Record
-from airflow_provider_quickrouter.batch.runner import Waits
+from airflow_provider_quickrouter.batch.waits import Waits
 from airflow_provider_quickrouter.polling import poller as poller_module
 from airflow_provider_quickrouter.polling.poll import PATIENCE
 from airflow_provider_quickrouter.polling.poller import Poller
@@ -98,7 +98,7 @@ async def test_a_kill_before_anything_is_known_cancels_nothing() -> None:
 async def test_progress_is_logged_while_nothing_ends_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "PROGRESS_EVERY", 0.05)
+    monkeypatch.setattr(waits, "PROGRESS_EVERY", 0.05)
     logged = list[str]()
     record = await asyncio.to_thread(Record, str(tmp_path / "r"), "run")
     journal = Journal(record, await asyncio.to_thread(record.read, 5))

@@ -1,4 +1,4 @@
-"""Submitting the predictions of a batch at the pace that the limits allow, and waiting for them.
+"""Submitting the predictions of a batch at the pace that the limits allow.
 
 The intent of each create request is stored before it is sent, and the id after the response. If
 the response is lost, in this process or in one that was killed, the prediction is looked for in the
@@ -10,60 +10,43 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from airflow_provider_quickrouter.api.errors import (
     APIError,
     BatchFailed,
-    ConnectionLostError,
     FileUnavailable,
+    InvalidInputError,
     InvalidRequestError,
     QuickRouterError,
     RateLimitError,
     UncertainCreateError,
     UpstreamError,
 )
-from airflow_provider_quickrouter.api.outcome import Outcome, Reason
 from airflow_provider_quickrouter.api.prediction import Prediction
 from airflow_provider_quickrouter.api.protocol import Request
-from airflow_provider_quickrouter.batch.journal import Journal
 from airflow_provider_quickrouter.batch.ledger import (
+    NOT_SUBMITTED,
     PRINT,
     REFUSED,
+    SUBMIT,
     UNCERTAIN,
     ItemResult,
     State,
-    progress_line,
 )
+from airflow_provider_quickrouter.batch.waits import Waits, task_group
 from airflow_provider_quickrouter.hooks import threads
-from airflow_provider_quickrouter.polling.history import Timeline
-from airflow_provider_quickrouter.polling.poll import Poll
-from airflow_provider_quickrouter.polling.poller import HISTORIES, Poller
 from airflow_provider_quickrouter.polling.rate_limit import RateLimit
-from airflow_provider_quickrouter.storage.store import Storing
-from airflow_provider_quickrouter.storage.target import Target, reason_of
 from airflow_provider_quickrouter.submission import reconcile
-from airflow_provider_quickrouter.submission.cancel import (
-    CANCELS_AT_ONCE,
-    cancel_in_thread,
-    may_run_on,
-    not_canceled,
-)
 from airflow_provider_quickrouter.submission.record import fingerprint, lost_by_earlier_attempt
-from airflow_provider_quickrouter.tasks.reporting import count_end, count_submitted
+from airflow_provider_quickrouter.tasks.reporting import count_submitted
 
 if TYPE_CHECKING:
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
-STORED_AT_ONCE = 12  # items whose files are stored at the same time, each in a thread
-LAST_CANCELS = 45.0  # seconds after the deadline in which the rest may be canceled
-PROGRESS_EVERY = 10.0  # seconds between two log lines about how far the batch is
 AT_ONCE = 12  # create requests on their way at the same time
 
 # Seconds of delay that later create requests catch up; limits allow a burst of about a second.
@@ -72,136 +55,14 @@ SLACK = 0.5
 TRIES = 3  # how often the response to an item's create request may be lost before the batch stops
 
 
-@asynccontextmanager
-async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """Do what a ``TaskGroup`` does, but raise its first error instead of a group of them."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-    except BaseExceptionGroup as many:
-        raise many.exceptions[0] from None
-
-
-class Waits:
-    """The waits for the predictions of one batch.
-
-    :param deadline: of the whole batch, epoch seconds.
-    :param target: where the files of each success are stored; None stores none.
-    :param leaves_rest: what could not be canceled at the deadline counts as running still, so that
-        a worker retries.
-    """
-
-    def __init__(
-        self,
-        journal: Journal,
-        poller: Poller,
-        deadline: float,
-        log: Any,
-        target: Target | None = None,
-        *,
-        leaves_rest: bool = False,
-    ) -> None:
-        self.journal, self.ledger, self.deadline = journal, journal.ledger, deadline
-        self.tally = self.ledger.ended()
-        self._poller, self._log, self._target, self._leaves_rest = poller, log, target, leaves_rest
-        self._began, self._done_before = time.time(), self.tally.done
-        self._cancels = asyncio.Semaphore(CANCELS_AT_ONCE)
-        self._stores = asyncio.Semaphore(STORED_AT_ONCE)
-        # The tasks whose prediction is over: its files are stored, and then its end.
-        self.ending = WeakSet[Any]()
-
-    @asynccontextmanager
-    async def progress_logged(self) -> AsyncIterator[None]:
-        """Log every ten seconds, and at the end, how far the batch is."""
-
-        async def log_progress() -> None:
-            while True:
-                await asyncio.sleep(PROGRESS_EVERY)
-                self._log_progress()
-
-        logging = asyncio.create_task(log_progress())
-        try:
-            yield
-        finally:
-            logging.cancel()
-            self._log_progress()
-
-    def _log_progress(self) -> None:
-        seconds, done = time.time() - self._began, self.tally.done - self._done_before
-        running = self.ledger.count(State.RUNNING)
-        self._log.info(progress_line(self.tally, running, done, seconds))
-
-    async def wait_for_all(self) -> None:
-        """Wait for all that were submitted and are not over."""
-        async with task_group() as group:
-            for index in list(self.ledger.those(State.RUNNING)):
-                group.create_task(self.wait_for(index))
-
-    async def wait_for(self, index: int) -> None:
-        """Wait for the prediction of an item, and store how it ended."""
-        began = self.ledger.started[index]
-        prediction_id, timeline = str(self.ledger.ids[index]), Timeline(HISTORIES, began)
-        poll = Poll(prediction_id, began, self.deadline, timeline=timeline)
-        outcome = await self._poller.wait_for(poll)
-        if outcome.timed_out:
-            outcome = await self._cancel(outcome)
-            if self._leaves_rest and may_run_on(outcome.stopped):
-                return
-        self.ending.add(asyncio.current_task())
-        await asyncio.to_thread(count_end, outcome, time.time())
-        result = ItemResult.of(index, outcome)
-        if self._target and outcome.prediction and outcome.reason is Reason.SUCCEEDED:
-            result = await self._with_files(result, outcome.prediction)
-        await self.end(index, result)
-
-    async def _with_files(self, result: ItemResult, prediction: Prediction) -> ItemResult:
-        """Store the files of a success in a thread; return its result with them, or with the error."""
-        # What succeeds is logged at level DEBUG, since there are thousands.
-        log = SimpleNamespace(info=self._log.debug, warning=self._log.warning)
-        async with self._stores:
-            storing: Storing | None = None
-            try:
-                hook = await self._poller.connected()
-                storing = Storing(hook.sibling(), log, path=self._target)
-                store = partial(storing.store_prediction, prediction)
-                return result.with_files(await asyncio.wrap_future(threads.start(store)))
-            except QuickRouterError as error:
-                return result.without_files(error)
-            except Exception as error:  # noqa: BLE001  # a storage's client raises what it likes
-                reason = f"{type(error).__name__}: {reason_of(error)}"
-                return result.without_files(FileUnavailable(f"The files could not be stored ({reason})."))
-            finally:
-                if storing:
-                    storing.stop()  # a canceled wait leaves its thread
-
-    async def end(self, index: int, result: ItemResult) -> None:
-        """Store how an item ended."""
-        await self.journal.put({"i": index, "end": result.line, "retry": result.retry})
-        self.tally.add(result.outcome, result.retry)
-
-    async def _cancel(self, outcome: Outcome) -> Outcome:
-        """Cancel what did not end in time, and poll it again: it may have ended by now."""
-        prediction_id = outcome.prediction_id
-        stopped = replace(outcome, stopped=not_canceled(ConnectionLostError("no response in time")))
-        # Where nothing ran this at the deadline, the cancel requests are sent only now.
-        until = max(self.deadline, self._began) + LAST_CANCELS
-        with suppress(TimeoutError, QuickRouterError):
-            async with asyncio.timeout(max(0.0, until - time.time())):
-                hook = await self._poller.connected()
-                async with self._cancels:
-                    result = await cancel_in_thread(hook, prediction_id)
-                stopped = replace(outcome, stopped=result)
-                return stopped.updated_by(await hook.aget_prediction(prediction_id), time.time())
-        return stopped
-
-
 @dataclass(eq=False)
 class Submitting:
     """The create requests of one attempt.
 
     :param waits: waits for what was accepted.
     :param hook: a hook of its own.
-    :param request: returns the create request of an item.
+    :param request: returns the create request of an item, without the content of its files.
+    :param read_request: returns it as it is sent. Blocks: it reads the files.
     :param wanted: False as soon as Airflow has killed the task.
     :param resubmit: submit again what stays uncertain.
     """
@@ -210,6 +71,7 @@ class Submitting:
     hook: QuickRouterHook
     log: Any
     request: Callable[[int], Request]
+    read_request: Callable[[int], Request]
     creates_per_minute: float
     max_in_flight: int
     wanted: Callable[[], bool]
@@ -306,12 +168,15 @@ class Submitting:
                 await self._journal.put({"i": index, "no": True})
                 return
             async with self._sends:
-                prediction = await self._send(request)
+                prediction = await self._send(index)
         except UncertainCreateError:
             self._lost[index] += 1
             self._add_uncertain(index)
-        except InvalidRequestError as error:
+        except (InvalidRequestError, InvalidInputError) as error:
             await self.waits.end(index, ItemResult.without_output(index, REFUSED, str(error)))
+        except FileUnavailable as error:
+            result = ItemResult.without_output(index, NOT_SUBMITTED, str(error), SUBMIT)
+            await self.waits.end(index, result)
         except QuickRouterError as error:
             await self._stop(error, index)
         else:
@@ -319,14 +184,16 @@ class Submitting:
             await asyncio.to_thread(count_submitted, request.reference)
             self._wait(group, index)
 
-    async def _send(self, request: Request) -> Prediction:
-        """Send a create request in a thread, which comes back here for its pauses."""
+    async def _send(self, index: int) -> Prediction:
+        """Send an item's create request in a thread, which comes back here for its pauses."""
         loop = asyncio.get_running_loop()
 
         def rest(error: APIError, pause: float) -> None:
             asyncio.run_coroutine_threadsafe(self._rest(error, pause), loop).result()
 
-        create = partial(self.hook.send_create, request, lambda: self._goes_on, rest)
+        def create() -> Prediction:
+            return self.hook.send_create(self.read_request(index), lambda: self._goes_on, rest)
+
         return await asyncio.wrap_future(threads.start(create))
 
     async def _rest(self, error: APIError, pause: float) -> None:
