@@ -38,14 +38,15 @@ def check_folder(argument: str, path: Any, remedy: str = FOLDER_REMEDY) -> str:
     :raises InvalidInputError: it cannot be a folder; with reason and remedy.
     """
     text = "" if path is None else str(path)
-    constant = text.partition("{")[0] if is_template(text) else text
+    whole = not is_template(text)
+    constant = text if whole else text.partition("{")[0]
     if text.strip() in NOTHING:
         raise InvalidInputError(f"{argument}: is empty; {remedy}")
     check_no_password(argument, constant)
     why = ""
     scheme, separator, rest = text.partition("://")
     place = rest.partition("/")[0].rpartition("@")[2]
-    if text != text.strip() or not text.isprintable():
+    if constant != constant.lstrip() or (whole and text != text.rstrip()) or not constant.isprintable():
         why = "starts or ends with a blank, or contains a line break"
     elif _HALF_A_SCHEME.match(text):
         why = "has no two slashes behind its scheme"
@@ -55,7 +56,7 @@ def check_folder(argument: str, path: Any, remedy: str = FOLDER_REMEDY) -> str:
         scheme == "file" and place and "{" not in place
     ):
         why = "is a relative path, which is another folder on each worker"
-    elif constant == text and set("{}") & set(text):
+    elif whole and set("{}") & set(text):
         why = "has single braces; a template has two, {{ ds }}, and in an f-string four"
     if why:
         raise InvalidInputError(f"{argument}: {text!r} {why}; {remedy}")

@@ -105,12 +105,12 @@ def check_durable(durable: Any) -> None:
     check_path("durable", durable)
 
 
-def check_names(given: Iterable[str], taker: Any) -> None:
+def check_names(given: Iterable[str], callee: Any) -> None:
     """Refuse an argument that a function, or a class of tasks, does not take.
 
     :raises InvalidInputError: as Airflow's exception; names the argument that is likely meant.
     """
-    known = _names_of(taker)
+    known = _names_of(callee)
     for name in given if known else ():
         if name in known or name.startswith("_"):  # Airflow itself passes some with an underscore
             continue
@@ -126,8 +126,8 @@ def check_names(given: Iterable[str], taker: Any) -> None:
 
 
 @cache
-def _names_of(taker: Any) -> frozenset[str]:
-    functions = [base.__init__ for base in getattr(taker, "__mro__", ())] or [taker]
+def _names_of(callee: Any) -> frozenset[str]:
+    functions = [base.__init__ for base in getattr(callee, "__mro__", ())] or [callee]
     # An author's own class may take arguments that its signature does not name.
     if not functions[0].__module__.startswith("airflow_provider_quickrouter."):
         return frozenset()
@@ -142,8 +142,10 @@ def check_template(field: str, value: Any, parse: Callable[[str], object]) -> No
     :raises InvalidInputError: names the field and the remedy.
     """
     for name, text in leaves(field, as_dict(value) if isinstance(value, BaseModel) else value):
+        if not isinstance(text, str) or "{" not in text:
+            continue
         try:
-            parse(text if isinstance(text, str) and "{" in text else "")
+            parse(text)
         except Exception as error:  # noqa: BLE001  # Jinja's: Airflow, not this package, requires it
             raise InvalidInputError(
                 f"{name}: {text!r:.200} is not a template ({error}). Close each {{{{ with }}}}; write "

@@ -22,6 +22,8 @@ from airflow_provider_quickrouter.storage.names import check_folder
         "file://{{ var.value.folder }}",
         "{{ var.value.folder }}/today",
         "s3://{{ var.value.bucket }}/{{ ds }}",
+        "{% if ds %}\n{{ ds }}{% endif %}",
+        "s3://bucket/my folder {{ ds }}",
         "s3://bucket/10:30",
     ],
 )
