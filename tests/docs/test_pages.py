@@ -192,7 +192,7 @@ def test_limits_are_those_of_the_code(page: str, told: tuple[str, ...]) -> None:
 
 def test_the_fields_that_are_said_to_take_a_file_do() -> None:
     text = (DOCS / "guides" / "inputs.md").read_text()
-    named = text.partition("goes by the field's name:")[2].partition("and the like")[0]
+    named = text.partition("decides by the name of the field:")[2].partition("and similar names")[0]
     names = re.findall(r"`(\w+)`", named)
     assert names
     assert all(map(attachments.takes_file, names))
