@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pprint import pformat
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ Place = tuple[str, int]  # a task instance of a run: task id and map index, -1 i
 STOPPED = frozenset({"failed", "upstream_failed", "skipped", "removed"})
 
 MAX_PICTURES = 64  # pictures of one prediction that are shown
-MAX_PROMPT = 10_000  # characters of a prompt that are shown
+MAX_PROMPT = 10_000  # characters of a prompt that are shown, and of a whole input as Python
 MAX_VALUE = 500  # characters of an input's value that are shown
 MAX_VALUES = 40  # inputs that are shown
 MAX_EXACT = 2**53  # integers below it are exact in a browser
@@ -162,6 +163,12 @@ def others_of(rendered: Any) -> dict[str, str]:
     return {str(name)[:100]: _short(value) for name, value in others[:MAX_VALUES]}
 
 
+def python_of(rendered: Any) -> str | None:
+    """Return the whole input as a Python expression, None if it is not known or too long."""
+    code = pformat(rendered, width=88, sort_dicts=False) if isinstance(rendered, dict) else ""
+    return code if 2 < len(code) <= MAX_PROMPT else None
+
+
 def _short(value: Any) -> str:
     string = value if isinstance(value, str) else repr(value)
     if string.startswith("data:"):
@@ -215,6 +222,7 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
         "prompt": prompt_of(found.rendered),
         "seed": _exact(seed if isinstance(seed, int) else seed_of(found.rendered)),
         "inputs": others_of(found.rendered),
+        "python": python_of(found.rendered),
         **_times(manifest),
         "task_id": task_id,
         "map_index": map_index,

@@ -20,7 +20,6 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.datastructures import MutableHeaders
 
 from airflow_provider_quickrouter.api.files import StoredFile
 from airflow_provider_quickrouter.plugins import query, stored
@@ -93,14 +92,14 @@ def _response(place: tuple[str, str, str, int, int], size: str, download: bool, 
         return Response(status_code=304, headers=headers)
     if size == "thumb" and (thumb := thumbnails.get(record)):
         return Response(thumb, media_type=stored.TYPE, headers=headers)
-    found = stored.read(record)
-    if size == "thumb" and (thumb := stored.thumbnail(found.data)):
+    data, kind = stored.read(record)
+    if size == "thumb" and (thumb := stored.thumbnail(data)):
         thumbnails.put(record, thumb)
         return Response(thumb, media_type=stored.TYPE, headers=headers)
     disposition = "attachment" if download else "inline"
-    name = stored.download_name(record, found.kind)
+    name = stored.download_name(record, kind)
     headers["Content-Disposition"] = f'{disposition}; filename="{name}"'
-    return Response(found.data, media_type=found.kind.content_type, headers=headers)
+    return Response(data, media_type=kind.content_type, headers=headers)
 
 
 def _recorded(dag_id: str, run_id: str, task_id: str, map_index: int, n: int) -> StoredFile:
@@ -159,7 +158,7 @@ def fingerprint(folder: pathlib.Path) -> str:
 def app() -> FastAPI:
     """Create the app, once in each process."""
     made = FastAPI(title="QuickRouter gallery", docs_url=None, redoc_url=None, openapi_url=None)
-    made.add_middleware(AddHeaders)
+    made.middleware("http")(_add_headers)
     # The page requests pictures next.
     threading.Thread(target=stored.warm_up, daemon=True).start()
     made.include_router(router)
@@ -179,20 +178,8 @@ def _file(path: pathlib.Path) -> Any:
     return lambda: FileResponse(path, headers={"Cache-Control": "public, max-age=86400"})
 
 
-class AddHeaders:
-    """Sets :data:`HEADERS` on each response of an ASGI app."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Add the headers to the response of the app."""
-
-        async def add(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, add)
+async def _add_headers(request: Request, respond: Any) -> Response:
+    response: Response = await respond(request)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -16,7 +16,6 @@ import re
 import threading
 from collections import OrderedDict
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -51,14 +50,6 @@ SHOWN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A file that may be served."""
-
-    data: bytes
-    kind: Kind
-
-
 def recorded(files: Any, n: int) -> StoredFile:
     """Read item ``n`` of the XCom ``files``.
 
@@ -76,7 +67,7 @@ def recorded(files: Any, n: int) -> StoredFile:
     return file
 
 
-def read(file: StoredFile) -> Served:
+def read(file: StoredFile) -> tuple[bytes, Kind]:
     """Read the whole file and check it. Blocks.
 
     :raises NoSuchFile: it does not exist, has changed, or its type must not be served.
@@ -92,7 +83,7 @@ def read(file: StoredFile) -> Served:
         raise NoSuchFile
     if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
         raise NoSuchFile
-    return Served(data, kind)
+    return data, kind
 
 
 def warm_up() -> None:

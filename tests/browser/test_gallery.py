@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ast import literal_eval
 
 import pytest
 from playwright.sync_api import FrameLocator, expect
@@ -40,6 +41,28 @@ def test_a_picture_that_is_not_stored_is_shown_while_it_lives(visitor: Visitor) 
     expect(frame.get_by_role("button", name="Open at the gateway")).to_be_visible()
 
 
+def test_a_picture_that_is_not_stored_says_at_which_hour_it_disappears(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "motley")
+    badge = frame.locator(".card", has_text=prompt(10)).locator(".unstored")
+    expect(badge).to_have_text(re.compile(r"^Not stored, expires at \d\d:\d\d$"))
+    expect(frame.locator(".frame .unstored")).to_have_count(1)
+    frame.get_by_role("button", name=f"Open picture: {prompt(10)}").click()
+    note = frame.get_by_role("dialog").locator(".problem")
+    expect(note).to_contain_text(re.compile(r"Not stored, expires at \d\d:\d\d.*output_path="))
+
+
+def test_the_whole_input_is_copied_as_python(visitor: Visitor) -> None:
+    visitor.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    frame = visitor.open_run(DAG_ID, "motley")
+    frame.get_by_role("button", name="Open picture").first.click()
+    copy = frame.get_by_role("button", name="Copy the whole input as Python")
+    copy.click()
+    expect(copy).to_have_text("Copied")
+    copied = visitor.page.evaluate("navigator.clipboard.readText()")
+    assert literal_eval(copied) == {"prompt": prompt(0), "width": 1024, "height": 1024}
+    expect(copy).to_have_text("Copy as Python")
+
+
 def test_after_an_hour_no_button_opens_the_gateway(stranger: Visitor) -> None:
     stranger.log_in("admin")
     stranger.page.clock.install()
@@ -48,7 +71,8 @@ def test_after_an_hour_no_button_opens_the_gateway(stranger: Visitor) -> None:
     expect(gateway).to_be_visible()
     stranger.page.clock.fast_forward("01:00:01")
     expect(gateway).to_be_hidden()
-    expect(stranger.page.get_by_text("expired")).to_be_visible()
+    expect(stranger.page.get_by_text("expired", exact=True)).to_be_visible()
+    expect(stranger.page.locator(".unstored")).to_have_text(re.compile(r"^Not stored, expired at \d\d:\d\d$"))
 
 
 def test_a_picture_that_the_gateway_has_deleted_is_not_an_error(visitor: Visitor) -> None:

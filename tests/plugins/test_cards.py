@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_a_number_that_no_browser_shows_exactly_is_left_out(number: Any) -> None
     made = card({"metrics": {"predict_time": number}}, [file])
     (stored,) = made["stored"]
     assert (made["run"], stored["size"], stored["width"]) == (None, None, None)
+
+
+def test_a_whole_input_is_python_that_makes_it_again() -> None:
+    given = {"prompt": 'a "cat", ' * 20, "seed": 2**60, "guidance_scale": 7.0, "loras": [None, True]}
+    assert literal_eval(card({}, rendered=given)["python"]) == given
+
+
+@pytest.mark.parametrize("rendered", [None, {}, "Truncated. {'prompt': 'a", {"image": "x" * 10_001}])
+def test_an_input_that_is_not_whole_or_too_long_is_no_python(rendered: Any) -> None:
+    assert card({}, rendered=rendered)["python"] is None
 
 
 def test_all_digits_of_a_long_seed_are_shown() -> None:

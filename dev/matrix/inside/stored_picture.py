@@ -24,7 +24,7 @@ def main() -> None:
         "height": None,
     }
     try:
-        wrong = "" if stored.read(stored.recorded([entry], 0)).data == data else "another picture"
+        wrong = "" if stored.read(stored.recorded([entry], 0))[0] == data else "another picture"
     except stored.NoSuchFile:
         wrong = f"the gallery cannot read {picture.name}"
     print(json.dumps({"wrong": wrong, "detail": ""}))

@@ -2,10 +2,12 @@
 
 import { fileUrl } from "./api.js";
 import { button, el } from "./dom.js";
-import { STATES, left, seconds, stateWord, taskName } from "./format.js";
+import { STATES, hour, left, seconds, stateWord, taskName } from "./format.js";
 import { frameOf } from "./frame.js";
 import { download, openTab } from "./host.js";
 import { icon } from "./icons.js";
+
+const SOON = 10 * 60;
 
 export function badge(card) {
   return el("span", { class: `badge ${card.state}` }, icon(STATES[card.state].icon), stateWord(card));
@@ -59,5 +61,11 @@ export function tick(root, ahead) {
 // Hides a button to an expired file.
 function expire(node, rest) {
   if (node.matches("button")) node.hidden = rest <= 0;
+  else if (node.matches(".unstored")) warn(node, rest);
   else node.textContent = rest > 0 ? `in ${left(rest)}` : "expired";
+}
+
+function warn(node, rest) {
+  node.classList.toggle("soon", rest < SOON);
+  node.lastChild.data = `Not stored, ${rest > 0 ? "expires" : "expired"} at ${hour(node.dataset.until)}`;
 }

@@ -1,10 +1,10 @@
 // The details of a card, next to its picture.
 
 import { badge, timeOf } from "./card.js";
-import { button, el } from "./dom.js";
+import { breakable, button, el } from "./dom.js";
 import { actionsOf, factsOf, filesOf } from "./files.js";
 import { moment, seconds, taskName } from "./format.js";
-import { placeholderOf, mediaOf } from "./frame.js";
+import { REMEDY, mediaOf, placeholderOf, unstored } from "./frame.js";
 import { goTo } from "./host.js";
 import { icon } from "./icons.js";
 import { here } from "./params.js";
@@ -20,14 +20,14 @@ function taskLink(card) {
   return button(taskName(card), () => goTo(`dags/${dag}/runs/${run}/tasks/${task}${mapped}`), { class: "link" });
 }
 
-async function copy(text, node) {
+async function copy(text, node, label) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     fallback(text);
   }
   node.lastChild.data = "Copied";
-  setTimeout(() => (node.lastChild.data = "Copy"), 1500);
+  setTimeout(() => (node.lastChild.data = label), 1500);
 }
 
 // Without HTTPS, or in a frame without permission, `navigator.clipboard` does not exist.
@@ -40,8 +40,8 @@ function fallback(text) {
   area.remove();
 }
 
-function copyButton(text, what) {
-  const node = button(`Copy ${what}`, () => copy(text, node), { class: "small" }, icon("copy"), "Copy");
+function copyButton(text, what, label = "Copy") {
+  const node = button(`Copy ${what}`, () => copy(text, node, label), { class: "small" }, icon("copy"), label);
   return node;
 }
 
@@ -53,6 +53,7 @@ function prompt(card) {
 
 // Without a picture, its placeholder shows this already.
 function problem(card) {
+  if (card.live.length) return el("div", { class: "problem succeeded" }, unstored(card), el("p", {}, breakable(REMEDY)));
   if (card.state === "succeeded" || card.state === "running" || !mediaOf(card).length) return null;
   const { text, hint } = placeholderOf(card);
   return el("div", { class: `problem ${card.state}` }, el("strong", {}, text), hint && el("p", {}, hint));
@@ -64,8 +65,13 @@ function timing(card) {
   return [...parts, ["Created", card.created_at && moment(card.created_at)]];
 }
 
-const inputs = (card) =>
-  Object.keys(card.inputs).length ? [el("h3", {}, "Other inputs"), facts(Object.entries(card.inputs))] : [];
+function inputs(card) {
+  const others = Object.entries(card.inputs);
+  const python = card.python && copyButton(card.python, "the whole input as Python", "Copy as Python");
+  if (!others.length && !python) return [];
+  const head = el("div", { class: "row" }, el("h3", {}, others.length ? "Other inputs" : "Input"), python);
+  return [head, others.length && facts(others)];
+}
 
 // `n` is the picture that is shown next to it, or null if all of them are.
 export function detailsOf(card, n) {

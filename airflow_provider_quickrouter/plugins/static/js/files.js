@@ -15,7 +15,7 @@ function expiry(card) {
   return card.expires_at && el("span", { "data-until": card.expires_at, title: moment(card.expires_at) });
 }
 
-const hidden = ({ private: count }) => count && plural(count, "file in a private network", "files in a private network");
+const hidden = ({ private: count }) => count > 0 && plural(count, "file in a private network", "files in a private network");
 
 export function actionsOf(card, item) {
   const made = [];

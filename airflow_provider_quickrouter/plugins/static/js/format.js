@@ -32,12 +32,15 @@ export function bytes(value) {
   return `${at && size < 9.95 ? size.toFixed(1) : Math.round(size)} ${units[at]}`;
 }
 
+const HOUR = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const MOMENT = { year: "numeric", month: "2-digit", day: "2-digit", ...HOUR, second: "2-digit" };
+
 // In Airflow's format, and in the time zone that is chosen there.
-export function moment(iso) {
-  const digits = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
-  const form = { year: "numeric", month: "2-digit", day: "2-digit", ...digits, timeZone: zone() };
-  return new Intl.DateTimeFormat("sv-SE", form).format(new Date(iso));
-}
+const time = (iso, form) => new Intl.DateTimeFormat("sv-SE", { ...form, timeZone: zone() }).format(new Date(iso));
+
+export const moment = (iso) => time(iso, MOMENT);
+
+export const hour = (iso) => time(iso, HOUR);
 
 function zone() {
   try {

@@ -7,7 +7,7 @@ import { icon } from "./icons.js";
 
 const IN_MOSAIC = 4;
 const PRIVATE = "The output names an address in a private network, which the browser does not request.";
-const REMEDY = "Store outputs with output_path= or QuickRouterToObjectStorageOperator.";
+export const REMEDY = "Store outputs with output_path= or QuickRouterToObjectStorageOperator.";
 
 export const mediaOf = (card) => [...card.stored, ...card.live];
 
@@ -24,7 +24,13 @@ function mosaic(card, items, open) {
   const shots = shown.map((item, n) => shot(card, item, n, items.length, open));
   if (more) shots.at(-1).append(el("span", { class: "more" }, `+${more}`));
   const tally = items.length > 1 && el("span", { class: "tally" }, counted(items));
-  return [el("div", { class: `mosaic of-${shown.length}` }, shots), tally];
+  return [el("div", { class: `mosaic of-${shown.length}` }, shots), tally, card.live.length > 0 && unstored(card)];
+}
+
+// `tick` adds the hour.
+export function unstored({ expires_at }) {
+  const props = { class: "unstored", "data-until": expires_at, title: expires_at ? moment(expires_at) : REMEDY };
+  return el("span", props, icon("clock"), "Not stored");
 }
 
 function counted(items) {
@@ -56,7 +62,10 @@ function image(item, size) {
 }
 
 async function showLoadError(node, item, size) {
-  if (item.url) return node.replaceWith(gone());
+  if (item.url) {
+    node.closest(".frame")?.querySelector(".unstored")?.remove();
+    return node.replaceWith(gone());
+  }
   const note = el("span", { class: "note broken" }, icon("warning"), "This picture could not be loaded.");
   node.replaceWith(note);
   const reason = await reasonOf(fileUrl(item, size)).catch(() => "");
