@@ -309,3 +309,22 @@ def test_the_store_task_of_the_group_stores_what_has_vanished_since(
     assert again == paths
     assert Path(paths[0].removeprefix("file://")).exists()
     assert gateway.creates == 1
+
+
+@MODES
+def test_what_a_later_model_of_a_list_has_stored_is_reused(
+    gateway: Sandbox, tmp_path: Path, deferrable: bool
+) -> None:
+    refused = GIVEN | {"sandbox": {"fail": "NSFW content detected"}}
+    models = [(STABLE_DIFFUSION, refused), STABLE_DIFFUSION]
+    task = runs(tmp_path, version=models, deferrable=deferrable)
+    first, second = TaskInstance(Store()), TaskInstance(Store())
+    assert run(task, first) == run(task, second)
+    assert gateway.creates == 3  # nothing of the first model is stored
+    assert second.xcoms["prediction"]["id"] == first.xcoms["prediction"]["id"]
+    assert second.xcoms["prediction"]["reused"]
+
+
+def test_each_model_of_a_list_needs_a_seed(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidInputError, match="the input has no seed"), DAG("test"):
+        runs(tmp_path, version=[STABLE_DIFFUSION, (STABLE_DIFFUSION, {"prompt": "a dog"})])()
