@@ -77,6 +77,8 @@ def test_the_run_operator_stores_the_files_and_still_returns_the_output(
             "content_type": "image/png",
             "width": 768,
             "height": 768,
+            "key": None,
+            "index": n,
         }
 
 

@@ -317,7 +317,7 @@ class PredictionExpired(PredictionError):
 class PredictionEmpty(PredictionError):
     """It succeeded without any output, as when a filter removed every picture."""
 
-    remedy = "Change the input."
+    remedy = "Change the input; if the model may well find nothing, set allow_empty=True."
 
 
 class PredictionTimeout(PredictionError):

@@ -1,4 +1,4 @@
-"""The files of an output: find them, decode ``data:`` URIs, and describe a stored file."""
+"""What is stored of an output: find its files, decode ``data:`` URIs, and describe a stored file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from airflow_provider_quickrouter.api.errors import FileRefused, InvalidInputError
-from airflow_provider_quickrouter.api.prediction import LEFT_OUT
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT, for_xcom
 
 DEFAULT_MAX_BYTES = 512 * 2**20  # of one file; the longest known videos have a tenth of it
 MAX_FILES = 10_000  # files of one output
+MAX_KEY = 200  # characters of a file's key
 
 _DATA_URI = re.compile(
     r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?(?:;(?!base64,)[\w.+-]{1,50}(?:=[^;,\s]{0,200})?){0,8}(;base64)?,",
@@ -39,6 +40,9 @@ class StoredFile:
     :ivar size: bytes.
     :ivar sha256: of its bytes, 64 hex digits.
     :ivar width: and ``height``: pixels of a picture; None where they are not known.
+    :ivar key: of the object in the output that holds it, such as ``vocals``, or keys joined by dots;
+        None if it is in no object.
+    :ivar index: of the item in the list that tasks return, from 0; None in records of older versions.
     """
 
     path: str
@@ -47,6 +51,8 @@ class StoredFile:
     content_type: str
     width: int | None = None
     height: int | None = None
+    key: str | None = None
+    index: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON from which :meth:`from_json` makes an equal one."""
@@ -61,11 +67,13 @@ class StoredFile:
         found: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
         file = cls(**{name: found.get(name) for name in cls.__slots__})  # type: ignore[arg-type]
         strings = (file.path, file.content_type, file.sha256)
-        numbers = [file.size, *(side for side in (file.width, file.height) if side is not None)]
+        known = (number for number in (file.width, file.height, file.index) if number is not None)
+        numbers = [file.size, *known]
         if not (
             all(isinstance(value, str) for value in strings)
             and _SHA256.fullmatch(file.sha256)
             and all(type(value) is int and value >= 0 for value in numbers)
+            and (file.key is None or isinstance(file.key, str))
         ):
             raise ValueError("not a stored file")
         return file
@@ -78,22 +86,60 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file of an output before it is stored: its number, from 0, and its URL."""
+    """One file of an output before it is stored.
+
+    :ivar n: its number, from 0. A null in a list has a number, too, which no file gets.
+    :ivar url: its URL or ``data:`` URI; or else
+    :ivar content: the text or JSON of the output itself, whose extension is ``ext``.
+    :ivar key: and ``index``: as of ``StoredFile``.
+    """
 
     n: int
-    url: str
+    url: str = ""
+    key: str | None = None
+    index: int = 0
+    content: bytes | None = None
+    ext: str = ""
 
     @property
     def inline(self) -> bool:
-        """Whether the URL is a ``data:`` URI, which contains the bytes."""
-        return self.url[:5].casefold() == "data:"
+        """Whether the output contains the bytes."""
+        return self.content is not None or self.url[:5].casefold() == "data:"
 
     @property
-    def key(self) -> str:
+    def digest(self) -> str:
         """The file's name in the record of what was stored."""
         # A new signature in the query does not make it another file.
         plain = self.url if self.inline else self.url.partition("?")[0]
-        return hashlib.sha256(f"{self.n} {plain}".encode("utf-8", "replace")).hexdigest()
+        named = f"{self.n} {plain}".encode("utf-8", "replace")
+        return hashlib.sha256(named + (self.content or b"")).hexdigest()
+
+
+def find_results(output: Any) -> list[Source]:
+    """Return what is stored of an output: its files, and what XCom cannot hold of the rest.
+
+    Without files it is one text (a list of strings, such as tokens, is joined) or JSON; null is
+    nothing.
+
+    :raises FileRefused: there are more than ``MAX_FILES``.
+    """
+    items = _items(output)
+    files = find_files(items)
+    strings = [item for item in items if item is not None]
+    if files:
+        too_large = re.search(rf"{re.escape(LEFT_OUT)}(?!data: URI)", str(for_xcom(items)))
+        return [*files, _json(items, files[-1].n + 1)] if too_large else files
+    if all(isinstance(item, str) for item in strings):
+        text = "".join(strings).encode("utf-8", "replace")
+        return [Source(0, content=text, ext="txt")] if strings else []
+    return [_json(items, 0)]
+
+
+def _json(items: list[Any], n: int) -> Source:
+    """Return an output as a JSON file; a lone item is not in a list, as in the API's response."""
+    value = items[0] if len(items) == 1 else items
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return Source(n, content=text.encode("utf-8", "replace"), ext="json")
 
 
 def find_files(output: Any) -> list[Source]:
@@ -102,9 +148,14 @@ def find_files(output: Any) -> list[Source]:
     :raises FileRefused: there are more than ``MAX_FILES``.
     """
     found: list[Source] = []
-    for value in _strings(output):
-        if (url := value.strip()) and is_file(url):
-            found.append(Source(len(found), url))
+    n = 0
+    for index, key, value in _leaves(output):
+        url = value.strip() if isinstance(value, str) else ""
+        if url and is_file(url):
+            found.append(Source(n, url, key, index))
+            n += 1
+        elif value is None:
+            n += 1
         if len(found) > MAX_FILES:
             raise FileRefused(f"The output has more than {MAX_FILES} files.")
     return found
@@ -130,7 +181,7 @@ def check_complete(output: Any) -> None:
 
     :raises InvalidInputError: names the remedy.
     """
-    if any(value.startswith(LEFT_OUT) for value in _strings(output)):
+    if any(isinstance(value, str) and value.startswith(LEFT_OUT) for _, _, value in _leaves(output)):
         raise InvalidInputError(
             "output: XCom does not hold all of it, since a part was too large. Pass "
             "prediction_id= instead: the task then polls the whole output."
@@ -202,14 +253,25 @@ def readable_size(size: int) -> str:
     return counted(size, "byte")
 
 
-def _strings(output: Any) -> Iterator[str]:
-    """Yield every string of JSON in its order, at any depth."""
-    pending = [output]  # not recursive: JSON may be nested deeper than Python's stack
+def _items(output: Any) -> list[Any]:
+    return list(output) if isinstance(output, list | tuple) else [output]
+
+
+def _leaves(output: Any) -> Iterator[tuple[int, str | None, Any]]:
+    """Yield index, key and value of each value in JSON but objects' nulls, in order, at any depth."""
+    # Not recursive: JSON may be nested deeper than Python's stack.
+    pending: list[tuple[int, str | None, Any]] = [(n, None, item) for n, item in enumerate(_items(output))]
+    pending.reverse()
     while pending:
-        value = pending.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, Mapping):
-            pending.extend(reversed(list(value.values())))
+        index, key, value = pending.pop()
+        if isinstance(value, Mapping):
+            named = [(_joined(key, name), inner) for name, inner in value.items() if inner is not None]
+            pending.extend((index, full, inner) for full, inner in reversed(named))
         elif isinstance(value, list | tuple):
-            pending.extend(reversed(value))
+            pending.extend((index, key, inner) for inner in reversed(value))
+        else:
+            yield index, key, value
+
+
+def _joined(key: str | None, name: Any) -> str:
+    return (str(name) if key is None else f"{key}.{name}")[:MAX_KEY]

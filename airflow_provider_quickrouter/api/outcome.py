@@ -144,7 +144,7 @@ class Outcome:
 
         Only a prediction that this task itself has canceled is still the timeout it was.
         """
-        over = Outcome.of(prediction, now)
+        over = Outcome.of(prediction, now, self.unfinished_at)
         if over and not (self.stopped and over.reason in (Reason.CANCELED, Reason.ABORTED)):
             return over
         return replace(self, prediction=prediction)
@@ -209,7 +209,8 @@ def log_success(log: Any, outcome: Outcome, *, stored: bool = False) -> None:
     output = re.sub(r"\?[^\s'\"]*", "?...", str(outcome.output)[:1000])
     log.info("Prediction %s succeeded: %.200s", outcome.prediction_id, output)
     if LEFT_OUT in str(outcome.output):
-        log.warning("A part of the output is too large for XCom: a note replaces it")
+        remedy = "" if stored else "; output_path= would store all of it"
+        log.warning("A part of the output is too large for XCom: a note replaces it%s", remedy)
     if not stored and re.search(r"(?i)https?://", str(outcome.output)):
         gone = outcome.prediction and outcome.prediction.expires_at
         hour = f"at {gone.isoformat(' ', 'minutes')}" if gone else "an hour after its end"
@@ -229,7 +230,7 @@ def _reason(prediction: Prediction, now: float, unfinished_at: float | None) -> 
         return Reason.ABORTED
     if prediction.status is not PredictionStatus.FAILED:
         gone = Reason.EXPIRED if prediction.expired(now, unfinished_at) else Reason.EMPTY
-        return Reason.SUCCEEDED if prediction.items else gone
+        return gone if prediction.is_empty else Reason.SUCCEEDED
     # Gateways without an error's text name moderation in the status, models in their log.
     error = prediction.error[:_LOOKED_AT]
     if re.search(_MODERATED, error or f"{prediction.raw_status} {prediction.logs[-_LOOKED_AT:]}"):

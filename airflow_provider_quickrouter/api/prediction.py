@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import filterfalse
 from typing import Any
 
 from airflow_provider_quickrouter.api.storable import mask_signatures, storable_string
@@ -162,19 +161,23 @@ class Prediction:
 
     @property
     def items(self) -> list[Any]:
-        """The output as a list: a lone item becomes a list of one, nothing becomes ``[]``."""
-        items = self.output if isinstance(self.output, list) else [self.output]
-        return list(filterfalse(_is_empty, items))
+        """The output as a list: a lone item becomes a list of one, null becomes ``[]``.
+
+        A null in a list keeps its place, such as that of a picture which a filter removed.
+        """
+        if isinstance(self.output, list):
+            return self.output
+        return [] if self.output is None else [self.output]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the output holds nothing at all, as ``null``, ``""``, ``[[null]]``, ``{"a": []}``."""
+        return _is_empty(self.output)
 
     @property
     def output_for_xcom(self) -> list[Any]:
-        """The output without ``data:`` URIs and very long strings: a note of their size instead."""
-        items = self.items
-        if _has_too_many(items):
-            return [f"{LEFT_OUT}output of more than {MAX_VALUES} values]"]
-        copy = truncated(items)
-        length = len(json.dumps(copy))
-        return copy if length <= MAX_JSON else [_note(f"output of {length}")]
+        """The items without ``data:`` URIs and very long strings: a note of their size instead."""
+        return for_xcom(self.items)
 
     @property
     def expires_at(self) -> datetime | None:
@@ -185,7 +188,7 @@ class Prediction:
         """Whether its output is gone because its hour is over; arguments as of :meth:`ended_at`."""
         ended_at = self.ended_at(now, unfinished_at)
         late = ended_at is not None and now >= ended_at + RETENTION.total_seconds()
-        return not self.items and (self.data_removed or late)
+        return self.is_empty and (self.data_removed or late)
 
     def ended_at(self, now: float, unfinished_at: float | None = None) -> float | None:
         """Return when it ended, by this machine's clock; None if nothing shows that.
@@ -226,6 +229,15 @@ class Prediction:
             "url": url,
             "seed": self.seed,
         }
+
+
+def for_xcom(items: list[Any]) -> list[Any]:
+    """Return an output as XCom holds it: a note replaces what is too large for it."""
+    if _has_too_many(items):
+        return [f"{LEFT_OUT}output of more than {MAX_VALUES} values]"]
+    copy: list[Any] = truncated(items)
+    length = len(json.dumps(copy))
+    return copy if length <= MAX_JSON else [_note(f"output of {length}")]
 
 
 def truncated(value: Any, depth: int = 0) -> Any:
@@ -314,7 +326,6 @@ def _time(value: object) -> datetime | None:
 
 
 def _is_empty(value: Any, depth: int = 0) -> bool:
-    """Whether a value holds nothing at all, as ``null``, ``""``, ``[[null]]``, ``{"a": null}``."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -24,6 +24,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     model: Any = None,
     deployment: Any = None,
     name: str = DEFAULT_NAME,
+    allow_empty: Any = None,
     quickrouter_conn_id: str | None = None,
     reuse: bool | Literal["any_seed"] = False,
     submit: Mapping[str, Any] | None = None,
@@ -45,6 +46,7 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     :param input: as of ``QuickRouterSubmitPredictionOperator``, like ``version``, ``model`` and
         ``deployment``.
     :param path: folder, as of ``QuickRouterToObjectStorageOperator``, like ``name``.
+    :param allow_empty: True lets ``wait`` and ``store`` succeed with an output that holds nothing.
     :param quickrouter_conn_id: connection of all three tasks; default from ``default_args``, else
         ``quickrouter_default``.
     :param reuse: create nothing if the files of an equal request are stored under ``path``, as of
@@ -59,18 +61,17 @@ def quickrouter_pictures(  # noqa: PLR0913  # each is given by its name, and mos
     references = {"version": version, "model": model, "deployment": deployment}
     reference = {name: value for name, value in references.items() if value is not None}
     connection = {"quickrouter_conn_id": quickrouter_conn_id} if quickrouter_conn_id else {}
+    ending = connection if allow_empty is None else {**connection, "allow_empty": allow_empty}
     kept = {"reuse": reuse, "output_path": path} if reuse else {}
     submitted: Any = QuickRouterSubmitPredictionOperator(
         **_arguments("submit", submit, connection, input=input, **reference, **kept)
     )
     manifest = {"manifest": submitted.output["prediction"]} if reuse else {}
     waited = QuickRouterPredictionSensor(
-        **_arguments("wait", wait, connection, prediction_id=submitted.output, deferrable=True, **manifest)
+        **_arguments("wait", wait, ending, prediction_id=submitted.output, deferrable=True, **manifest)
     )
     stored = QuickRouterToObjectStorageOperator(
-        **_arguments(
-            "store", store, connection, path=path, name=name, prediction_id=submitted.output, **manifest
-        )
+        **_arguments("store", store, ending, path=path, name=name, prediction_id=submitted.output, **manifest)
     )
     waited >> stored
     return stored.output

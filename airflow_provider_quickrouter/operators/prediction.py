@@ -32,6 +32,7 @@ from airflow_provider_quickrouter.tasks.arguments import (
     check_alternatives,
     check_choice,
     check_durable,
+    check_flag,
     check_reuse,
     reference_of,
     seconds,
@@ -159,7 +160,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
             resubmit=self.on_uncertain == "resubmit",
             cancel_other=self.cancel_on_kill,
             limit=self._own_limit(),
-            is_stored=self._stored_by_earlier_attempt,
+            is_complete=self._is_complete,
             find_equal=self._find_equal if self.reuse else None,
             models=["".join(map(str, each.values())) for each, _ in alternatives(reference_of(self))],
             index=model_index,
@@ -215,37 +216,34 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
     XCom: ``return_value`` is the output, ``prediction`` the manifest, from the create request on,
     ``file`` the first stored path or else the first URL, for the input of another model.
 
-    A retry does the same as that of :class:`QuickRouterSubmitPredictionOperator`, also while the
-    task waits.
-    A prediction that failed for a transient reason, was aborted or did not start in time is
-    retried. A lasting reason (moderation, bad input, out of memory), a deadline or a cancel fails
-    the task permanently. In a list of models, moderation leads to the next one, with a new ``timeout``.
+    A retry does the same as that of :class:`QuickRouterSubmitPredictionOperator`, also while the task
+    waits. A prediction that failed for a transient reason, was aborted or did not start in time is
+    retried. A lasting reason (moderation, bad input, out of memory), a deadline or a cancel fails the
+    task permanently. In a list of models, moderation leads to the next one, with a new ``timeout``.
 
     For ``input``, ``version``, ``model``, ``deployment``, ``wait``, ``on_uncertain``, ``durable``
     and ``quickrouter_conn_id`` see there.
 
-    :param timeout: seconds or timedelta for the prediction, from its create request on; or the
-        task's ``execution_timeout`` if that is shorter. Then the prediction is canceled and the
-        task fails permanently. Airflow 2 counts ``execution_timeout`` over the deferral and
-        retries after it: there, limit a deferred task with ``timeout`` alone.
+    :param timeout: seconds or timedelta for the prediction, from its create request on; or the task's
+        ``execution_timeout`` if that is shorter. Then the prediction is canceled and the task fails
+        permanently. Airflow 2 counts ``execution_timeout`` over the deferral and retries after it:
+        there, limit a deferred task with ``timeout`` alone.
     :param start_timeout: seconds or timedelta in which it must have started; else it is canceled
         and the task is retried. None (default), since cold boots take minutes.
-    :param cancel_after: seconds or timedelta after which the server itself cancels the prediction.
-        ``deadline`` (default) is five minutes after ``timeout``, counted from the create request,
-        also if the task is cleared since; None sets no limit.
+    :param cancel_after: seconds or timedelta after which the server itself cancels the prediction; None
+        sets no limit. ``deadline`` (default): five minutes after ``timeout``, also after a clear.
     :param poll_interval: seconds, the longest pause between two polls.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``.
     :param on_moderation: ``fail`` or ``skip`` the task when a filter refused the (last) prediction.
-    :param cancel_on_kill: cancel the prediction when a person marks the task as failed or as a
-        success (while it is deferred: Airflow 3.3 and later). After a clear the next attempt
-        resumes it, if it can.
-    :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the files of
-        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``. An error with
-        a file fails the task; a retry resumes the prediction and stores what is missing, or
-        creates a new one if the API has deleted the output by then. Without ``durable`` the task
-        fails permanently, since a retry would pay again. A path that reaches no storage, or
-        renders to nothing, fails the task before anything is paid. None stores nothing: the API
-        deletes the files after an hour.
+    :param cancel_on_kill: cancel the prediction when a person marks the task as failed or as a success
+        (deferred: Airflow 3.3 and later). After a clear the next attempt resumes it, if it can.
+    :param allow_empty: succeed also with an output that holds nothing, such as ``{"detections": []}``.
+    :param output_path: folder, as ``ObjectStoragePath`` takes it, in which to store the output's files,
+        or else its text or JSON, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``. An
+        error with a file fails the task; a retry resumes the prediction and stores what is missing, or
+        creates a new one if the API has deleted the output by then. Without ``durable`` the task fails
+        permanently, since a retry would pay again. A path that reaches no storage fails the task before
+        anything is paid. None stores nothing: the API deletes the files after an hour.
     :param reuse: create nothing if an equal request (model or version, whole input with its seed,
         content of its files) has led to files that are still stored unchanged under
         ``output_path``: return the same output and files, and a manifest with ``reused: true``. The
@@ -263,6 +261,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
         poll_interval: float | timedelta = DEFAULT_POLL_INTERVAL,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         on_moderation: Literal["fail", "skip"] = "fail",
+        allow_empty: bool = False,
         **kwargs: Any,
     ) -> None:
         fixed: Any = None if cancel_after == "deadline" else cancel_after
@@ -272,6 +271,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
             self.start_timeout = None if start_timeout is None else seconds("start_timeout", start_timeout)
             self.poll_interval = seconds("poll_interval", poll_interval)
             check_choice("on_moderation", on_moderation, "fail", "skip")
+            self.allow_empty = check_flag("allow_empty", allow_empty)
             check_wait(self.wait, self._limits().own)
         self.cancel_after = cancel_after
         self.deferrable = deferrable

@@ -39,6 +39,7 @@ from airflow_provider_quickrouter.polling.poll import (
     airflows_limit,
 )
 from airflow_provider_quickrouter.submission.cancel import MARK, TIMEOUT, cancel_and_log, is_canceled
+from airflow_provider_quickrouter.tasks.arguments import check_flag
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
 if TYPE_CHECKING:
@@ -167,11 +168,14 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         and before Airflow 3.3, the task starts on a worker as usual. Pools and limits on running
         tasks do not apply, since Airflow applies them to workers only. Until the wait is over, the
         UI shows neither rendered templates nor manifest and link.
-    :param output_path: folder, as ``ObjectStoragePath`` accepts it, in which to store the files of
-        the output, like ``QuickRouterToObjectStorageOperator``, with XCom ``files``; a worker then
-        ends the wait. If a file cannot be stored, the task fails and a retry stores the missing
-        files; ``soft_fail`` skips only the last attempt. None stores nothing; the API deletes the
-        files after an hour.
+    :param allow_empty: succeed also with an output that holds nothing, such as ``""`` or
+        ``{"detections": []}``; a worker then ends the wait. Default False: a filter may have removed
+        every picture.
+    :param output_path: folder, as ``ObjectStoragePath`` accepts it, in which to store the output,
+        like ``QuickRouterToObjectStorageOperator``: its files, or else its text or JSON, with XCom
+        ``files``; a worker then ends the wait. If a file cannot be stored, the task fails and a
+        retry stores the missing files; ``soft_fail`` skips only the last attempt. None stores nothing;
+        the API deletes the files after an hour.
     :param manifest: XCom ``prediction`` of a submitting task with ``reuse``: a reused prediction is
         not polled. Such a wait starts on a worker.
     :param quickrouter_conn_id: connection of type ``quickrouter``.
@@ -191,6 +195,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         cancel_on_kill: bool = False,
         end_from_trigger: bool = False,
         start_from_trigger: bool = False,
+        allow_empty: bool = False,
         output_path: str | None = None,
         manifest: Any = None,
         quickrouter_conn_id: str = "quickrouter_default",
@@ -207,6 +212,7 @@ class QuickRouterPredictionSensor(PredictionTask, BaseSensorOperator):
         self.quickrouter_conn_id = quickrouter_conn_id
         with airflow_errors():
             check_not_a_task("prediction_id", prediction_id)
+            self.allow_empty = check_flag("allow_empty", allow_empty)
             self._set_output_path(output_path)
         self._check_templates(*self.template_fields)
         self._current_poll: Poll | None = None

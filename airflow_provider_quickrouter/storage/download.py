@@ -49,6 +49,7 @@ from airflow_provider_quickrouter.storage.media import (
     Size,
     dimensions,
     is_truncated,
+    kind_named,
     kind_of,
 )
 from airflow_provider_quickrouter.storage.target import reason_of
@@ -333,9 +334,13 @@ class Downloader:
         return sink.fetched(kind)
 
     def _unpack(self, source: Source, local: Path) -> Fetched:
-        declared, data = decode(source.url, self._max_bytes)
+        if source.content is None:
+            declared, data = decode(source.url, self._max_bytes)
+            kind = kind_of(declared, data[:HEAD])
+        else:
+            kind, data = kind_named(source.ext), source.content
         sink = Sink(local, self._max_bytes)
         sink.write(data)
         sink.close()
         self.received += len(data)
-        return sink.fetched(kind_of(declared, data[:HEAD]))
+        return sink.fetched(kind)

@@ -171,6 +171,11 @@ def kind_of(declared: str, head: bytes, address: str = "") -> Kind:
     return Kind(_type_of(named, media_type), named) if named else kind
 
 
+def kind_named(ext: str) -> Kind:
+    """Return the kind of a known extension."""
+    return _BY_EXT[ext]
+
+
 def ext_in(address: str) -> str:
     """Return the extension that an address ends with, in lower case; "" if there is none."""
     found = _EXT.search(unquote(urlsplit(address).path).rpartition("/")[2].lower())

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_quickrouter.api.errors import FileUnavailable
-from airflow_provider_quickrouter.api.files import MAX_FILES, Source, StoredFile
+from airflow_provider_quickrouter.api.files import MAX_FILES, MAX_KEY, Source, StoredFile
 from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_string
 from airflow_provider_quickrouter.storage.media import ext_of
 from airflow_provider_quickrouter.storage.names import MAX_PART, file_name, safe_name
@@ -48,7 +48,7 @@ class Inventory:
     """The files of one output that are stored.
 
     :ivar total: how many files the output has; 0 while that is not known.
-    :ivar files: by ``Source.key``.
+    :ivar files: by ``Source.digest``.
     :ivar manifest: of the prediction, see ``Prediction.manifest``; None if it is not known.
     """
 
@@ -58,7 +58,7 @@ class Inventory:
 
     def find(self, source: Source) -> Entry | None:
         """Return what was stored of a file, if it was."""
-        found = self.files.get(source.key)
+        found = self.files.get(source.digest)
         return found if found and found.n == source.n else None
 
     def complete(self) -> list[Entry]:
@@ -93,12 +93,13 @@ class Inventory:
 
 def _entry(given: Any) -> Entry:
     file = StoredFile.from_json(given)
-    if max(file.size, file.width or 0, file.height or 0) > _MAX_NUMBER:
+    if max(file.size, file.width or 0, file.height or 0, file.index or 0) > _MAX_NUMBER:
         raise ValueError("a number is too large")
     content_type = storable_string(file.content_type, LONGEST_HEADER)
     # Records of older versions have no extension; then the content type decided it.
     ext = storable_string(str(given.get("ext") or ext_of(content_type)), MAX_PART)
-    return Entry(int(given["n"]), ext, replace(file, content_type=content_type))
+    key = None if file.key is None else storable_string(file.key, MAX_KEY)
+    return Entry(int(given["n"]), ext, replace(file, content_type=content_type, key=key))
 
 
 class Keeper:
@@ -130,7 +131,9 @@ class Keeper:
     def find(self, source: Source) -> StoredFile | None:
         """Return a file that was stored before, if it is still there unchanged."""
         found = self.inventory.find(source)
-        return found.file if found and self._exists(found) else None
+        if not (found and self._exists(found)):
+            return None
+        return replace(found.file, key=source.key, index=source.index)
 
     def find_all(self) -> list[StoredFile]:
         """Return all files if all were stored and are still there unchanged, else nothing."""
@@ -140,17 +143,21 @@ class Keeper:
     def store(self, source: Source, fetched: Fetched) -> StoredFile:
         """Store a downloaded file, unless it is there already, and record it."""
         name = self._name(source.n, fetched.kind.ext, fetched.sha256)
+        width, height = fetched.pixels or (None, None)
         file = StoredFile(
-            self._target.path_of(name),
-            fetched.size,
-            fetched.sha256,
-            fetched.kind.content_type,
-            *(fetched.pixels or (None, None)),
+            path=self._target.path_of(name),
+            size=fetched.size,
+            sha256=fetched.sha256,
+            content_type=fetched.kind.content_type,
+            width=width,
+            height=height,
+            key=source.key,
+            index=source.index,
         )
         # Recorded before it is stored: a process that is killed in between leaves no file that is
         # fetched again. What the record names is looked for, so it may name a file that is missing.
         with self._lock:
-            self.inventory.files[source.key] = Entry(source.n, fetched.kind.ext, file)
+            self.inventory.files[source.digest] = Entry(source.n, fetched.kind.ext, file)
             self._changed = True
             if time.monotonic() - self._written_at >= WRITE_EVERY:
                 self._write()

@@ -26,7 +26,7 @@ from airflow_provider_quickrouter.api.files import (
     check_complete,
     counted,
     digest_of,
-    find_files,
+    find_results,
     readable_size,
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
@@ -100,7 +100,8 @@ class Job:
             try:
                 file = await self._find_or_download(source)
             except QuickRouterError as error:
-                raise about(error, source.n, shown(source.url)) from error.__cause__
+                place = shown(source.url) if source.url else f"its {source.ext}"
+                raise about(error, source.n, place) from error.__cause__
         self._done[source.n] = file
         if len(self.sources) <= FEW:
             self.log.info("File %d: %s", source.n, file)
@@ -138,6 +139,7 @@ class Storing:
         is read.
     :param name: of each file below it, see ``storage.names``.
     :param max_bytes: of one file. Each is on this machine's disk while it is on its way.
+    :param allow_empty: a prediction without an output is a success, too.
     """
 
     def __init__(
@@ -148,9 +150,11 @@ class Storing:
         path: Any,
         name: str = DEFAULT_NAME,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        allow_empty: bool = False,
     ) -> None:
         self._hook, self._log = hook, log
         self._path, self._name, self._max_bytes = path, name, max_bytes
+        self._allow_empty = allow_empty
         self._stopped = False
         self._cancel: Callable[[], object] = lambda: None
 
@@ -184,10 +188,11 @@ class Storing:
             if found := self.stored_before(prediction.id):
                 return found
             raise expired(owner)
-        if failure := outcome.exception():
+        failure = outcome.exception()
+        if failure and not (self._allow_empty and outcome.reason is Reason.EMPTY):
             raise failure
         manifest = prediction.manifest(self._hook.prediction_url(prediction.id))
-        return self.store(prediction.output, owner, manifest)
+        return self.store(prediction.items, owner, manifest)
 
     def store(self, output: Any, owner: Owner | None = None, manifest: Any = None) -> list[StoredFile]:
         """Store every file of an output, and return them in its order. Blocks.
@@ -203,9 +208,9 @@ class Storing:
         """
         owner = owner or Owner(digest_of(output), known=False)
         check_complete(output)
-        sources = find_files(output)
+        sources = find_results(output)
         if not sources:
-            self._log.warning("The output of %s names no file: nothing is stored", owner)
+            self._log.warning("The output of %s is null: nothing is stored", owner)
             return []
         check_distinct(self._name, len(sources))
         keeper = self._keeper(owner, len(sources))
@@ -265,7 +270,8 @@ class Storing:
             return None  # there is none, or anyone has changed it
         over = Outcome.of(prediction, time.time())
         files = [stored.file for stored in keeper.inventory.complete()]
-        good = files and over and over.reason is Reason.SUCCEEDED
+        reasons = (Reason.SUCCEEDED, Reason.EMPTY) if self._allow_empty else (Reason.SUCCEEDED,)
+        good = files and over and over.reason in reasons
         # By their paths, since the task that stored them may have had other names than this one.
         exist = good and all(target.holds_path(file.path, file.size, file.sha256) for file in files)
         return (prediction, files) if exist else None

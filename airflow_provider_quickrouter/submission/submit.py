@@ -50,8 +50,8 @@ class Submission:
     :param resubmit: create again after an uncertain create request.
     :param cancel_other: cancel an earlier prediction of another input, which is not wanted.
     :param limit: seconds that the task gives its prediction, from the create request on.
-    :param is_stored: returns the files of an earlier prediction, if all of them are stored, so that
-        nothing is missing although the API has deleted its output.
+    :param is_complete: whether nothing is missing of an earlier prediction although it has no
+        output: all its files are stored, or the author allows an empty output.
     :param find_equal: returns a prediction that another task has paid for and that will do.
     :param models: references of the models that the task tries, in this order.
     :param index: which of them is tried; :meth:`obtain` starts with that of an earlier attempt.
@@ -66,7 +66,7 @@ class Submission:
     resubmit: bool
     cancel_other: bool
     limit: float
-    is_stored: Callable[[Outcome], Sequence[Any]]
+    is_complete: Callable[[Outcome], bool]
     find_equal: Callable[[Request], Prediction | None] | None
     models: Sequence[str]
     index: int = 0
@@ -159,8 +159,8 @@ class Submission:
             found = self._cancel_missing(request, old, prediction_id)
         cleared = old.cleared(self.store.max_tries)
         over = Outcome.of(found, time.time()) if found else None
-        stored = over and self.is_stored(over)
-        if found and (is_reusable(found, time.time(), cleared=cleared) or stored):
+        complete = over and self.is_complete(over)
+        if found and (is_reusable(found, time.time(), cleared=cleared) or complete):
             self.log.info("Resuming prediction %s: %s", found.id, found.status_word)
             self.prediction_id = found.id
             if cleared:

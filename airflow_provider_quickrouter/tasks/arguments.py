@@ -241,6 +241,16 @@ def check_choice(name: str, value: Any, *choices: str) -> None:
         raise InvalidInputError(f"{name}: {value!r} is none of {', '.join(map(repr, choices))}.")
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """Return True or False; any other value could be meant either way, such as "false".
+
+    :raises InvalidInputError: names the argument.
+    """
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name}: must be True or False, got {value!r}.")
+    return value
+
+
 def seconds(name: str, limit: Any) -> float:
     """Return a limit, given as a number or as a timedelta, in seconds.
 

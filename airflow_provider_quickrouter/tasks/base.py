@@ -61,6 +61,7 @@ class PredictionTask:
     quickrouter_conn_id: str
     cancel_on_kill: bool
     output_path: Any = None
+    allow_empty: bool = False
     do_xcom_push: bool
     log: Any
     defer: Callable[..., NoReturn]
@@ -245,6 +246,7 @@ class PredictionTask:
         :param pays: a retry after a success would pay again, so no error after it is retried.
         :raises QuickRouterError: the prediction did not succeed, or a file could not be stored.
         """
+        outcome = self._accepted(outcome)
         earlier = self._stored_by_earlier_attempt(outcome)
         error = None if earlier else outcome.exception()
         with fail_without_retry(pays and not error):
@@ -261,6 +263,16 @@ class PredictionTask:
                 files = earlier or self._store_files(outcome.prediction, outcome.unfinished_at)
                 self._report(context, outcome.prediction, files)
         return outcome.output
+
+    def _accepted(self, outcome: Outcome) -> Outcome:
+        """Return an empty output as a success if the author allows it."""
+        allowed = self.allow_empty and outcome.reason is Reason.EMPTY
+        return replace(outcome, reason=Reason.SUCCEEDED) if allowed else outcome
+
+    def _is_complete(self, outcome: Outcome) -> bool:
+        """Return whether nothing is missing of an earlier prediction that ended so."""
+        accepted = self._accepted(outcome).reason is Reason.SUCCEEDED
+        return accepted or bool(self._stored_by_earlier_attempt(outcome))
 
     def _stored_by_earlier_attempt(self, outcome: Outcome) -> list[StoredFile]:
         """Return the files of an expired or reused output if all of them are stored.
@@ -289,7 +301,7 @@ class PredictionTask:
         # Imported here, since its HTTP client takes half a second that parsing should not pay.
         from airflow_provider_quickrouter.storage.store import Storing
 
-        return Storing(self.hook, self.log, path=self.output_path)
+        return Storing(self.hook, self.log, path=self.output_path, allow_empty=self.allow_empty)
 
     def _stoppable(self, storing: Storing) -> Storing:
         """Return it; a kill stops it from now on, also one that came before."""

@@ -15,7 +15,7 @@ from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.storage.names import DEFAULT_NAME, check_distinct, check_name
 from airflow_provider_quickrouter.storage.target import check_path
-from airflow_provider_quickrouter.tasks.arguments import positive
+from airflow_provider_quickrouter.tasks.arguments import check_flag, positive
 from airflow_provider_quickrouter.tasks.base import PredictionTask
 
 if TYPE_CHECKING:
@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     """Store every file of an output, and return the paths, in the order of the output.
 
-    URLs and ``data:`` URIs are found in any nesting; other strings are not files. Six files are
+    URLs and ``data:`` URIs are found in any nesting. An output without any is stored as ``0.txt``, if
+    it is a string or a list of strings such as tokens, which are joined; else as ``0.json``. One with
+    files and with more than XCom holds is stored as JSON, too. Six files are
     downloaded at a time, each to the disk of this machine. Magic bytes, then the address, then the
     content type decide the extension; an error message or an HTML page instead of a file is
     refused. A file gets its name only when it is complete. One that fails does not cost the others:
     the task fails when all that can be stored is.
 
     XCom: ``return_value`` are the paths, ``files`` a list of ``path``, ``size`` (bytes),
-    ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known); ``file`` is the
+    ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known), ``key`` (in the
+    output's object, such as ``vocals``, or None) and ``index`` (in the output's list); ``file`` is the
     first path, for the input of another model; ``prediction`` the manifest, if ``prediction_id`` is given.
 
     The API deletes files an hour after the prediction has ended: then the task fails permanently,
@@ -56,10 +59,12 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         that respond with them give ``prediction_id``. ``{prediction_id}`` in ``name`` is a digest
         of the output then.
     :param name: of each file below ``path``: ``{prediction_id}``, ``{n}`` (number in the output,
-        from 0; ``{n:03}`` for three digits), ``{ext}``, ``{sha256}``, and folders.
+        from 0, where a null in a list keeps its number; ``{n:03}`` for three digits), ``{ext}``,
+        ``{sha256}``, and folders.
     :param max_bytes: of one file; a larger one fails the task.
     :param manifest: XCom ``prediction`` of a submitting task with ``reuse``: a reused prediction is
         not polled.
+    :param allow_empty: succeed also if the prediction has no output, or one that holds nothing.
     :param quickrouter_conn_id: connection of type ``quickrouter``: proxies, CA bundle, timeouts.
     """
 
@@ -78,6 +83,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
         name: str = DEFAULT_NAME,
         max_bytes: int = DEFAULT_MAX_BYTES,
         manifest: Any = None,
+        allow_empty: bool = False,
         quickrouter_conn_id: str = "quickrouter_default",
         **kwargs: Any,
     ) -> None:
@@ -89,6 +95,7 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
             if not is_template(name):
                 check_distinct(check_name(name), _outputs(output if prediction_id is None else prediction_id))
             self.max_bytes = int(positive("max_bytes", max_bytes))
+            self.allow_empty = check_flag("allow_empty", allow_empty)
         self.path = path
         self.prediction_id = prediction_id
         self.given_output = output  # BaseOperator.output is the XCom of this task itself
@@ -105,7 +112,14 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
 
         with airflow_errors(self.log):
             _check(self.path, self.prediction_id, self.given_output)
-            storing = Storing(self.hook, self.log, path=self.path, name=self.name, max_bytes=self.max_bytes)
+            storing = Storing(
+                self.hook,
+                self.log,
+                path=self.path,
+                name=self.name,
+                max_bytes=self.max_bytes,
+                allow_empty=self.allow_empty,
+            )
             prediction, files = self._store(context, self._stoppable(storing))
         self._report(context, prediction, files)
         return [file.path for file in files]

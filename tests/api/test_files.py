@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_quickrouter.api import files
 from airflow_provider_quickrouter.api.errors import FileRefused, InvalidInputError
 from airflow_provider_quickrouter.api.files import (
+    MAX_KEY,
     Source,
     StoredFile,
     check_complete,
@@ -26,7 +27,7 @@ from airflow_provider_quickrouter.storage.record import Entry, Inventory
 
 URL = "https://replicate.delivery/a/out-0.png"
 DATA = "data:image/png;base64,AAAA"
-STORED = StoredFile("s3://c@b/x/0.png", 4, "a" * 64, "image/png", 31, 17)
+STORED = StoredFile("s3://c@b/x/0.png", 4, "a" * 64, "image/png", 31, 17, "image", 2)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=30) | st.sampled_from([URL, DATA]),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
@@ -53,6 +54,14 @@ def test_files_are_found_in_any_nesting_in_their_order(output: Any, found: list[
     sources = find_files(output)
     assert [source.url for source in sources] == found
     assert [source.n for source in sources] == [*range(len(found))]
+
+
+def test_a_key_of_any_depth_and_length_stays_short() -> None:
+    deep: Any = URL
+    for _ in range(1000):
+        deep = {"x" * 1000: deep}
+    (source,) = find_files([deep])
+    assert len(source.key or "") == MAX_KEY
 
 
 def test_files_are_found_however_deep_they_lie() -> None:
@@ -161,10 +170,10 @@ def texts(output: Any) -> list[str]:
 
 def test_a_new_signature_makes_no_new_file_but_another_number_or_path_does() -> None:
     one = Source(0, f"{URL}?X-Signature=1")
-    assert one.key == Source(0, f"{URL}?X-Signature=2").key
+    assert one.digest == Source(0, f"{URL}?X-Signature=2").digest
     others = [Source(1, one.url), Source(0, f"{URL}x"), Source(0, DATA), Source(0, f"{DATA}?1")]
-    assert len({source.key for source in [one, *others]}) == 5
-    assert Source(0, "https://x.test/\ud800").key
+    assert len({source.digest for source in [one, *others]}) == 5
+    assert Source(0, "https://x.test/\ud800").digest
 
 
 def test_an_output_with_a_note_is_not_whole() -> None:
@@ -225,6 +234,9 @@ def test_a_stored_file_is_the_same_after_json() -> None:
         {"content_type": None},
         {"width": -1},
         {"height": 1.5},
+        {"key": 7},
+        {"index": -1},
+        {"index": "0"},
     ],
 )
 def test_what_is_no_stored_file_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
@@ -235,7 +247,7 @@ def test_what_is_no_stored_file_is_not_taken_for_one(wrong: dict[str, Any]) -> N
 
 
 def inventory(*numbers: int, total: int) -> Inventory:
-    return Inventory(total, {Source(n, f"{URL}{n}").key: Entry(n, "png", STORED) for n in numbers})
+    return Inventory(total, {Source(n, f"{URL}{n}").digest: Entry(n, "png", STORED) for n in numbers})
 
 
 def test_a_record_is_the_same_after_it_was_written() -> None:

@@ -80,15 +80,13 @@ def test_an_absent_state_is_called_unknown() -> None:
     ("output", "items"),
     [
         (None, []),
-        ("", []),
         ([], []),
-        ([None], []),
-        ([[None]], []),
-        ({"image": None}, []),
-        ({}, []),
+        ("", [""]),
+        ([None], [None]),
+        ({"detections": []}, [{"detections": []}]),
         (IMAGE, [IMAGE]),
         ("plain text", ["plain text"]),
-        ([IMAGE, None, IMAGE], [IMAGE, IMAGE]),
+        ([IMAGE, None, IMAGE], [IMAGE, None, IMAGE]),
         (["to", "ken", "s"], ["to", "ken", "s"]),
         ([{"file": IMAGE}, {"image": IMAGE}], [{"file": IMAGE}, {"image": IMAGE}]),
         ([[IMAGE], [IMAGE]], [[IMAGE], [IMAGE]]),
@@ -99,6 +97,15 @@ def test_an_absent_state_is_called_unknown() -> None:
 )
 def test_the_output_is_always_a_list(output: object, items: list[object]) -> None:
     assert prediction(status="succeeded", output=output).items == items
+    assert prediction(status="succeeded", output=output).output_for_xcom == items
+
+
+@pytest.mark.parametrize(
+    "output", [None, "", [], [None], [[None]], {"image": None}, {}, {"detections": []}, ["", None, {}]]
+)
+def test_an_output_that_holds_nothing_is_empty(output: object) -> None:
+    assert prediction(status="succeeded", output=output).is_empty
+    assert not prediction(status="succeeded", output=[output, 0]).is_empty
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from tests.faults.files import (
 )
 from tests.faults.gateway import Gateway, connect, for_seconds
 from tests.faults.responses import Hang, Header, Response, html_page, json_response, plain_text
-from tests.faults.running import failure_of
+from tests.faults.running import TaskInstance, failure_of, run_task
 
 PNG = picture()
 ERRORS = {
@@ -246,3 +246,55 @@ def test_what_a_killed_process_left_is_removed_by_a_later_one(gateway: Gateway, 
     assert start("0.png").wait(60) == 0
     assert len(stored_in(folder)) == 1
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
+
+
+def test_a_long_transcript_is_stored_as_a_text_file(gateway: Gateway, tmp_path: Path) -> None:
+    transcript = "Möwen über dem Leuchtturm. " * 1500
+    (stored,) = run_and_store(gateway, tmp_path, transcript)
+    assert stored["path"].endswith("/0.txt")
+    assert bytes_of(stored).decode() == transcript
+
+
+def test_the_tokens_of_a_language_model_are_stored_as_one_text(gateway: Gateway, tmp_path: Path) -> None:
+    tokens = [f" word{n}" + "\n" * (n % 9 == 0) for n in range(900)]
+    (stored,) = run_and_store(gateway, tmp_path, tokens)
+    assert stored["path"].endswith("/0.txt")
+    assert bytes_of(stored).decode() == "".join(tokens)
+
+
+def test_each_file_of_an_object_names_its_key(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.routes |= {f"GET /{name}.png": file(picture()) for name in "abc"}
+    output = {
+        "image": f"{gateway.url}/a.png",
+        "mask": f"{gateway.url}/b.png",
+        "depth": f"{gateway.url}/c.png",
+    }
+    stored = run_and_store(gateway, tmp_path, output)
+    assert [entry.get("key") for entry in stored] == ["image", "mask", "depth"]
+
+
+def test_a_retry_an_hour_after_all_files_were_stored_does_not_pay_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = Clock(monkeypatch)
+    gateway.routes["GET /0.png"] = file(PNG)
+    gateway.result |= {"output": [f"{gateway.url}/0.png"], "completed_at": instant()}
+
+    class Away(TaskInstance):
+        def xcom_push(self, key: str, value: Any, **_: Any) -> None:
+            if key == "files":
+                raise ConnectionError("Airflow's API server is away")
+            super().xcom_push(key, value)
+
+    first = Away()
+    with pytest.raises(ConnectionError):
+        run_task(storing_run(tmp_path), first)
+    assert len(stored_in(tmp_path)) == 1
+    clock.jump(3700)
+    gateway.result |= {"output": None, "data_removed": True}
+    gateway.routes["GET /0.png"] = plain_text(404, "Not Found")
+    second = TaskInstance()
+    second.store, second.try_number = first.store, 2
+    run_task(storing_run(tmp_path), second)
+    assert len(gateway.creates) == 1
+    assert [bytes_of(entry) for entry in second.xcoms["files"]] == [PNG]

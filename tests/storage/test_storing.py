@@ -13,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from pytest_httpserver import HTTPServer
 
 from airflow_provider_quickrouter.api.errors import FileRefused, FileUnavailable, InvalidInputError
+from airflow_provider_quickrouter.api.prediction import MAX_TEXT
 from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_string
 from airflow_provider_quickrouter.storage.fetching import Owner
 from airflow_provider_quickrouter.storage.record import FOLDER, Keeper
@@ -184,9 +185,62 @@ def test_files_that_would_get_one_name_are_refused_before_anything_is_fetched(st
         storing(name="{prediction_id}.{ext}").store(["https://x.test/1", "https://x.test/2"], OWNER)
 
 
-def test_an_output_without_files_stores_nothing_and_says_so(storing: Make, log: Log) -> None:
-    assert storing().store(["Once upon", " a time"], OWNER) == []
-    assert "names no file" in log.warnings[0]
+@pytest.mark.parametrize(
+    ("output", "name", "data"),
+    [
+        ("Möwen", "0.txt", "Möwen".encode()),
+        ("", "0.txt", b""),
+        (["Once upon", "", None, " a time"], "0.txt", b"Once upon a time"),
+        ("<html><title>a page that a model wrote", "0.txt", b"<html><title>a page that a model wrote"),
+        ({"detections": []}, "0.json", b'{"detections": []}'),
+        ([{"label": "Möwe"}], "0.json", '{"label": "Möwe"}'.encode()),
+        ([[1.5, None], [2, 3]], "0.json", b"[[1.5, null], [2, 3]]"),
+        (7, "0.json", b"7"),
+        (["a", 7], "0.json", b'["a", 7]'),
+    ],
+)
+def test_an_output_without_files_is_stored_as_text_or_json(
+    output: object, name: str, data: bytes, storing: Make, log: Log
+) -> None:
+    (stored,) = storing().store(output, OWNER)
+    assert stored.path.endswith(f"/kept/p1/{name}")
+    assert (read(stored), stored.key, stored.index) == (data, None, 0)
+    assert stored.content_type == ("text/plain" if name.endswith("txt") else "application/json")
+    assert storing().store(output, OWNER) == [stored] == storing().stored_before("p1")
+    assert "existed already: 1" in log.infos[-2]
+    assert not log.warnings
+
+
+@pytest.mark.parametrize("output", [None, [], [None, None]])
+def test_an_output_that_is_null_stores_nothing(output: object, storing: Make, log: Log) -> None:
+    assert storing().store(output, OWNER) == []
+    assert "is null: nothing is stored" in log.warnings[0]
+
+
+def test_a_text_beyond_the_limit_is_refused(storing: Make) -> None:
+    with pytest.raises(FileRefused, match=r"File 0 of the output \(its txt\).*max_bytes allows 10 bytes"):
+        storing(max_bytes=10).store("a long text", OWNER)
+
+
+def test_each_file_names_its_key_and_its_index_and_nulls_keep_their_place(storing: Make) -> None:
+    output = [
+        None,
+        data_uri(image()),
+        {"stems": {"vocals": data_uri(image()), "drums": None}, "text": "la"},
+        [None, [data_uri(image())]],
+    ]
+    stored = storing().store(output, OWNER)
+    assert [(file.key, file.index) for file in stored] == [(None, 1), ("stems.vocals", 2), (None, 3)]
+    assert [file.path.rpartition("/")[2] for file in stored] == ["1.png", "2.png", "4.png"]
+    assert storing().store(output, OWNER) == stored == storing().stored_before("p1")
+
+
+def test_what_xcom_cannot_hold_next_to_files_is_stored_as_json(storing: Make) -> None:
+    output = {"audio": data_uri(image()), "text": "la " * MAX_TEXT}
+    picture, whole = storing().store(output, OWNER)
+    assert picture.key == "audio"
+    assert (whole.path[-7:], json.loads(read(whole))) == ("/1.json", output)
+    assert len(storing().store(output | {"text": "la"}, Owner("p2"))) == 1
 
 
 def test_a_failed_store_leaves_neither_a_half_file_nor_a_temporary_one(

@@ -77,6 +77,8 @@ def test_it_returns_the_paths_and_leaves_files_and_manifest(gateway: Sandbox, pa
             "content_type": "image/png",
             "width": 128,
             "height": 64,
+            "key": None,
+            "index": n,
         }
     assert (manifest["id"], manifest["status"]) == (prediction_id, "succeeded")
 
