@@ -51,6 +51,7 @@ def get_provider_info() -> dict[str, Any]:
         "plugins": [
             {"name": "quickrouter", "plugin-class": f"{package}.plugins.gallery.QuickRouterGalleryPlugin"}
         ],
+        "cli": [f"{package}.cli.commands"],
         "extra-links": [f"{package}.links.QuickRouterPredictionLink"],
         "connection-types": [
             {

@@ -30,7 +30,7 @@ LAYERS = (
     ("tasks.*",),
     ("operators.*", "sensors.*"),
     ("transfers.*",),
-    ("decorators.*",),
+    ("decorators.*", "cli"),
 )
 """From the lowest to the highest; the first layer that names a module is its own."""
 

@@ -46,6 +46,8 @@ def test_all_that_the_provider_info_names_can_be_imported() -> None:
     hook = info["connection-types"][0]["hook-class-name"]
     for path in (*info["extra-links"], hook, *plugins):
         assert isinstance(named(path), type)
+    for commands in info["cli"]:
+        assert callable(named(commands))
     for decorator in info["task-decorators"]:
         assert callable(named(decorator["class-name"]))
 

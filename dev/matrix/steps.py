@@ -57,6 +57,7 @@ def provider_info(environment: Environment, wheel: Path) -> Outcome:
     listed = environment.airflow("providers", "list", "--output", "plain")
     if PACKAGE not in listed:
         return Outcome(wrong="'airflow providers list' does not show it")
+    environment.python("-m", "airflow_provider_quickrouter.cli", "running")
     return verdict(output)
 
 
