@@ -6,8 +6,10 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from airflow_provider_quickrouter.plugins.cards import Found, Row, card_of, entries_of
-from tests.faults.dags import run_operator
+from tests.faults.dags import run_operator, sensor
 from tests.faults.gateway import Gateway
 from tests.faults.running import TaskInstance, error_of
 
@@ -20,11 +22,17 @@ PRIVATE = [
 ]
 
 
-def card(gateway: Gateway, **result: Any) -> dict[str, Any]:
-    """Run a task whose prediction ends like this; return its card."""
+pytestmark = pytest.mark.usefixtures("fast")
+
+
+def card(gateway: Gateway, task: Any = None, **result: Any) -> dict[str, Any]:
+    """Run a task whose prediction ends like this; return its card.
+
+    :param task: by default it creates the prediction.
+    """
     gateway.result = {"status": "succeeded"} | result
     ti = TaskInstance()
-    error_of(run_operator(deferrable=False), ti)
+    error_of(task or run_operator(deferrable=False), ti)
     manifest = ti.xcoms["prediction"]
     (entry,) = entries_of([Row((ti.task_id, ti.map_index), manifest["id"], manifest["status"])])
     return card_of(entry, entry.state(run_is_active=False), Found(manifest), datetime.now(UTC))
@@ -41,7 +49,8 @@ def test_a_prediction_whose_hour_is_over_is_shown_as_expired(gateway: Gateway) -
 
 
 def test_a_prediction_whose_hour_is_over_by_its_times_alone_is_shown_as_expired(gateway: Gateway) -> None:
-    assert card(gateway, output=None, completed_at=two_hours_ago())["expired"]
+    wait = sensor(gateway.accept(), deferrable=False)
+    assert card(gateway, wait, output=None, completed_at=two_hours_ago())["expired"]
 
 
 def test_a_prediction_without_any_output_is_not_shown_as_expired(gateway: Gateway) -> None:
