@@ -46,7 +46,8 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "task-decorators": [
-            {"name": "quickrouter", "class-name": f"{package}.decorators.quickrouter.quickrouter_task"}
+            {"name": "quickrouter", "class-name": f"{package}.decorators.quickrouter.quickrouter_task"},
+            {"name": "quickrouter_batch", "class-name": f"{package}.decorators.batch.quickrouter_batch_task"},
         ],
         "plugins": [
             {"name": "quickrouter", "plugin-class": f"{package}.plugins.gallery.QuickRouterGalleryPlugin"}

@@ -93,10 +93,11 @@ def _plain(function: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
 LONGEST_SHOWN = 1000
 
 
-class _Later:
-    """Replaces the input until the function has returned it; for Airflow it is a template."""
+class Later:
+    """Replaces what the function returns until it is called; for Airflow it is a template."""
 
-    def resolve(self, context: Any) -> _Later:
+    def resolve(self, context: Any) -> Later:
+        """Return itself: there is nothing to render."""
         return self
 
     def __str__(self) -> str:
@@ -104,9 +105,13 @@ class _Later:
         return "DYNAMIC (set during execution)"
 
 
-class _ByFunction(DecoratedOperator):
-    """Call the function for the input, then do what the operator does."""
+class ByFunction(DecoratedOperator):
+    """Call the function for the input, then do what the operator does.
 
+    :cvar returned: the argument of the operator that the function returns.
+    """
+
+    returned = "input"
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **DecoratedOperator.template_fields_renderers,
         **QuickRouterRunPredictionOperator.template_fields_renderers,
@@ -123,22 +128,28 @@ class _ByFunction(DecoratedOperator):
         op_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, input=_Later(), **kwargs
-        )
+        kwargs |= {"op_args": op_args, "op_kwargs": op_kwargs, self.returned: Later()}
+        super().__init__(python_callable=python_callable, **kwargs)
         self._check_templates("op_args", "op_kwargs")  # type: ignore[attr-defined]
 
     def _obtain(self, context: Context, submission: Any) -> Any:
         """Call the function, once in each process, and make a prediction of what it returns."""
         if not self._called:
-            context_merge(context, self.op_kwargs)
-            kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-            self.input = _one_input(self.python_callable(*self.op_args, **kwargs))
+            self.input = _one_input(self._call(context))
             self._called = True
         return super()._obtain(context, submission)  # type: ignore[misc]
 
+    def _call(self, context: Context) -> Any:
+        context_merge(context, self.op_kwargs)
+        kwargs = determine_kwargs(self.python_callable, self.op_args, context)
+        given = self.python_callable(*self.op_args, **kwargs)
+        if inspect.iscoroutine(given):
+            given.close()
+            raise InvalidInputError(f"{self.returned}: the function is async; write it with def alone.")
+        return given
 
-class _SubmitDecoratedOperator(_ByFunction, QuickRouterSubmitPredictionOperator):
+
+class _SubmitDecoratedOperator(ByFunction, QuickRouterSubmitPredictionOperator):
     """``@task.quickrouter(wait=False)``."""
 
     template_fields: Sequence[str] = (
@@ -147,7 +158,7 @@ class _SubmitDecoratedOperator(_ByFunction, QuickRouterSubmitPredictionOperator)
     )
 
 
-class _RunDecoratedOperator(_ByFunction, QuickRouterRunPredictionOperator):
+class _RunDecoratedOperator(ByFunction, QuickRouterRunPredictionOperator):
     """``@task.quickrouter``. After a deferral the function is called again only for another model."""
 
     template_fields: Sequence[str] = (
@@ -199,7 +210,7 @@ def quickrouter_task(
     """
     if not isinstance(wait, bool):
         kwargs["wait"] = wait
-    _check(kwargs)
+    check_decorated(kwargs, _RunDecoratedOperator)
     made: Any = _RunDecoratedOperator if wait else _SubmitDecoratedOperator
     if mapped:
         made = _TwoTasks(QuickRouterRunPredictionOperator if wait else QuickRouterSubmitPredictionOperator)
@@ -212,18 +223,23 @@ def quickrouter_task(
     )
 
 
-def _check(arguments: Mapping[str, Any]) -> None:
+def check_decorated(arguments: Mapping[str, Any], operator: type[ByFunction]) -> None:
+    """Check the arguments of a decorator.
+
+    :param operator: its class makes the task.
+    :raises InvalidInputError: one of them is wrong; names it.
+    """
     with airflow_errors():
         if "multiple_outputs" in arguments:
             raise InvalidInputError(
-                "multiple_outputs: the function's dict is the input, the output is a list; leave it out."
+                "multiple_outputs: the function returns the input, not the output; leave it out."
             )
-        if "input" in arguments:
-            raise InvalidInputError("input: the function returns it; leave it out.")
-        check_names(arguments, _RunDecoratedOperator)
+        if operator.returned in arguments:
+            raise InvalidInputError(f"{operator.returned}: the function returns it; leave it out.")
+        check_names(arguments, operator)
         reference: Any = {name: arguments.get(name) for name in ("version", "model", "deployment")}
         if any(reference.values()):  # else it may come from default_args
-            check_alternatives(_Later(), **reference)
+            check_alternatives(Later(), **reference)
 
 
 def _one_input(given: Any) -> dict[str, Any]:
@@ -232,9 +248,6 @@ def _one_input(given: Any) -> dict[str, Any]:
         raise InvalidInputError(
             "input: the function returned several; @task.quickrouter(mapped=True) makes a prediction of each."
         )
-    if inspect.iscoroutine(given):
-        given.close()
-        raise InvalidInputError("input: the function is async; write it with def alone.")
     return as_dict(given)
 
 

@@ -236,7 +236,7 @@ def test_what_the_function_must_not_return_is_refused_before_anything_is_paid(
         ({"version": "sdxl"}, "version: 'sdxl' is not owner/name"),
         ({"input": {}}, "input: the function returns it"),
         ({"timeout": 0}, "timeout: must be a number of seconds above 0"),
-        ({"multiple_outputs": True}, "multiple_outputs: the function's dict is the input"),
+        ({"multiple_outputs": True}, "multiple_outputs: the function returns the input"),
     ],
 )
 def test_a_wrong_argument_is_named_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
