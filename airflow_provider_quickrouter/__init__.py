@@ -111,6 +111,12 @@ _CONNECTION_FIELDS = {
         "gateway in one's own network; else they are refused.",
         default=False,
     ),
+    "prices": _field(
+        "Prices",
+        "object",
+        'By model: {"owner/name": {"per_second": 0.0011}} or {"owner/name": {"per_output": 0.04}}; the costs '
+        "of predictions are computed from them.",
+    ),
     "console_url": _field(
         "Console URL",
         "string",

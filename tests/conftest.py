@@ -90,6 +90,20 @@ def gateway(_gateway: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return _gateway
 
 
+PRICES = {
+    "stability-ai/stable-diffusion": {"per_output": 0.04},
+    "stability-ai/sdxl": {"per_second": 0.0123},
+}
+
+
+@pytest.fixture
+def priced_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox with prices, as the connection ``quickrouter_default`` with the same ones."""
+    with Sandbox(api_key=KEY, prices=PRICES) as sandbox:
+        connect(monkeypatch, host=sandbox.url, extra={"prices": PRICES})
+        yield sandbox
+
+
 def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str = "quickrouter_default", **fields: object) -> None:
     """Set a connection with these fields."""
     connection = {"conn_type": "quickrouter", "password": KEY, **fields}

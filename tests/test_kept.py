@@ -182,6 +182,7 @@ def test_asset_events_tell_of_the_prediction_and_its_files(
         "prediction_id": gateway.predictions[0]["id"],
         "model": "stability-ai/stable-diffusion",
         "seed": 3,
+        "cost": None,
         "files": ti.xcoms["files"],
     }
     assert len(events) == 1

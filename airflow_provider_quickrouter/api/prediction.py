@@ -27,6 +27,8 @@ MAX_JSON = 65_536
 MAX_VALUES = MAX_JSON // 2
 # Levels of lists and objects in the manifest's output; what is deeper is left out.
 MAX_DEPTH = 20
+# Amounts, seconds and counts below it keep six decimal places as floats.
+LARGEST_AMOUNT = 1e9
 # How long the API stores input, output, logs and files after a prediction has ended.
 RETENTION = timedelta(hours=1)
 # Characters of a status, model or version that are stored.
@@ -96,6 +98,7 @@ class Prediction:
     :ivar data_removed: the API has deleted input, output and files.
     :ivar seed: that of the input, or the one that the model chose and printed; with it the same
         input makes the same picture again.
+    :ivar cost: in the unit of the connection's prices; None if it is not known, see ``api.prices``.
     """
 
     id: str
@@ -113,6 +116,7 @@ class Prediction:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data_removed: bool = False
     seed: int | None = None
+    cost: float | None = None
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Prediction:
@@ -134,6 +138,7 @@ class Prediction:
             metrics=metrics if isinstance(metrics, dict) else {},
             data_removed=body.get("data_removed") is True,
             seed=_seed(body),
+            cost=amount_of(body.get("cost")),  # of a manifest
         )
 
     @classmethod
@@ -228,6 +233,7 @@ class Prediction:
             "metrics": metrics,
             "url": url,
             "seed": self.seed,
+            "cost": self.cost,
         }
 
 
@@ -312,6 +318,15 @@ def _seed(body: Mapping[str, Any]) -> int | None:
     # A model that chose a seed itself prints it.
     printed = _PRINTED_SEED.search(_text(body.get("logs")))
     return int(printed[1]) if printed else None
+
+
+def amount_of(value: object) -> float | None:
+    """Return a number from 0 on of any JSON; None if it is not one, or too large."""
+    try:
+        number = float(str(value))  # as a string: a bool is not a number
+    except ValueError:
+        return None
+    return number if 0 <= number < LARGEST_AMOUNT else None
 
 
 def _time(value: object) -> datetime | None:

@@ -25,6 +25,7 @@ from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 
 from airflow_provider_quickrouter import get_provider_info
 from airflow_provider_quickrouter.api.errors import InvalidConnectionError, QuickRouterError, UpstreamError
+from airflow_provider_quickrouter.api.prices import Price
 from airflow_provider_quickrouter.api.protocol import Request, get
 from airflow_provider_quickrouter.polling.rate_limit import DEFAULT_PER_MINUTE
 
@@ -65,6 +66,10 @@ _MESSAGES = {
     ),
     "requests_per_minute": (
         "extra.requests_per_minute: must be a number from 0 on, got {!r}; 0 means no limit."
+    ),
+    "prices": (
+        'extra.{where}: got {got!r}; a price is {{"owner/name": {{"per_second": 0.0011}}}} or '
+        '{{"owner/name": {{"per_output": 0.04}}}}, with numbers from 0 on; see max_seconds, max_outputs.'
     ),
     "allow_private_addresses": "extra.allow_private_addresses: {!r} is neither true nor false.",
 }
@@ -113,6 +118,7 @@ def _prefix(value: Any) -> str:
 _File = Annotated[str, AfterValidator(_existing)]
 _ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 _Seconds = Annotated[float, Field(gt=0, lt=3600)]
+_Model = Annotated[str, StringConstraints(pattern=r"^[^/:\s]+/[^/:\s]+$")]
 
 
 class Settings(BaseModel):
@@ -134,6 +140,7 @@ class Settings(BaseModel):
     console_url: Annotated[str, StringConstraints(pattern=r"^https?://.*\{id\}")] | None = None
     requests_per_minute: float = Field(DEFAULT_PER_MINUTE, ge=0, allow_inf_nan=False)  # of each triggerer
     allow_private_addresses: bool = False  # for the files of an output
+    prices: Annotated[dict[_Model, Price], BeforeValidator(_decoded)] = {}
 
     @classmethod
     def of(cls, connection: Any) -> Settings:
@@ -160,8 +167,10 @@ class Settings(BaseModel):
             settings = cls(base_url=base_url, api_key=key, **known)
         except ValidationError as error:
             # Not pydantic's message: it quotes the value, which may be a key in the wrong field.
-            name = str(error.errors()[0]["loc"][0])
-            raise InvalidConnectionError(_MESSAGES[name].format(extra.get(name))) from None
+            found = error.errors()[0]
+            name, where = str(found["loc"][0]), ".".join(map(str, found["loc"]))
+            message = _MESSAGES[name].format(extra.get(name), where=where, got=found["input"])
+            raise InvalidConnectionError(message) from None
         for proxy in settings.proxies.values():
             mask_password_of(proxy)
         # A host that was copied with the prefix would have it twice.

@@ -33,6 +33,7 @@ from airflow_provider_quickrouter.api.errors import (
     backoff,
 )
 from airflow_provider_quickrouter.api.prediction import Prediction
+from airflow_provider_quickrouter.api.prices import priced
 from airflow_provider_quickrouter.hooks import threads
 from airflow_provider_quickrouter.hooks.connection import Settings, lookup_errors
 from airflow_provider_quickrouter.hooks.input_files import InputFiles
@@ -60,7 +61,7 @@ class QuickRouterHook(HttpHook):
         key, the host the base URL (empty: ``https://api.quickrouter.ai``). Extras:
         ``path_prefix`` (default ``/replicate/v1``), ``timeout`` (seconds, or ``[connect,
         read]``; default 10 and 60), ``proxies``, ``verify``, ``cert``, ``trust_env``,
-        ``requests_per_minute`` (of each triggerer; default 1500), ``console_url``.
+        ``requests_per_minute`` (of each triggerer; default 1500), ``console_url``, ``prices``.
     """
 
     conn_name_attr = "quickrouter_conn_id"
@@ -154,7 +155,7 @@ class QuickRouterHook(HttpHook):
             # whether it has read the request.
             with self.get_conn() as session:
                 response = send(session, self.settings, request)
-                return self._read(partial(protocol.read_prediction, request), response)
+                return self._read(self.reader(request), response)
         except ConnectionLostError as error:
             raise protocol.uncertain(error) from None
         except InvalidConnectionError as error:
@@ -183,7 +184,8 @@ class QuickRouterHook(HttpHook):
     async def aget_prediction(self, prediction_id: str) -> Prediction:
         """Poll a prediction once, without blocking the event loop."""
         request = protocol.get(prediction_id)
-        return await self.aread(partial(protocol.read_prediction, request), await self.asend(request))
+        await self.aload()  # for the prices
+        return await self.aread(self.reader(request), await self.asend(request))
 
     async def acancel_prediction(self, prediction_id: str) -> Prediction:
         """Cancel a prediction, without blocking the event loop."""
@@ -288,6 +290,17 @@ class QuickRouterHook(HttpHook):
             return self._read(read, response)
         return await asyncio.to_thread(self._read, read, response)
 
+    def reader(self, request: protocol.Request) -> Reader[Prediction]:
+        """Return what reads a response about one prediction, with the prediction's cost."""
+        return lambda response, now: priced(
+            protocol.read_prediction(request, response, now), self.settings.prices
+        )
+
+    def named(self, prediction: Prediction, model: str) -> Prediction:
+        """Return a prediction with the requested model, and so its cost, if the API does not name it."""
+        named = prediction.of_model(model)
+        return named if named is prediction else priced(named, self.settings.prices)
+
     @cached_property
     def _session(self) -> requests.Session:
         session = self.get_conn()
@@ -296,7 +309,7 @@ class QuickRouterHook(HttpHook):
 
     def _request(self, request: protocol.Request) -> Prediction:
         try:
-            return self._read(partial(protocol.read_prediction, request), self.exchange(request))
+            return self._read(self.reader(request), self.exchange(request))
         except AuthenticationError:
             # The key may have been replaced: the next request reads the connection again.
             for name in ("settings", "_session"):

@@ -188,7 +188,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
             return replace(request, signed=files.signed)
 
         prediction, since = submission.obtain(request_of)
-        prediction = prediction.of_model(submission.model)
+        prediction = self.hook.named(prediction, submission.model)
         if self.reuse and not self._reused:
             with log_and_continue(self.log, "Later tasks will not reuse this prediction"):
                 self._new_storing().add_request(fingerprint(request_of(submission.index)), prediction.id)
@@ -290,7 +290,7 @@ class QuickRouterRunPredictionOperator(QuickRouterSubmitPredictionOperator):
                 while outcome.reason is Reason.MODERATED and submission.fall_back(outcome.exception()):
                     count_end(outcome, time.time())
                     outcome = self._wait(context, submission)
-                named = outcome.prediction and outcome.prediction.of_model(submission.model)
+                named = outcome.prediction and self.hook.named(outcome.prediction, submission.model)
                 return self._finish(context, submission.store, replace(outcome, prediction=named))
         except AirflowTaskTimeout as late:
             with airflow_errors(self.log, resubmits=True):

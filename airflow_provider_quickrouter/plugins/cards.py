@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_quickrouter.api.errors import FileRefused
 from airflow_provider_quickrouter.api.files import Source, find_files
-from airflow_provider_quickrouter.api.prediction import RETENTION, PredictionStatus
+from airflow_provider_quickrouter.api.prediction import RETENTION, PredictionStatus, amount_of
 from airflow_provider_quickrouter.storage.addresses import check_url
 
 Place = tuple[str, int]  # a task instance of a run: task id and map index, -1 if it is not mapped
@@ -59,6 +59,7 @@ class Row:
     status: str = ""
     task_state: str | None = None  # None before the task instance has one
     started: datetime | None = None  # when the task instance started
+    cost: float | None = None  # of a manifest, in the unit of the connection's prices
 
     @property
     def known(self) -> PredictionStatus:
@@ -220,6 +221,7 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
         "version": _string(manifest.get("version")),
         "url": _web_url(manifest.get("url")),
         "prompt": prompt_of(found.rendered),
+        "cost": amount_of(manifest.get("cost")),
         "seed": _exact(seed if isinstance(seed, int) else seed_of(found.rendered)),
         "inputs": others_of(found.rendered),
         "python": python_of(found.rendered),

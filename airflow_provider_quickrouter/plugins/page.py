@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -65,12 +66,14 @@ def page_of(run: Run, wanted: Wanted, now: datetime) -> dict[str, Any]:
     matching = _search(run, entries, wanted.q.strip().casefold())
     states = {id(entry): entry.state(run.active) for entry in entries}
     chosen = [entry for entry in matching if wanted.state in (None, states[id(entry)])]
+    costs = [Decimal(str(e.best.cost)) for e in chosen if e.best and e.best.cost is not None]
     shown = chosen[wanted.offset : wanted.offset + wanted.limit]
     return {
         "now": now.isoformat(),
         "run_state": run.state,
         "counts": Counter(states[id(entry)] for entry in matching),
         "total": len(chosen),
+        "cost": float(sum(costs)) if costs else None,
         "offset": wanted.offset,
         "limit": wanted.limit,
         **_progress(run, entries, tasks, Counter(states.values()), hidden),

@@ -20,6 +20,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import ColumnElement, Select, and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
+from airflow_provider_quickrouter.api.prediction import amount_of
 from airflow_provider_quickrouter.links import FILES_KEY, MANIFEST_KEY, OPERATOR
 from airflow_provider_quickrouter.plugins.cards import STOPPED, Place, Row
 
@@ -75,6 +76,7 @@ def rows(run: Run) -> tuple[list[Row], set[Place]]:
         OWN.label("own"),
         value["id"].as_string().label("id"),
         value["status"].as_string().label("status"),
+        value["cost"].as_string().label("cost"),
         value[(0, "sha256")].as_string().label("sha256"),
     )
     same = [XCOM[name] == TI[name] for name in ("dag_id", "run_id", "task_id", "map_index")]
@@ -98,17 +100,17 @@ def _key(found: Any) -> tuple[str, Place]:
 
 def _row(found: Any, values: dict[tuple[str, Place], Any]) -> Row | None:
     place = _place(found)
-    prediction_id, status, sha256 = found.id, found.status, found.sha256
+    prediction_id, status, sha256, cost = found.id, found.status, found.sha256, found.cost
     value = values.get(_key(found))
     if isinstance(value, dict):
-        prediction_id, status = value.get("id"), value.get("status")
+        prediction_id, status, cost = value.get("id"), value.get("status"), value.get("cost")
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         sha256 = value[0].get("sha256")
     if found.key == FILES_KEY:
         return Row(place, None, "", found.state, found.start_date) if sha256 else None
     if not (prediction_id and status):
         return None
-    return Row(place, str(prediction_id), str(status), found.state, found.start_date)
+    return Row(place, str(prediction_id), str(status), found.state, found.start_date, amount_of(cost))
 
 
 def _values(run: Run, places: Sequence[Place]) -> dict[tuple[str, Place], Any]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context, copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -26,7 +25,7 @@ from airflow_provider_quickrouter.api.errors import (
 )
 from airflow_provider_quickrouter.api.outcome import Outcome
 from airflow_provider_quickrouter.api.prediction import Prediction
-from airflow_provider_quickrouter.api.protocol import Request, check_id, get, page, read_page, read_prediction
+from airflow_provider_quickrouter.api.protocol import Request, check_id, get, page, read_page
 from airflow_provider_quickrouter.polling.history import Histories
 from airflow_provider_quickrouter.polling.list_poll import ListPoll
 from airflow_provider_quickrouter.polling.poll import Again, Poll
@@ -245,9 +244,8 @@ class Poller:
 
     async def _get(self, prediction_id: str) -> Prediction:
         request, hook = get(prediction_id), self.hook or await self.connected()
-        read = partial(read_prediction, request)
         try:
-            return await self._request(hook, request, read)
+            return await self._request(hook, request, hook.reader(request))
         except AuthenticationError:
             # The key may have been replaced since the connection was read.
             max_age = SHORTEST_REFRESH if self._refused is hook else 0.0
@@ -255,7 +253,7 @@ class Poller:
             other = await self.connected(max_age if self.hook is hook else math.inf)
             if other is hook:
                 raise
-        return await self._request(other, request, read)
+        return await self._request(other, request, other.reader(request))
 
     async def _get_page(self, list_poll: ListPoll) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import signal
 import sys
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         address = f"{settings['host']}:{settings['port']}"
         print(f"cannot listen on {address}: {wrong}", file=sys.stderr)
         return 1
-    except StateError as wrong:
+    except (StateError, ValueError) as wrong:
         print(wrong, file=sys.stderr)
         return 1
     return 0
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     for what, calls in (("creates", "create requests"), ("calls", "other requests to the API")):
         wording = f"maximum number of {calls} in a minute, spread evenly (default: no limit)"
         add(f"--{what}-per-minute", type=_rate, metavar="N", help=wording)
+    wording = 'prices of models, as in the connection: {"owner/name": {"per_output": 0.04}} (default: free)'
+    add("--prices", type=json.loads, metavar="JSON", help=wording)
     return parser
 
 

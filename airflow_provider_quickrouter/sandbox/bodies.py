@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,8 @@ DEFAULT_SIDE = 768
 # By the beginning of a model's name: the side of its pictures, and if its output is a single URL.
 SIDES = {"stability-ai/sdxl": 1024, "black-forest-labs/flux": 1024, "flux-kontext-apps/": 1024}
 ONE_FILE = ("black-forest-labs/flux", "flux-kontext-apps/")
+
+Prices = Mapping[str, tuple[Decimal, ...]]  # by model or deployment: of a second, and of an output
 
 BAR_WIDTH = 10
 # Maximum number of bars: tqdm draws by time, not one bar for each of 500 steps.
@@ -71,13 +74,39 @@ def body_of(record: Record, now: float, base_url: str, skew: float = 0.0) -> dic
     return poisoned(body, record.faults.poison)
 
 
-def ledger_entry(record: Record, now: float, base_url: str) -> dict[str, Any]:
+def ledger_entry(record: Record, now: float, base_url: str, prices: Prices) -> dict[str, Any]:
     """Return the JSON of a prediction for reports, always with its input, and with true times.
 
     ``canceled`` is whether a cancel took effect, ``cancels`` the number of executed cancels.
     """
     cancels = {"canceled": record.canceled_at is not None, "cancels": record.cancels}
-    return {**body_of(record, now, base_url), "input": record.input, **cancels}
+    cost = float(cost_of(record, now, prices))
+    return {**body_of(record, now, base_url), "input": record.input, **cancels, "cost": cost}
+
+
+def parse_prices(given: Mapping[str, Mapping[str, float]]) -> Prices:
+    """Read prices in the form of the connection's extra ``prices``.
+
+    :raises ValueError: they have another form.
+    """
+    units = ("per_second", "per_output")
+    try:
+        return {
+            name: tuple(Decimal(str(price.get(unit, 0))) for unit in units) for name, price in given.items()
+        }
+    except (ArithmeticError, AttributeError) as error:
+        raise ValueError('prices must be {"owner/name": {"per_second": number}}, or per_output') from error
+
+
+def cost_of(record: Record, now: float, prices: Prices) -> Decimal:
+    """Return what a prediction has cost: its seconds, also if it failed, or the outputs of a success."""
+    phase = phase_at(record, now)
+    per_second, per_output = prices.get(record.deployment or record.model, (Decimal(0), Decimal(0)))
+    metrics, output = _metrics(record, phase), record.faults.output
+    outputs = metrics.get("image_count", len(output) if isinstance(output, list) else bool(output))
+    succeeded = phase.status is Status.SUCCEEDED
+    seconds = Decimal(str(metrics.get("predict_time", 0)))
+    return round(seconds * per_second + (outputs * per_output if succeeded else 0), 8)
 
 
 def pictures_of(record: Record, phase: Phase, base_url: str) -> list[str]:

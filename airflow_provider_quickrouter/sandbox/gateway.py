@@ -12,11 +12,13 @@ import asyncio
 import re
 import secrets
 import string
+import time
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_quickrouter.sandbox.bodies import Prices, cost_of
 from airflow_provider_quickrouter.sandbox.chaos import Chaos, subject_of
 from airflow_provider_quickrouter.sandbox.faults import LASTING, NONE, OWN, Faults, own_faults
 from airflow_provider_quickrouter.sandbox.journal import Journal, Limits
@@ -49,6 +51,7 @@ class Settings:
 
     ``chaos`` is the seed of a plan of faults, ``state`` the state file. ``creates_per_minute`` and
     ``calls_per_minute`` (all other requests) are the API's limits; ``None`` means no limit.
+    ``prices`` are of models and deployments, by name.
     """
 
     api_key: str | None = None
@@ -59,6 +62,7 @@ class Settings:
     state: Path | None = None
     creates_per_minute: float | None = None
     calls_per_minute: float | None = None
+    prices: Prices = field(default_factory=dict)
 
 
 class Gateway:
@@ -173,7 +177,14 @@ class Gateway:
             "creates": journal.creates,
             "requests": dict(journal.counts),
             "peak_per_minute": journal.peak_per_minute,
+            "cost": self.cost,
         }
+
+    @property
+    def cost(self) -> float:
+        """The sum of what the predictions have cost."""
+        now, prices = time.time(), self.settings.prices
+        return float(sum(cost_of(record, now, prices) for record in self.predictions.all() if prices))
 
     def _lasting(self, given: dict[str, Any], faults: Faults) -> Faults:
         """Return the faults of a new prediction; chaos adds some if none are set."""

@@ -103,7 +103,7 @@ async def show_index(gateway: Gateway, scope: Scope, receive: Receive) -> Respon
     phases = [phase_at(record, now) for record in records]
     cards = "".join(_card(record, phase) for record, phase in zip(records, phases, strict=True))
     content = (
-        "<h1>QuickRouter sandbox</h1><p>The newest predictions. They cost nothing.</p>"
+        f"<h1>QuickRouter sandbox</h1><p>The newest predictions. All have cost {gateway.cost:g}.</p>"
         f'<div class="grid">{cards}</div>'
     )
     if not records:
@@ -198,8 +198,8 @@ async def list_requests(gateway: Gateway, scope: Scope, receive: Receive) -> Res
 async def list_predictions(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
     """List all predictions, oldest first, each with its input and cancel requests."""
     now, host = time.time(), dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
-    records = gateway.predictions.all()
-    return _in_parts("", records, lambda record: ledger_entry(record, now, f"http://{host}"), "")
+    records, prices = gateway.predictions.all(), gateway.settings.prices
+    return _in_parts("", records, lambda record: ledger_entry(record, now, f"http://{host}", prices), "")
 
 
 async def control(gateway: Gateway, scope: Scope, receive: Receive) -> Response:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,7 @@ from typing import Any, Self
 import uvicorn
 
 from airflow_provider_quickrouter.sandbox.app import App
-from airflow_provider_quickrouter.sandbox.bodies import ledger_entry
+from airflow_provider_quickrouter.sandbox.bodies import ledger_entry, parse_prices
 from airflow_provider_quickrouter.sandbox.faults import NONE, Faults
 from airflow_provider_quickrouter.sandbox.gateway import Gateway, Settings
 from airflow_provider_quickrouter.sandbox.journal import Entry
@@ -45,7 +46,8 @@ class Sandbox:
         process; one sandbox at a time.
     :param creates_per_minute: the maximum rate of create requests; ``None`` means no limit.
     :param calls_per_minute: the maximum rate of other requests to the API; ``None`` means no limit.
-    :raises ValueError: a limit is not more than 0.
+    :param prices: of models and deployments, in the form of the connection's extra ``prices``.
+    :raises ValueError: a limit is not more than 0, or prices have another form.
     :raises OSError: the port is in use (when entering).
     :raises StateError: the state file cannot be used (when entering).
     """
@@ -63,8 +65,9 @@ class Sandbox:
         state: Path | None = None,
         creates_per_minute: float | None = None,
         calls_per_minute: float | None = None,
+        prices: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
-        limits = (creates_per_minute, calls_per_minute)
+        limits = (creates_per_minute, calls_per_minute, parse_prices(prices or {}))
         self._gateway = Gateway(Settings(api_key, starting, processing, faults, chaos, state, *limits))
         self._address = (host, port)
         self.port = port
@@ -88,7 +91,8 @@ class Sandbox:
     def counts(self) -> dict[str, Any]:
         """The counts of ``GET /sandbox/counts``, since the last :meth:`clear`.
 
-        These are ``starts``, ``creates``, ``requests`` by their kinds and ``peak_per_minute``.
+        These are ``starts``, ``creates``, ``requests`` by their kinds, ``peak_per_minute``, and ``cost``:
+        the sum over all predictions, by the sandbox's prices.
         """
         return self._gateway.counted()
 
@@ -105,10 +109,10 @@ class Sandbox:
         """All predictions in their current state, oldest first, as the API returns them.
 
         They always have their input. ``canceled`` is whether a cancel took effect, ``cancels`` the number
-        of executed cancel requests.
+        of executed cancel requests, ``cost`` what it has cost by the sandbox's prices.
         """
-        now, records = time.time(), self._gateway.predictions.all()
-        return [ledger_entry(record, now, self.url) for record in records]
+        now, prices = time.time(), self._gateway.settings.prices
+        return [ledger_entry(each, now, self.url, prices) for each in self._gateway.predictions.all()]
 
     @property
     def cancel_requests(self) -> list[dict[str, Any]]:

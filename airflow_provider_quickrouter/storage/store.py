@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import wait
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -265,9 +265,10 @@ class Storing:
         entry = target.read(_entry_of(digest), MAX_BYTES, strict=True) or b""
         try:
             keeper = self._keeper(Owner(check_id(entry.decode())), 0, needs_record=True)
-            prediction = Prediction.from_json(storable(keeper.inventory.manifest))
+            paid = Prediction.from_json(storable(keeper.inventory.manifest))
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             return None  # there is none, or anyone has changed it
+        prediction = replace(paid, cost=paid.cost and 0.0)  # it is not paid for again
         over = Outcome.of(prediction, time.time())
         files = [stored.file for stored in keeper.inventory.complete()]
         reasons = (Reason.SUCCEEDED, Reason.EMPTY) if self._allow_empty else (Reason.SUCCEEDED,)

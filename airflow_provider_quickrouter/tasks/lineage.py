@@ -28,6 +28,7 @@ class QuickRouterPredictionRunFacet(RunFacet):
     :ivar predictionId: the API's id.
     :ivar model: ``owner/name``, or the version; None where the API names neither.
     :ivar seed: with it the same input makes the same output again; None if it is not known.
+    :ivar cost: in the unit of the connection's prices; None if it is not known.
     """
 
     predictionId: str  # noqa: N815  # facets are spelled as OpenLineage spells its own
@@ -35,6 +36,7 @@ class QuickRouterPredictionRunFacet(RunFacet):
     model: str | None
     version: str | None
     seed: int | None
+    cost: float | None
 
 
 def lineage_of(
@@ -49,6 +51,7 @@ def lineage_of(
             model=prediction.model_name or None,
             version=prediction.version,
             seed=prediction.seed,
+            cost=prediction.cost,
         )
     outputs = []
     for file in files:

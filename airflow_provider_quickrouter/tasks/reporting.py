@@ -37,6 +37,9 @@ SUCCEEDED = "quickrouter.succeeded"  # counter: waits that ended with an output
 # Counter, with a dot and the reason (a value of `Reason`): waits that ended otherwise.
 FAILED = "quickrouter.failed"
 
+# Counter: what the predictions of ended waits have cost, in the unit of the connection's prices.
+COST = "quickrouter.cost"
+
 # Timer: from the create request until the model started, by the API's times.
 QUEUE = "quickrouter.queue"
 
@@ -124,6 +127,9 @@ def count_end(outcome: Outcome, now: float) -> None:
 
         counter = SUCCEEDED if succeeded else f"{FAILED}.{outcome.reason}"
         Stats.incr(counter, tags={**tags, "reason": str(outcome.reason)})
+        if seen and seen.cost:
+            # Airflow declares integers, but all of its metrics backends add floats.
+            Stats.incr(COST, seen.cost, tags=tags)  # type: ignore[arg-type]
         for name, seconds in durations(seen, now) if seen and seen.status.terminal else ():
             Stats.timing(name, timedelta(seconds=seconds), tags=tags)
 
@@ -189,5 +195,6 @@ def asset_extra(prediction: Prediction | None, files: Sequence[StoredFile]) -> d
             "prediction_id": prediction.id,
             "model": prediction.model_name or None,
             "seed": prediction.seed,
+            "cost": prediction.cost,
         }
     return {**named, "files": [file.to_json() for file in files]}

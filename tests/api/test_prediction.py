@@ -14,7 +14,8 @@ ID = "qpt5jq1fssrmc0cmd5hvy31mdg"
 LINK = "https://api.quickrouter.ai/replicate/v1/predictions/" + ID
 MANIFEST_KEYS = [
     *("id", "status", "output", "error", "model", "version", "deployment"),
-    *("created_at", "started_at", "completed_at", "expires_at", "data_removed", "metrics", "url", "seed"),
+    *("created_at", "started_at", "completed_at", "expires_at", "data_removed", "metrics"),
+    *("url", "seed", "cost"),
 ]
 HEX = "7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc"
 IMAGE = "https://replicate.delivery/xezq/abc/out-0.png"

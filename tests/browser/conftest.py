@@ -51,6 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, picture_server: HTTPServer)
     with GalleryServer(home, USERS, env=MANAGER) as server:
         files = home / "files"
         lost = prediction_tasks(20, manifest(20, "starting"), state="failed")
+        paid = [*prediction_tasks(21, manifest(21, cost=1.2)), *prediction_tasks(22, manifest(22, cost=0.04))]
         server.fill(
             motley_run(files, picture_server.url_for("/out-0.png")),
             running_run(files),
@@ -58,6 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, picture_server: HTTPServer)
             FilledRun(DAG_ID, "empty", []),
             FilledRun(DAG_ID, "skipped", [FilledTask("submit", 0, "skipped")]),
             FilledRun(DAG_ID, "lost", lost),
+            FilledRun(DAG_ID, "paid", paid),
             FilledRun(SECRET_DAG, "secret", []),
             FilledRun("no_pictures_at_all", "plain", [FilledTask("nothing")]),
             large_run(files),

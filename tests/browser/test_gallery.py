@@ -34,6 +34,14 @@ def test_the_tab_of_a_run_shows_all_its_pictures(visitor: Visitor) -> None:
     expect(frame.locator(".card", has_text="study 10")).to_contain_text("output_path=")
 
 
+def test_the_costs_of_the_shown_pictures_are_summed(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "paid")
+    expect(frame.locator(".toolbar")).to_contain_text("Cost: 1.24")
+    frame.locator(".card .shot").last.click()
+    expect(frame.get_by_role("dialog")).to_contain_text("Cost0.04")
+    expect(visitor.open_run(DAG_ID, "motley").locator(".toolbar .cost")).to_have_text("")
+
+
 def test_a_picture_that_is_not_stored_is_shown_while_it_lives(visitor: Visitor) -> None:
     frame = visitor.open_task(DAG_ID, "motley", "wait", 10)
     assert visitor.wait_for_pictures() == [640]

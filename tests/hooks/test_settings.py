@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,38 @@ def test_files_lie_at_public_addresses_unless_others_are_allowed() -> None:
     assert settings().allow_private_addresses is False
     assert settings({"allow_private_addresses": "true"}).allow_private_addresses is True
     assert settings({"allow_private_addresses": False}).allow_private_addresses is False
+
+
+def test_prices_are_numbers_by_model() -> None:
+    prices = {"a/b": {"per_second": 0.0011, "max_seconds": 60}, "c/d": {"per_output": "0.04"}}
+    read = settings({"prices": json.dumps(prices)}).prices
+    assert (read["a/b"].per_second, read["c/d"].per_output) == (Decimal("0.0011"), Decimal("0.04"))
+    assert settings().prices == {}
+
+
+@pytest.mark.parametrize(
+    ("price", "wrong"),
+    [
+        ({"per_secnd": 1}, "a/b.per_secnd: got 1;"),
+        ({"per_output": -0.1}, "a/b.per_output: got -0.1;"),
+        ({"per_output": float("nan")}, "a/b.per_output: got nan;"),
+        ({"per_second": 1, "max_seconds": "long"}, "a/b.max_seconds: got 'long';"),
+        ({"per_output": True}, "a/b.per_output: got True;"),
+        ({"per_second": 1, "per_output": 1}, "a/b: got {"),
+        (0.04, "a/b: got 0.04;"),
+    ],
+)
+def test_a_wrong_price_is_named_with_the_remedy(price: Any, wrong: str) -> None:
+    with pytest.raises(InvalidConnectionError) as caught:
+        settings({"prices": {"a/b": price}})
+    assert f"extra.prices.{wrong}" in str(caught.value)
+    assert 'a price is {"owner/name": {"per_second": 0.0011}} or' in str(caught.value)
+
+
+@pytest.mark.parametrize("prices", [[1], "0.04", {"sdxl": {"per_output": 1}}, {"a/b:1": {"per_output": 1}}])
+def test_prices_are_by_owner_and_name(prices: Any) -> None:
+    with pytest.raises(InvalidConnectionError, match=r"extra\.prices"):
+        settings({"prices": prices})
 
 
 def test_the_console_url_shows_a_prediction_to_people() -> None:

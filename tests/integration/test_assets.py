@@ -37,5 +37,6 @@ def test_the_asset_scheduled_example_runs_after_its_producer_and_prints_the_stor
         "prediction_id": manifest["id"],
         "model": "stability-ai/sdxl",
         "seed": manifest["seed"],
+        "cost": None,
         "files": files,
     }

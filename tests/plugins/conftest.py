@@ -16,6 +16,7 @@ from airflow_provider_quickrouter.sandbox.pictures import render
 from dev.gallery_data import FilledRun, FilledTask
 from dev.gallery_runs import DAG_ID, manifest, motley_run, prediction_tasks, store
 from dev.gallery_server import ROOT, GalleryServer, token_of
+from tests.plugins.costs_run import Costs, paid
 from tests.plugins.denying import SECRET_DAG
 from tests.plugins.files_run import files_run
 from tests.s3 import s3_client, s3_server
@@ -79,7 +80,13 @@ def measured(home: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[GalleryServer]:
+def costs() -> Costs:
+    """What a run has cost, by the sandbox's ledger and by the provider's accounts."""
+    return paid()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, bucket: str, costs: Costs) -> Iterator[GalleryServer]:
     home = tmp_path_factory.mktemp("gallery")
     with GalleryServer(home, USERS, env=SETTINGS, python=measured(home)) as server:
         files = home / "files"
@@ -92,6 +99,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Iterator[Ga
             files_run(files),
             elsewhere_run(),
             FilledRun(DAG_ID, "empty", []),
+            costs.run,
         )
         yield server
 

@@ -92,7 +92,7 @@ def test_counting_goes_on_after_a_kill(state: Path) -> None:
         assert get(url, "/sandbox/requests")["creates"] == 2
         assert len(get(url, "/sandbox/requests")["requests"]) == 1
         told = get(url, "/sandbox/counts")
-    counted = {"starts": 2, "creates": 2, "requests": {"create": 2}, "peak_per_minute": 0}
+    counted = {"starts": 2, "creates": 2, "requests": {"create": 2}, "peak_per_minute": 0, "cost": 0.0}
     assert told == counted
 
 
@@ -211,7 +211,7 @@ def test_an_end_in_order_keeps_the_count_of_every_request(state: Path) -> None:
         client.create(faults={"status": 500})
         client.send("GET", "/v1/models")
         by_kind = {"create": 2, "get": 5, "other": 1}
-        counted = {"starts": 1, "creates": 1, "requests": by_kind, "peak_per_minute": 6}
+        counted = {"starts": 1, "creates": 1, "requests": by_kind, "peak_per_minute": 6, "cost": 0.0}
         assert client.sandbox.counts == client.send("GET", "/sandbox/counts").json() == counted
     with running(state) as client:
         assert client.sandbox.counts == {**counted, "starts": 2}

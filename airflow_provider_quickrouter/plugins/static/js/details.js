@@ -3,7 +3,7 @@
 import { badge, timeOf } from "./card.js";
 import { breakable, button, el } from "./dom.js";
 import { actionsOf, factsOf, filesOf } from "./files.js";
-import { moment, seconds, taskName } from "./format.js";
+import { amount, moment, seconds, taskName } from "./format.js";
 import { REMEDY, mediaOf, placeholderOf, unstored } from "./frame.js";
 import { goTo } from "./host.js";
 import { icon } from "./icons.js";
@@ -82,6 +82,7 @@ export function detailsOf(card, n) {
     ["Seed", card.seed],
     ...factsOf(card, only),
     ...timing(card),
+    ["Cost", amount(card.cost)],
     ["Task", taskLink(card)],
     ["Attempt", card.try_number > 1 ? card.try_number : null],
     ["Prediction", card.id && el("code", {}, card.id)],

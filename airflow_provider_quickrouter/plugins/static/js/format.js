@@ -4,6 +4,11 @@ const NUMBER = new Intl.NumberFormat("en");
 
 export const number = (value) => NUMBER.format(value);
 
+// In the unit of the prices in the connection.
+const AMOUNT = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+
+export const amount = (value) => (value === null || value === undefined ? "" : AMOUNT.format(value));
+
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
 export function seconds(value) {

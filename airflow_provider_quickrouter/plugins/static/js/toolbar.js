@@ -1,7 +1,7 @@
 // Above the pictures: filters with their counts, the search, and the progress of the run.
 
 import { button, el } from "./dom.js";
-import { STATES, number, plural } from "./format.js";
+import { STATES, amount, number, plural } from "./format.js";
 import { icon } from "./icons.js";
 
 const PAUSE = 250;
@@ -13,8 +13,9 @@ export class Toolbar {
     this.input = this.searchInput();
     this.status = el("span", { class: "status", role: "status" });
     this.bar = el("div", { class: "progress", role: "progressbar", "aria-label": "Finished predictions", "aria-valuemin": 0 }, el("span"));
+    this.cost = el("span", { class: "cost", title: "In the unit of the prices in the connection" });
     const search = el("label", { class: "search" }, icon("search"), this.input);
-    this.node = el("header", { class: "toolbar", hidden: true }, this.chips, this.status, search, this.bar);
+    this.node = el("header", { class: "toolbar", hidden: true }, this.chips, this.status, this.cost, search, this.bar);
   }
 
   searchInput() {
@@ -34,6 +35,7 @@ export class Toolbar {
     this.chips.replaceChildren(...this.chipsOf(page, wanted));
     if (chosen !== false) this.chips.querySelector(`[data-state="${chosen}"]`)?.focus();
     if (document.activeElement !== this.input) this.input.value = wanted.q;
+    this.cost.textContent = page.cost === null ? "" : `Cost: ${amount(page.cost)}`;
     this.progress(page);
   }
 
