@@ -19,14 +19,14 @@ from typing import Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, core_commands
 
+from airflow_provider_quickrouter.storage.names import TASK, task_of
+
 Row = dict[str, Any]
-TASK = ("dag_id", "run_id", "task_id", "map_index")
 UNFINISHED = ("running", "deferred", "up_for_reschedule", "up_for_retry", "scheduled", "queued")
-MARGIN = 60.0  # seconds by which clocks may differ
 
 CONN_ID = Arg(("--conn-id",), default="quickrouter_default", help="connection (default: %(default)s)")
 DURABLE = Arg(("--durable",), help="folder of durable=, if tasks have one")
-IDS = Arg(("prediction_id",), nargs="+")
+IDS = Arg(("prediction_id",), nargs="+", help="as in XCom, or in the console")
 FOLDER = Arg(("folder",), help="folder of durable=, or of the results of batches")
 DAYS = Arg(("--older-than",), type=float, default=30.0, metavar="DAYS", help="(default: %(default)s)")
 DELETE = Arg(("--delete",), action="store_true", help="delete them (default: list them)")
@@ -49,18 +49,22 @@ def commands() -> list[GroupCommand]:
 
 def uncertain(args: Any) -> list[Row]:
     """Return each create request without an id: its time, and what the API's list has of that time."""
+    from airflow_provider_quickrouter.api.errors import QuickRouterError
+    from airflow_provider_quickrouter.submission.reconcile import MARGIN
     from airflow_provider_quickrouter.submission.record import Attempt
 
-    rows = []
+    rows, created, unread = list[Row](), list[tuple[str, float]](), ""
     for task, stored, until, _ in (*_in_database(), *(_in_folder(args.durable) if args.durable else ())):
         attempt = Attempt.from_json(stored)
         if attempt and not (attempt.prediction_id or attempt.done):
             rows.append({**task, "from": attempt.begun_at, "until": until})
-    created = _listed(args.conn_id, min(row["from"] for row in rows)) if rows else None
+    try:
+        created = _listed(args.conn_id, min(row["from"] for row in rows) - MARGIN) if rows else []
+    except QuickRouterError as error:
+        unread = str(error)
     for row in rows:
         start, end = row["from"] - MARGIN, row["until"] + MARGIN
-        ids = [id for id, at in created or () if start <= at <= end]
-        row["in_list"] = "no list" if created is None else " ".join(ids)
+        row["in_list"] = unread or " ".join(id for id, at in created if start <= at <= end)
         row["from"], row["until"] = _time(row["from"]), _time(row["until"])
     return rows
 
@@ -86,7 +90,7 @@ def running(args: Any) -> list[Row]:
             # Other DAGs may use this key for other values.
             known = isinstance(manifest, dict) and {"id", "status"} <= manifest.keys()
             if known and not PredictionStatus.of(manifest["status"]).terminal:
-                rows.append({**_task_of(row), "state": row.state, "id": manifest["id"]})
+                rows.append({**task_of(row), "state": row.state, "id": manifest["id"]})
     return rows
 
 
@@ -125,7 +129,7 @@ def _in_database() -> Iterator[Record]:
 
         with create_session() as session:
             for row in session.scalars(select(Model).where(Model.key == STORE_KEY)):
-                yield _task_of(row), json.loads(row.value), row.updated_at.timestamp(), None
+                yield task_of(row), json.loads(row.value), row.updated_at.timestamp(), None
 
 
 def _in_folder(folder: str) -> Iterator[Record]:
@@ -147,24 +151,17 @@ def _in_folder(folder: str) -> Iterator[Record]:
                 yield task, None, fs.modified(last).timestamp(), (fs, f"{batch}.record")
 
 
-def _listed(conn_id: str, since: float) -> list[tuple[str, float]] | None:
-    """Return ids and times of the API's list, newest first, back to an instant; None without a list."""
-    from airflow_provider_quickrouter.api.errors import QuickRouterError
+def _listed(conn_id: str, since: float) -> list[tuple[str, float]]:
+    """Return ids and times of the API's list, newest first, back to an instant."""
     from airflow_provider_quickrouter.api.protocol import page, read_page
     from airflow_provider_quickrouter.hooks.quickrouter import QuickRouterHook
 
     found, cursor, exchange = list[tuple[str, float]](), None, QuickRouterHook(conn_id).exchange
-    with suppress(QuickRouterError):
-        while True:
-            predictions, cursor = read_page(exchange(page(cursor)), time.time())
-            found += [(one.id, one.created_at.timestamp()) for one in predictions if one.created_at]
-            if not cursor or not predictions or (found and found[-1][1] < since - MARGIN):
-                return found
-    return None
-
-
-def _task_of(row: Any) -> Row:
-    return {name: getattr(row, name) for name in TASK}
+    while True:
+        predictions, cursor = read_page(exchange(page(cursor)), time.time())
+        found += [(one.id, one.created_at.timestamp()) for one in predictions if one.created_at]
+        if not cursor or not predictions or (found and found[-1][1] < since):
+            return found
 
 
 def _time(instant: float) -> str:

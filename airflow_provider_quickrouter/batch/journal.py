@@ -24,6 +24,7 @@ from typing import Any
 from airflow_provider_quickrouter.api.errors import InvalidInputError
 from airflow_provider_quickrouter.api.storable import storable_string
 from airflow_provider_quickrouter.batch.ledger import Entry, Ledger, Place
+from airflow_provider_quickrouter.storage.names import task_of
 from airflow_provider_quickrouter.storage.target import (
     is_object_store,
     open_argument,
@@ -87,8 +88,7 @@ class Record:
         """
         if not is_object_store(self._fs) and self._fs.isdir(self._results):
             raise InvalidInputError(f"output_path: {self._path!r} is a folder; {FILE_REMEDY}")
-        run = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
-        mine = json.dumps(run).encode()
+        mine = json.dumps(task_of(ti)).encode()
         found = write_first(self._fs, f"{self._results}.record/owner.json", mine)
         if found != mine:
             other = storable_string(found.decode(errors="replace"), 1000)

@@ -17,6 +17,7 @@ from airflow_provider_quickrouter.api.errors import InvalidInputError
 
 DEFAULT_NAME = "{prediction_id}/{n}.{ext}"
 FIELDS = ("prediction_id", "n", "ext", "sha256")
+TASK = ("dag_id", "run_id", "task_id", "map_index")  # what identifies a task instance
 DISTINCT = frozenset({"n", "sha256"})  # fields that differ between the files of one output
 MAX_PARTS = 16  # folders and file of one name
 
@@ -125,6 +126,11 @@ def _fields(template: str) -> list[str]:
 def safe_name(value: str) -> str:
     """Return a value from outside so that it can be a part of a name, and none above it."""
     return _ODD.sub("_", value[:MAX_PART].replace("/", "_"))
+
+
+def task_of(row: Any) -> dict[str, Any]:
+    """Return what identifies a task instance."""
+    return {name: getattr(row, name) for name in TASK}
 
 
 def owner_of(ti: Any) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from airflow_provider_quickrouter.api.errors import FileRefused
-from airflow_provider_quickrouter.storage.names import record_name
+from airflow_provider_quickrouter.storage.names import record_name, task_of
 from airflow_provider_quickrouter.storage.target import Target
 from airflow_provider_quickrouter.submission.record import Attempt
 from airflow_provider_quickrouter.tasks.reporting import log_and_continue
@@ -50,8 +50,7 @@ class StoredState:
 
     def set(self, key: str, value: Any) -> None:
         """Replace what is stored. The task is named for whoever reads the file."""
-        task = {name: getattr(self._ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
-        self._target.write(self._name, json.dumps({**task, key: value}).encode())
+        self._target.write(self._name, json.dumps({**task_of(self._ti), key: value}).encode())
 
     def delete(self, key: str) -> None:
         """Store that there is nothing. The file stays: not everyone who may write may delete."""
