@@ -83,7 +83,10 @@ def failures() -> Iterator[tuple[str, errors.QuickRouterError, bool]]:
     outage = errors.UpstreamError("Service Unavailable", status=503)
     yield "run", given_up(outage), True
     yield "sensor", given_up(outage), False
-    unavailable = errors.FileUnavailable("HTTP 503, after 6 attempts; a retry resumes it")
+    gone = errors.NotFoundError("The prediction could not be found", status=404, from_api=True)
+    yield "run", given_up(gone), True
+    yield "sensor", given_up(gone), False
+    unavailable = errors.FileUnavailable("HTTP 503, after 6 attempts")
     yield "run", about(unavailable, 0, "https://replicate.delivery/out-0.png"), True
 
 

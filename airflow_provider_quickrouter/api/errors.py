@@ -175,10 +175,13 @@ class RedirectError(APIError):
 
 
 class NoChannelError(APIError):
-    """The gateway has no server for this model: permanent, though its status is 500 or 503."""
+    """The gateway has no server, or no price, for this model: permanent, though its status is 500 or 503."""
 
     another_model = True
-    remedy = "The gateway has no server for this model now. Choose another, or contact the gateway's support."
+    remedy = (
+        "The gateway has no server, or no price, for this model now. Choose another model, or contact the "
+        "gateway's support."
+    )
 
 
 class RateLimitError(APIError):

@@ -34,6 +34,7 @@ from airflow_provider_quickrouter.api.errors import (
     BatchFailed,
     FileError,
     FileUnavailable,
+    NotFoundError,
     PredictionError,
     PredictionTimeout,
     QuickRouterError,
@@ -89,10 +90,14 @@ def _after_a_clear(error: QuickRouterError, resubmits: bool) -> str:
         if isinstance(error, PredictionError) and not isinstance(error, PredictionTimeout):
             return "Clear the task that submitted the prediction: it creates, and pays for, a new one."
         return "Clearing this task costs nothing, because it never creates a prediction."
-    if isinstance(error, PredictionError | UncertainCreateError):
+    gone = isinstance(error, NotFoundError) and error.prediction_id
+    if gone or isinstance(error, PredictionError | UncertainCreateError):
         return "Clearing the task creates, and pays for, a new prediction."
     if isinstance(error, BatchFailed):
-        return "Clearing the task creates, and pays for, what is missing or failed."
+        return (
+            "Clearing the task submits, and pays for, the inputs that were not submitted or failed; an "
+            "uncertain one may be paid for twice."
+        )
     if isinstance(error, FileError) or (isinstance(error, APIError) and error.prediction_id):
         return (
             "Clearing the task resumes the prediction if its id is stored (Airflow 3.3 and later, or "

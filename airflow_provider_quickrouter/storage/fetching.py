@@ -128,7 +128,7 @@ def pause_before(failure: Failure, attempts: int, waited: float, owner: Owner, n
         raise FileRefused(f"the server responds with HTTP 403: its signature may have expired. {ONE_HOUR}")
     if failure.gone and (owner.expired(now) or owner.expires_at is None):
         raise expired(owner)
-    message = f"{failure.why}, after {counted(attempts, 'attempt')}; a retry resumes it"
+    message = f"{failure.why}, after {counted(attempts, 'attempt')}"
     raise FileUnavailable(message, retry_after=failure.retry_after)
 
 

@@ -106,7 +106,7 @@ def test_what_is_gone_after_its_hour_has_expired() -> None:
 def test_what_is_gone_before_its_hour_may_be_there_for_a_retry() -> None:
     with pytest.raises(FileUnavailable, match="after 9 attempts"):
         pause_before(GONE, 9, PATIENCE, LIVING, NOW)
-    with pytest.raises(FileUnavailable, match="after 1 attempt;"):
+    with pytest.raises(FileUnavailable, match="after 1 attempt$"):
         pause_before(Failure("HTTP 503", 999), 1, 0, LIVING, NOW)
 
 
