@@ -7,8 +7,10 @@ from pathlib import Path
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import FINISHED_RUN, LocalAirflow
 from dev.waiting import wait_until
+from tests.integration.marks import more_runs
 
 
+@more_runs
 def test_the_asset_scheduled_example_runs_after_its_producer_and_prints_the_stored_paths(
     airflow: LocalAirflow, gateway: Sandbox, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ def lines(path: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
+@more_runs
 def test_a_batch_outlives_its_worker_and_its_triggerer_and_pays_for_nothing_twice(
     airflow: LocalAirflow, gateway: Sandbox, tmp_path: Path
 ) -> None:
