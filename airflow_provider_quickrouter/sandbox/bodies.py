@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_quickrouter.sandbox.faults import UNSET
+from airflow_provider_quickrouter.sandbox.outputs import OUTPUTS, file_names, output_of
 from airflow_provider_quickrouter.sandbox.predictions import Phase, Record, Status, phase_at
 
 API_OF_REPLICATE = "https://api.replicate.com"
@@ -111,9 +112,17 @@ def cost_of(record: Record, now: float, prices: Prices) -> Decimal:
 
 def pictures_of(record: Record, phase: Phase, base_url: str) -> list[str]:
     """Return the URLs of the pictures of a prediction in this phase."""
+    names = (name for name in files_of(record, phase) if name.endswith(".png"))
+    return [f"{base_url}/files/{record.id}/{name}" for name in names]
+
+
+def files_of(record: Record, phase: Phase) -> list[str]:
+    """Return the names of the files of a prediction in this phase."""
     if phase.status is not Status.SUCCEEDED or phase.expired or record.faults.output is not UNSET:
         return []
-    return [f"{base_url}/files/{record.id}/out-{n}.png" for n in range(_count_of(record))]
+    if record.model in OUTPUTS:
+        return file_names(record.model)
+    return [f"out-{n}.png" for n in range(_count_of(record))]
 
 
 def size_of(record: Record) -> tuple[int, int]:
@@ -183,6 +192,8 @@ def _output(record: Record, phase: Phase, base_url: str) -> Any:
         return None
     if record.faults.output is not UNSET:
         return record.faults.output
+    if record.model in OUTPUTS:
+        return output_of(record.model, f"{base_url}/files/{record.id}")
     pictures = pictures_of(record, phase, base_url)
     return pictures[0] if record.model.startswith(ONE_FILE) else pictures
 
@@ -200,7 +211,7 @@ def _metrics(record: Record, phase: Phase) -> dict[str, Any]:
     metrics: dict[str, Any] = {"total_time": round(phase.completed_at - record.created_at, 6)}
     if phase.started_at is not None:
         metrics["predict_time"] = round(phase.completed_at - phase.started_at, 6)
-    if phase.status is Status.SUCCEEDED and record.faults.output is UNSET:
+    if phase.status is Status.SUCCEEDED and record.faults.output is UNSET and record.model not in OUTPUTS:
         metrics["image_count"] = _count_of(record)
     return metrics
 

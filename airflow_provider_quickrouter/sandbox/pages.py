@@ -19,9 +19,17 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.types import Receive, Scope
 
 from airflow_provider_quickrouter.sandbox import protocol
-from airflow_provider_quickrouter.sandbox.bodies import body_of, ledger_entry, pictures_of, prompt_of, size_of
+from airflow_provider_quickrouter.sandbox.bodies import (
+    body_of,
+    files_of,
+    ledger_entry,
+    pictures_of,
+    prompt_of,
+    size_of,
+)
 from airflow_provider_quickrouter.sandbox.faults import FaultError
 from airflow_provider_quickrouter.sandbox.gateway import Gateway
+from airflow_provider_quickrouter.sandbox.outputs import render_other
 from airflow_provider_quickrouter.sandbox.pictures import render
 from airflow_provider_quickrouter.sandbox.predictions import Phase, Record, phase_at
 from airflow_provider_quickrouter.sandbox.protocol import read_json
@@ -177,12 +185,14 @@ def _page(title: str, content: str, phases: Iterable[Phase], status: int = 200) 
 
 
 async def show_file(gateway: Gateway, scope: Scope, receive: Receive) -> Response:
-    """Return a picture."""
+    """Return a picture, or another file of an output."""
     _, _, prediction_id, name = f"{scope['path']}//".split("/")[:4]
     record, found = gateway.predictions.get(prediction_id), FILE_NAME.fullmatch(name)
-    pictures = [] if record is None else pictures_of(record, phase_at(record, time.time()), "")
-    if record is None or found is None or int(found[1]) >= len(pictures):
+    if record is None or name not in files_of(record, phase_at(record, time.time())):
         return protocol.html_page(404)
+    if found is None:
+        data, media_type = await asyncio.to_thread(render_other, name)
+        return Response(data, media_type=media_type)
     drawing = (prompt_of(record), record.seed, int(found[1]), size_of(record))
     # In a thread, so that the API does not wait.
     return Response(await asyncio.to_thread(render, *drawing), media_type="image/png")
