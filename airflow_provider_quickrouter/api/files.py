@@ -111,35 +111,29 @@ class Source:
         """The file's name in the record of what was stored."""
         # A new signature in the query does not make it another file.
         plain = self.url if self.inline else self.url.partition("?")[0]
-        named = f"{self.n} {plain}".encode("utf-8", "replace")
-        return hashlib.sha256(named + (self.content or b"")).hexdigest()
+        named = f"{self.n} {plain}".encode("utf-8", "replace") + (self.content or b"")
+        return hashlib.sha256(named).hexdigest()
 
 
 def find_results(output: Any) -> list[Source]:
-    """Return what is stored of an output: its files, and what XCom cannot hold of the rest.
+    """Return what is stored of an output: its files; or else one text (a list of strings is joined) or JSON.
 
-    Without files it is one text (a list of strings, such as tokens, is joined) or JSON; null is
-    nothing.
+    An output with files is JSON, too, if XCom cannot hold the rest of it. Of null nothing is stored.
 
     :raises FileRefused: there are more than ``MAX_FILES``.
     """
     items = _items(output)
-    files = find_files(items)
-    strings = [item for item in items if item is not None]
-    if files:
-        too_large = re.search(rf"{re.escape(LEFT_OUT)}(?!data: URI)", str(for_xcom(items)))
-        return [*files, _json(items, files[-1].n + 1)] if too_large else files
-    if all(isinstance(item, str) for item in strings):
-        text = "".join(strings).encode("utf-8", "replace")
-        return [Source(0, content=text, ext="txt")] if strings else []
-    return [_json(items, 0)]
-
-
-def _json(items: list[Any], n: int) -> Source:
-    """Return an output as a JSON file; a lone item is not in a list, as in the API's response."""
-    value = items[0] if len(items) == 1 else items
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return Source(n, content=text.encode("utf-8", "replace"), ext="json")
+    files, present = find_files(items), [item for item in items if item is not None]
+    left_out = re.search(rf"{re.escape(LEFT_OUT)}(?!data: URI)", str(for_xcom(items)))
+    if not present or (files and not left_out):
+        return files
+    if not files and all(isinstance(item, str) for item in present):
+        ext, text = "txt", "".join(present)
+    else:
+        whole = items[0] if len(items) == 1 else items  # a lone item is in no list, as in the API's response
+        ext, text = "json", json.dumps(whole, ensure_ascii=False, default=str)
+    n = files[-1].n + 1 if files else 0
+    return [*files, Source(n, content=text.encode("utf-8", "replace"), ext=ext)]
 
 
 def find_files(output: Any) -> list[Source]:
@@ -147,15 +141,12 @@ def find_files(output: Any) -> list[Source]:
 
     :raises FileRefused: there are more than ``MAX_FILES``.
     """
-    found: list[Source] = []
-    n = 0
+    found, n = list[Source](), 0
     for index, key, value in _leaves(output):
         url = value.strip() if isinstance(value, str) else ""
-        if url and is_file(url):
+        if has_file := is_file(url):
             found.append(Source(n, url, key, index))
-            n += 1
-        elif value is None:
-            n += 1
+        n += has_file or value is None
         if len(found) > MAX_FILES:
             raise FileRefused(f"The output has more than {MAX_FILES} files.")
     return found

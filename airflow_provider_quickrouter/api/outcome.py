@@ -97,8 +97,6 @@ class Outcome:
     :ivar error: why it could not be polled any more, for ``API_ERROR`` and some timeouts.
     :ivar last_state: the state's word when the time was up, for timeouts.
     :ivar stopped: what became of the cancel, as a sentence; "" if none was sent.
-    :ivar unfinished_at: when the prediction was last known not to have ended, epoch seconds of this
-        machine's clock; None if it never was.
     """
 
     reason: Reason
@@ -107,7 +105,6 @@ class Outcome:
     error: QuickRouterError | None = None
     last_state: str = ""
     stopped: str = ""
-    unfinished_at: float | None = None
 
     @property
     def timed_out(self) -> bool:
@@ -120,19 +117,14 @@ class Outcome:
         return self.prediction.output_for_xcom if self.prediction else []
 
     @classmethod
-    def of(cls, prediction: Prediction, now: float, unfinished_at: float | None = None) -> Outcome | None:
+    def of(cls, prediction: Prediction, now: float) -> Outcome | None:
         """Return how a prediction ended at ``now`` (epoch seconds), or None: it has not."""
         if not prediction.status.terminal:
             return None
-        reason = _reason(prediction, now, unfinished_at)
+        reason = _reason(prediction, now)
         if reason is Reason.EXPIRED:
             prediction = replace(prediction, data_removed=True)  # also if the API does not state it
-        return cls(
-            reason=reason,
-            prediction_id=prediction.id,
-            prediction=prediction,
-            unfinished_at=unfinished_at,
-        )
+        return cls(reason=reason, prediction_id=prediction.id, prediction=prediction)
 
     @classmethod
     def of_error(cls, prediction_id: str, error: QuickRouterError) -> Outcome:
@@ -144,7 +136,7 @@ class Outcome:
 
         Only a prediction that this task itself has canceled is still the timeout it was.
         """
-        over = Outcome.of(prediction, now, self.unfinished_at)
+        over = Outcome.of(prediction, now)
         if over and not (self.stopped and over.reason in (Reason.CANCELED, Reason.ABORTED)):
             return over
         return replace(self, prediction=prediction)
@@ -171,7 +163,6 @@ class Outcome:
             "error": self.error.to_payload() if self.error else None,
             "last_state": truncated(self.last_state),
             "stopped": self.stopped,
-            "unfinished_at": self.unfinished_at,
         }
 
     @classmethod
@@ -179,7 +170,6 @@ class Outcome:
         """Rebuild the outcome of an event. What cannot be understood is never success."""
         try:
             manifest, error = payload["manifest"], payload["error"]
-            unfinished_at = payload.get("unfinished_at")
             outcome = cls(
                 reason=Reason(payload["reason"]),
                 prediction_id=str(payload["prediction_id"]),
@@ -187,7 +177,6 @@ class Outcome:
                 error=from_payload(error) if error else None,
                 last_state=str(payload.get("last_state") or ""),
                 stopped=str(payload.get("stopped") or ""),
-                unfinished_at=None if unfinished_at is None else float(unfinished_at),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             # A triggerer of another version, or a row of the database that was changed.
@@ -223,13 +212,13 @@ def log_tail(logs: str) -> list[str]:
     return [line[:LOG_WIDTH] for line in lines if line][-LOG_LINES:]
 
 
-def _reason(prediction: Prediction, now: float, unfinished_at: float | None) -> Reason:
+def _reason(prediction: Prediction, now: float) -> Reason:
     if prediction.status is PredictionStatus.CANCELED:
         return Reason.CANCELED
     if prediction.status is PredictionStatus.ABORTED:
         return Reason.ABORTED
     if prediction.status is not PredictionStatus.FAILED:
-        gone = Reason.EXPIRED if prediction.expired(now, unfinished_at) else Reason.EMPTY
+        gone = Reason.EXPIRED if prediction.expired(now) else Reason.EMPTY
         return gone if prediction.is_empty else Reason.SUCCEEDED
     # Gateways without an error's text name moderation in the status, models in their log.
     error = prediction.error[:_LOOKED_AT]

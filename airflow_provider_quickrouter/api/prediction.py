@@ -31,6 +31,8 @@ MAX_DEPTH = 20
 LARGEST_AMOUNT = 1e9
 # How long the API stores input, output, logs and files after a prediction has ended.
 RETENTION = timedelta(hours=1)
+# Seconds by which the API's clock may differ from this machine's.
+CLOCK_SKEW = 300.0
 # Characters of a status, model or version that are stored.
 _LONGEST_WORD = 200
 # The part of a log that is stored: it may have megabytes, and is searched later.
@@ -189,23 +191,21 @@ class Prediction:
         """When its files and data are deleted, or None while it has not ended."""
         return self.completed_at + RETENTION if self.completed_at else None
 
-    def expired(self, now: float, unfinished_at: float | None = None) -> bool:
-        """Whether its output is gone because its hour is over; arguments as of :meth:`ended_at`."""
-        ended_at = self.ended_at(now, unfinished_at)
-        late = ended_at is not None and now >= ended_at + RETENTION.total_seconds()
+    def expired(self, now: float) -> bool:
+        """Whether its output is gone because its hour is over (``now`` in epoch seconds)."""
+        late = self.expires_at is not None and now >= self.expires_at.timestamp()
         return self.is_empty and (self.data_removed or late)
 
-    def ended_at(self, now: float, unfinished_at: float | None = None) -> float | None:
-        """Return when it ended, by this machine's clock; None if nothing shows that.
+    def ended_between(self, start: float, end: float) -> Prediction:
+        """Return it with an end in the time in which it was seen to end (epoch seconds).
 
-        The API's clock may be wrong by hours, or the API returns no times.
-
-        :param now: epoch seconds, when it was known to have ended.
-        :param unfinished_at: epoch seconds, when it was last known not to have ended.
+        The API's clock may be wrong by hours, or the API returns no times. A difference of a few
+        minutes does not matter.
         """
-        if self.completed_at:
-            return min(max(self.completed_at.timestamp(), unfinished_at or -math.inf), now)
-        return None if unfinished_at is None else now
+        told = self.completed_at.timestamp() if self.completed_at else -math.inf
+        if start - CLOCK_SKEW <= told <= end + CLOCK_SKEW:
+            return self
+        return replace(self, completed_at=datetime.fromtimestamp(end, UTC))
 
     def manifest(self, url: str) -> dict[str, Any]:
         """Return the bounded JSON object that XCom holds under the key ``prediction``.

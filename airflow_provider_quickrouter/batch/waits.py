@@ -105,7 +105,7 @@ class Waits:
         """Wait for the prediction of an item, and store how it ended."""
         began = self.ledger.started[index]
         prediction_id, timeline = str(self.ledger.ids[index]), Timeline(HISTORIES, began)
-        poll = Poll(prediction_id, began, self.deadline, timeline=timeline)
+        poll = Poll(prediction_id, began, self.deadline, timeline=timeline, unfinished_at=began)
         outcome = await self._poller.wait_for(poll)
         if outcome.timed_out:
             outcome = await self._cancel(outcome)
@@ -115,12 +115,10 @@ class Waits:
         await asyncio.to_thread(count_end, outcome, time.time())
         result = ItemResult.of(index, outcome)
         if self._target and outcome.prediction and outcome.reason is Reason.SUCCEEDED:
-            result = await self._with_files(result, outcome.prediction, outcome.unfinished_at)
+            result = await self._with_files(result, outcome.prediction)
         await self.end(index, result)
 
-    async def _with_files(
-        self, result: ItemResult, prediction: Prediction, unfinished_at: float | None
-    ) -> ItemResult:
+    async def _with_files(self, result: ItemResult, prediction: Prediction) -> ItemResult:
         """Store the files of a success in a thread; return its result with them, or with the error."""
         # What succeeds is logged at level DEBUG, since there are thousands.
         log = SimpleNamespace(info=self._log.debug, warning=self._log.warning)
@@ -129,7 +127,7 @@ class Waits:
             try:
                 hook = await self._poller.connected()
                 storing = Storing(hook.sibling(), log, path=self._target)
-                store = partial(storing.store_prediction, prediction, unfinished_at)
+                store = partial(storing.store_prediction, prediction)
                 return result.with_files(await asyncio.wrap_future(threads.start(store)))
             except QuickRouterError as error:
                 return result.without_files(error)

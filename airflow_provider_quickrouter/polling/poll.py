@@ -100,13 +100,13 @@ class Poll:
     timeline: Timeline | None = None  # None without a history of the model
     # The create request was accepted, or a GET for this id has succeeded: it may be paid for.
     confirmed: bool = True
+    unfinished_at: float | None = None  # when the prediction was last known not to have ended
     last: Prediction | None = None  # the last good response
     error: QuickRouterError | None = None  # the error that followed it
     _failures: int = 0
     _failing_since: float | None = None
     _missing_since: float | None = None
     _empty_since: float | None = None
-    _unfinished_at: float | None = None
     _logged: tuple[str, int] | None = None  # the state and the quarter that were logged last
     _logged_at: float = 0.0
 
@@ -117,14 +117,14 @@ class Poll:
 
     def on_prediction(self, prediction: Prediction, now: float) -> Again | Outcome:
         """Return what a good response leads to."""
-        if self._unfinished_at is None and self.confirmed:
-            self._unfinished_at = self.started_at
         if not prediction.status.terminal:
-            self._unfinished_at = now
+            self.unfinished_at = now
+        elif self.unfinished_at is not None:
+            prediction = prediction.ended_between(self.unfinished_at, now)
         self.last, self.confirmed = prediction, True
         if self.timeline:
             self.timeline.on_prediction(prediction, now)
-        over = Outcome.of(prediction, now, self._unfinished_at)
+        over = Outcome.of(prediction, now)
         self._empty_since = self._output_missing_since(over, now)
         outage = self._end_of_outage(now)
         if over and self._empty_since is None:

@@ -49,7 +49,6 @@ from airflow_provider_quickrouter.storage.media import (
     Size,
     dimensions,
     is_truncated,
-    kind_named,
     kind_of,
 )
 from airflow_provider_quickrouter.storage.target import reason_of
@@ -338,7 +337,7 @@ class Downloader:
             declared, data = decode(source.url, self._max_bytes)
             kind = kind_of(declared, data[:HEAD])
         else:
-            kind, data = kind_named(source.ext), source.content
+            kind, data = kind_of("", b"", f"/0.{source.ext}"), source.content
         sink = Sink(local, self._max_bytes)
         sink.write(data)
         sink.close()

@@ -12,15 +12,14 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from mmap import mmap
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from airflow_provider_quickrouter.api.errors import FileRefused
 
 # Bytes of a file's beginning that are looked at: a JPEG has its size behind its metadata.
 HEAD = 2**18
 
-# Bytes at a PDF's end among which its end mark is: an earlier one may belong to an earlier version.
-TAIL = 4_096
+TAIL = 4_096  # bytes of a PDF's end that are looked at
 
 Bytes = bytes | mmap
 
@@ -61,10 +60,6 @@ ogg          audio/ogg application/ogg
 aac          audio/aac
 mid          audio/midi audio/x-midi
 glb          model/gltf-binary
-gltf         model/gltf+json
-usdz         model/vnd.usdz+zip
-obj          model/obj
-stl          model/stl
 ply          model/ply
 pdf          application/pdf
 zip          application/zip application/x-zip-compressed
@@ -130,17 +125,15 @@ _PAGES = ("text/html", "application/xhtml+xml")
 _CONTAINERS = frozenset({"zip", "gz"})
 _WITH_MAGIC = frozenset(_MAGIC.values())
 # Of these, every file starts with its magic bytes; of the others a few have something before them.
-_ALWAYS = frozenset(kind.ext for name, kind in _BY_TYPE.items() if name.startswith("image/")) - {"svg"} | {
-    "pdf"
-}
+_ALWAYS = frozenset(["png", "jpg", "gif", "webp", "avif", "heic", "bmp", "tif", "exr", "psd", "pdf"])
 # Text without a word in it is still a result, such as the subtitles of a silent film.
-MAY_BE_EMPTY = frozenset({"txt", "md", "csv", "vtt", "srt", "jsonl"})
+MAY_BE_EMPTY = frozenset(["txt", "md", "csv", "vtt", "srt", "jsonl"])
 
-_EXT = re.compile(r"\.((?:tar\.)?(?=\d*[a-z])[a-z0-9]{1,12})$")
-# Extensions of programs on web servers, whose responses may be anything, and of pages.
-_NOT_FILES = frozenset({"php", "asp", "aspx", "jsp", "cgi", "htm", "html", "xhtml"})
-_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
-# No text holds these control characters, whatever its encoding, but for UTF-16.
+# The extension in the last part of a path; a host behind two slashes is none.
+_EXT = re.compile(r"(?<!/)/[^/?#]*?\.((?:tar\.)?(?=\d*[a-z])[a-z0-9]{1,12})(?:[?#]|$)")
+# Extensions of pages, and of programs on web servers, whose responses may be anything.
+_NOT_FILES = frozenset(["htm", "html", "xhtml", "php", "asp", "aspx", "jsp", "cgi"])
+# No text has these control characters, whatever its encoding, except UTF-16.
 _NOT_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -154,41 +147,27 @@ def kind_of(declared: str, head: bytes, address: str = "") -> Kind:
         error message in place of a picture.
     """
     found, named = sniff(head), ext_in(address)
-    if found and not (found.ext in _CONTAINERS and named and named not in _WITH_MAGIC):
-        return found
     media_type = declared[:256].partition(";")[0].strip().casefold()
-    if found:
-        return Kind(_type_of(named, found.content_type), named)
-    if media_type in _PAGES or _first_tag(head).startswith(_HTML):
-        raise FileRefused(
-            "it is an HTML page instead of a file, as error pages and logins are; look at it in a browser"
-        )
-    kind = _BY_TYPE.get(media_type, _BY_EXT["bin"])
-    if _lacks_magic(kind.ext, head):
-        raise FileRefused(f"its content type is {kind.content_type}, but its bytes are not")
-    if _lacks_magic(named, head):
-        raise FileRefused(f"its address ends with .{named}, but its bytes are something else")
-    return Kind(_type_of(named, media_type), named) if named else kind
-
-
-def kind_named(ext: str) -> Kind:
-    """Return the kind of a known extension."""
-    return _BY_EXT[ext]
+    kind = found or _BY_TYPE.get(media_type, _BY_EXT["bin"])
+    if not found:
+        if media_type in _PAGES or _first_tag(head).startswith(_HTML):
+            raise FileRefused(
+                "it is an HTML page instead of a file, as error pages and logins are; look at it in a browser"
+            )
+        if _lacks_magic(kind.ext, head):
+            raise FileRefused(f"its content type is {kind.content_type}, but its bytes are not")
+        if _lacks_magic(named, head):
+            raise FileRefused(f"its address ends with .{named}, but its bytes are something else")
+    if named and (not found or (found.ext in _CONTAINERS and named not in _WITH_MAGIC)):
+        return _BY_EXT.get(named) or Kind(kind.content_type, named)
+    return kind
 
 
 def ext_in(address: str) -> str:
-    """Return the extension that an address ends with, in lower case; "" if there is none."""
-    found = _EXT.search(unquote(urlsplit(address).path).rpartition("/")[2].lower())
+    """Return the extension that an address or a path ends with, in lower case; "" if there is none."""
+    found = _EXT.search(unquote(address).lower())
     ext = found[1] if found else ""
     return "" if ext in _NOT_FILES else _SAME.get(ext, ext)
-
-
-def _type_of(ext: str, otherwise: str) -> str:
-    """Return the content type of an extension; else the other one, if it is well-formed."""
-    known = _BY_EXT.get(ext)
-    if known or not _MEDIA_TYPE.fullmatch(otherwise):
-        return (known or _BY_EXT["bin"]).content_type
-    return otherwise
 
 
 def _lacks_magic(ext: str, head: bytes) -> bool:
@@ -320,14 +299,6 @@ def is_truncated(ext: str, data: Bytes) -> bool:
         return True
 
 
-def _png_ends(data: Bytes) -> bool:
-    place, name = 8, b""
-    while name != b"IEND":
-        length, name = struct.unpack_from(">I4s", data, place)
-        place += 12 + length
-    return place <= len(data)
-
-
 def _jpeg_ends(data: Bytes) -> bool:
     # A thumbnail within the segments before the scan has an end mark of its own.
     scan = next((place for marker, place in _segments(data) if marker == _START_OF_SCAN), 0)
@@ -335,28 +306,9 @@ def _jpeg_ends(data: Bytes) -> bool:
 
 
 def _gif_ends(data: Bytes) -> bool:
-    place = 13 + _colours(data[10])
-    while (block := data[place]) != ord(";"):
-        if block == ord(","):
-            place += 11 + _colours(data[place + 9])
-        elif block == ord("!"):
-            place += 2
-        else:
-            place += 1  # decoders skip what is between blocks
-            continue
-        while data[place]:
-            place += 1 + data[place]
-        place += 1
-    return True
-
-
-def _colours(flags: int) -> int:
-    """Return the bytes of a GIF's colour table."""
-    return 3 * 2 << (flags & 7) if flags & 0x80 else 0
-
-
-def _pdf_ends(data: Bytes) -> bool:
-    return b"%%EOF" in data[-TAIL:]
+    # The mark alone is a single character, which occurs anywhere.
+    place = data.rfind(b"\0;")
+    return place >= 0 and not data[place + 2 :].strip(b"\0\r\n")
 
 
 def _riff_ends(data: Bytes) -> bool:
@@ -379,10 +331,11 @@ def _boxes_end(data: Bytes) -> bool:
 _START_OF_SCAN = 0xDA
 _UNKNOWN_SIZE = 0x7FFF0000
 _ENDS: Mapping[str, Callable[[Bytes], bool]] = {
-    "png": _png_ends,
+    "png": lambda data: data.find(b"IEND\xaeB`\x82") >= 0,
     "jpg": _jpeg_ends,
     "gif": _gif_ends,
-    "pdf": _pdf_ends,
+    # Only at the end: earlier marks may belong to earlier versions.
+    "pdf": lambda data: b"%%EOF" in data[-TAIL:],
     **dict.fromkeys(("webp", "wav", "avi"), _riff_ends),
     **dict.fromkeys(("mp4", "mov", "m4a", "avif", "heic"), _boxes_end),
 }

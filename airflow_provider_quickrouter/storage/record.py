@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_quickrouter.api.errors import FileUnavailable
 from airflow_provider_quickrouter.api.files import MAX_FILES, MAX_KEY, Source, StoredFile
 from airflow_provider_quickrouter.api.storable import LONGEST_HEADER, storable_string
-from airflow_provider_quickrouter.storage.media import ext_of
-from airflow_provider_quickrouter.storage.names import MAX_PART, file_name, safe_name
+from airflow_provider_quickrouter.storage.media import ext_in, ext_of
+from airflow_provider_quickrouter.storage.names import file_name, safe_name
 from airflow_provider_quickrouter.storage.target import Target, reason_of
 
 if TYPE_CHECKING:
@@ -34,44 +34,33 @@ _VERSION = 1
 _MAX_NUMBER = 2**53  # a size or a number of pixels beyond it was not written by this package
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A stored file: its number in the output, the extension in its name, and what was stored."""
-
-    n: int
-    ext: str
-    file: StoredFile
-
-
 @dataclass
 class Inventory:
     """The files of one output that are stored.
 
     :ivar total: how many files the output has; 0 while that is not known.
-    :ivar files: by ``Source.digest``.
+    :ivar files: number of the file and what was stored, by ``Source.digest``.
     :ivar manifest: of the prediction, see ``Prediction.manifest``; None if it is not known.
     """
 
     total: int = 0
-    files: dict[str, Entry] = field(default_factory=dict)
+    files: dict[str, tuple[int, StoredFile]] = field(default_factory=dict)
     manifest: dict[str, Any] | None = None
 
-    def find(self, source: Source) -> Entry | None:
+    def find(self, source: Source) -> StoredFile | None:
         """Return what was stored of a file, if it was."""
         found = self.files.get(source.digest)
-        return found if found and found.n == source.n else None
+        return found[1] if found and found[0] == source.n else None
 
-    def complete(self) -> list[Entry]:
+    def complete(self) -> list[tuple[int, StoredFile]]:
         """Return all files of the output, in order, if all are stored; else nothing."""
         # One file may be here twice, under the addresses of two attempts: the later one counts.
-        latest = {entry.n: entry for entry in self.files.values()}
-        return [latest[n] for n in sorted(latest)] if self.total == len(latest) else []
+        latest = dict(self.files.values())
+        return sorted(latest.items()) if self.total == len(latest) else []
 
     def to_bytes(self) -> bytes:
         """Return JSON from which :meth:`read` makes an equal one."""
-        files = {
-            key: {"n": entry.n, "ext": entry.ext, **entry.file.to_json()} for key, entry in self.files.items()
-        }
+        files = {digest: {"n": n, **file.to_json()} for digest, (n, file) in self.files.items()}
         record = {"version": _VERSION, "total": self.total, "files": files, "manifest": self.manifest}
         return json.dumps(record).encode()
 
@@ -91,15 +80,13 @@ class Inventory:
             raise ValueError(f"it is not a record of files ({type(error).__name__})") from None
 
 
-def _entry(given: Any) -> Entry:
+def _entry(given: Any) -> tuple[int, StoredFile]:
     file = StoredFile.from_json(given)
     if max(file.size, file.width or 0, file.height or 0, file.index or 0) > _MAX_NUMBER:
         raise ValueError("a number is too large")
     content_type = storable_string(file.content_type, LONGEST_HEADER)
-    # Records of older versions have no extension; then the content type decided it.
-    ext = storable_string(str(given.get("ext") or ext_of(content_type)), MAX_PART)
     key = None if file.key is None else storable_string(file.key, MAX_KEY)
-    return Entry(int(given["n"]), ext, replace(file, content_type=content_type, key=key))
+    return int(given["n"]), replace(file, content_type=content_type, key=key)
 
 
 class Keeper:
@@ -130,15 +117,15 @@ class Keeper:
 
     def find(self, source: Source) -> StoredFile | None:
         """Return a file that was stored before, if it is still there unchanged."""
-        found = self.inventory.find(source)
-        if not (found and self._exists(found)):
+        file = self.inventory.find(source)
+        if not (file and self._exists(source.n, file)):
             return None
-        return replace(found.file, key=source.key, index=source.index)
+        return replace(file, key=source.key, index=source.index)  # older versions did not record them
 
     def find_all(self) -> list[StoredFile]:
         """Return all files if all were stored and are still there unchanged, else nothing."""
         found = self.inventory.complete()
-        return [entry.file for entry in found] if all(map(self._exists, found)) else []
+        return [file for _, file in found] if all(self._exists(*one) for one in found) else []
 
     def store(self, source: Source, fetched: Fetched) -> StoredFile:
         """Store a downloaded file, unless it is there already, and record it."""
@@ -157,7 +144,7 @@ class Keeper:
         # Recorded before it is stored: a process that is killed in between leaves no file that is
         # fetched again. What the record names is looked for, so it may name a file that is missing.
         with self._lock:
-            self.inventory.files[source.digest] = Entry(source.n, fetched.kind.ext, file)
+            self.inventory.files[source.digest] = (source.n, file)
             self._changed = True
             if time.monotonic() - self._written_at >= WRITE_EVERY:
                 self._write()
@@ -180,10 +167,9 @@ class Keeper:
             if self._changed:
                 self._write()
 
-    def _exists(self, entry: Entry) -> bool:
+    def _exists(self, n: int, file: StoredFile) -> bool:
         """Look only where this output's files are stored, whatever the record holds."""
-        file = entry.file
-        name = self._name(entry.n, entry.ext, file.sha256)
+        name = self._name(n, ext_in(file.path) or ext_of(file.content_type), file.sha256)
         ours = self._target.path_of(name) == file.path
         return ours and bool(self._target.holds(name, file.size, file.sha256))
 

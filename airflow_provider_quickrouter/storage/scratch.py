@@ -21,34 +21,22 @@ def temporary_folder() -> Iterator[Path]:
 
     This process locks it; the system releases the lock when the process ends, however it ends.
     """
-    _remove_abandoned(Path(tempfile.gettempdir()))
-    # A killed task does not wait for ever for what still writes there.
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
-        lock = _locked(Path(folder))
-        try:
-            yield Path(folder)
-        finally:
-            os.close(lock)
-
-
-def _remove_abandoned(root: Path) -> None:
-    for folder in root.glob(f"{PREFIX}????????"):
+    for abandoned in Path(tempfile.gettempdir()).glob(f"{PREFIX}????????"):
         with suppress(OSError):  # locked, or another user's
-            if time.time() - folder.stat().st_mtime > YOUNGEST:
-                lock = _locked(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(lock)
+            if time.time() - abandoned.stat().st_mtime > YOUNGEST:
+                with _locked(abandoned):
+                    shutil.rmtree(abandoned, ignore_errors=True)
+    # A killed task does not wait for ever for what still writes there.
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder, _locked(folder):
+        yield Path(folder)
 
 
-def _locked(folder: Path) -> int:
-    """Return a descriptor that holds the lock of a folder.
-
-    :raises OSError: another process holds it.
-    """
+@contextmanager
+def _locked(folder: Path | str) -> Iterator[None]:
+    """Hold the lock of a folder; raise ``OSError`` if another process holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        yield
+    finally:
         os.close(descriptor)
-        raise
-    return descriptor

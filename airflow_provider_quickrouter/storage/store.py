@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from airflow_provider_quickrouter.api.files import (
     readable_size,
 )
 from airflow_provider_quickrouter.api.outcome import Outcome, Reason
-from airflow_provider_quickrouter.api.prediction import LEFT_OUT, RETENTION, Prediction
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT, Prediction
 from airflow_provider_quickrouter.api.protocol import MAX_MESSAGE, check_id
 from airflow_provider_quickrouter.api.storable import storable, storable_string
 from airflow_provider_quickrouter.hooks import threads
@@ -158,14 +157,12 @@ class Storing:
         self._stopped = False
         self._cancel: Callable[[], object] = lambda: None
 
-    def store_prediction(
-        self, prediction: Prediction, unfinished_at: float | None = None
-    ) -> list[StoredFile]:
+    def store_prediction(self, prediction: Prediction) -> list[StoredFile]:
         """Store the output of a prediction that succeeded. Blocks; the rest as :meth:`store`.
 
-        :param unfinished_at: when the prediction was last known not to have ended, epoch seconds.
         :raises QuickRouterError: it did not succeed.
         """
+        expires_at = prediction.expires_at  # the API's own clock may be wrong
         if LEFT_OUT in str(prediction.output):
             try:
                 prediction = self._hook.get_prediction(prediction.id)
@@ -174,15 +171,12 @@ class Storing:
                     f"The output of prediction {prediction.id} was too large for XCom, and could "
                     f"not be read again: {error}"
                 ) from None
-        now = time.time()
-        outcome = Outcome.of(prediction, now, unfinished_at)
+        outcome = Outcome.of(prediction, time.time())
         if outcome is None:
             raise FileUnavailable(
                 f"Prediction {prediction.id} is still {prediction.status_word}: there is nothing "
                 "to store. Let a QuickRouterPredictionSensor wait for it before."
             )
-        ended_at = prediction.ended_at(now, unfinished_at)
-        expires_at = None if ended_at is None else datetime.fromtimestamp(ended_at, UTC) + RETENTION
         owner = Owner(prediction.id, expires_at)
         if outcome.reason is Reason.EXPIRED:
             if found := self.stored_before(prediction.id):
@@ -270,7 +264,7 @@ class Storing:
             return None  # there is none, or anyone has changed it
         prediction = replace(paid, cost=paid.cost and 0.0)  # it is not paid for again
         over = Outcome.of(prediction, time.time())
-        files = [stored.file for stored in keeper.inventory.complete()]
+        files = [file for _, file in keeper.inventory.complete()]
         reasons = (Reason.SUCCEEDED, Reason.EMPTY) if self._allow_empty else (Reason.SUCCEEDED,)
         good = files and over and over.reason in reasons
         # By their paths, since the task that stored them may have had other names than this one.

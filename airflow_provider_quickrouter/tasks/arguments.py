@@ -242,10 +242,7 @@ def check_choice(name: str, value: Any, *choices: str) -> None:
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return True or False; any other value could be meant either way, such as "false".
-
-    :raises InvalidInputError: names the argument.
-    """
+    """Return True or False; raise ``InvalidInputError`` for other values, such as the string "false"."""
     if not isinstance(value, bool):
         raise InvalidInputError(f"{name}: must be True or False, got {value!r}.")
     return value

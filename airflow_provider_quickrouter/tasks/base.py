@@ -228,6 +228,7 @@ class PredictionTask:
 
         What is over by now counts as it is: a success after the deadline, for instance.
         """
+        outcome = self._accepted(outcome)
         no_response = outcome.reason is Reason.API_ERROR and not outcome.stopped
         if outcome.reason is Reason.SUCCEEDED or no_response:
             return outcome
@@ -260,7 +261,7 @@ class PredictionTask:
             stored = self._stores_files or stored_downstream(context["task"])
             log_success(self.log, outcome, stored=stored)
             if outcome.prediction:
-                files = earlier or self._store_files(outcome.prediction, outcome.unfinished_at)
+                files = earlier or self._store_files(outcome.prediction)
                 self._report(context, outcome.prediction, files)
         return outcome.output
 
@@ -285,7 +286,7 @@ class PredictionTask:
             self._verified = {outcome.prediction_id: found}  # all files are read for it: once
         return self._verified.get(outcome.prediction_id, [])
 
-    def _store_files(self, prediction: Prediction, unfinished_at: float | None) -> list[StoredFile] | None:
+    def _store_files(self, prediction: Prediction) -> list[StoredFile] | None:
         """Store the files of an output; None if this task stores none."""
         if not self._stores_files:
             return None
@@ -293,7 +294,7 @@ class PredictionTask:
 
         storing = self._stoppable(self._new_storing())
         try:
-            return storing.store_prediction(prediction, unfinished_at)
+            return storing.store_prediction(prediction)
         except AirflowTaskTimeout:
             raise FileUnavailable(STOPPED) from None
 

@@ -28,13 +28,11 @@ if TYPE_CHECKING:
 class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     """Store every file of an output, and return the paths, in the order of the output.
 
-    URLs and ``data:`` URIs are found in any nesting. An output without any is stored as ``0.txt``, if
-    it is a string or a list of strings such as tokens, which are joined; else as ``0.json``. One with
-    files and with more than XCom holds is stored as JSON, too. Six files are
-    downloaded at a time, each to the disk of this machine. Magic bytes, then the address, then the
-    content type decide the extension; an error message or an HTML page instead of a file is
-    refused. A file gets its name only when it is complete. One that fails does not cost the others:
-    the task fails when all that can be stored is.
+    URLs and ``data:`` URIs are found in any nesting. An output without any is stored as ``0.txt`` (a
+    string, or a list of strings such as tokens, which are joined) or ``0.json``. Six files are downloaded
+    at a time, each to the disk of this machine. Magic bytes, then the address, then the content type
+    decide the extension; an error message or an HTML page instead of a file is refused. A file gets its
+    name only when it is complete. The task fails only after all that can be stored is.
 
     XCom: ``return_value`` are the paths, ``files`` a list of ``path``, ``size`` (bytes),
     ``sha256``, ``content_type``, ``width`` and ``height`` (pixels, None if not known), ``key`` (in the
@@ -42,10 +40,9 @@ class QuickRouterToObjectStorageOperator(PredictionTask, BaseOperator):
     first path, for the input of another model; ``prediction`` the manifest, if ``prediction_id`` is given.
 
     The API deletes files an hour after the prediction has ended: then the task fails permanently,
-    with ``PredictionExpired``. Errors of files (4xx such as 404 and 429, 5xx, a broken download, a
-    page in place of a file) are waited out for two minutes, since a server may have a file late;
-    then the task fails and a retry stores what is missing. A file that was
-    stored and is unchanged is left alone; a small record under ``.quickrouter/`` in ``path`` lists
+    with ``PredictionExpired``. Errors of a file (404, 403, 408, 429, 5xx, a broken download, a page in
+    place of the file) are waited out for two minutes; then a retry stores what is missing. A file that
+    was stored and is unchanged is left alone; a small record under ``.quickrouter/`` in ``path`` lists
     them. Neither a retry nor a kill touches the prediction, and a kill leaves no half file.
 
     Addresses that are not public are refused, redirects to them, too, unless the connection's

@@ -178,6 +178,7 @@ class QuickRouterPredictionTrigger(BaseTrigger):
             self.poll_interval,
             self.start_deadline,
             confirmed=self.confirmed,
+            unfinished_at=self.started_at if self.confirmed else None,
             timeline=Timeline(HISTORIES, self.started_at, self.model),
         )
         try:

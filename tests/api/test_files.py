@@ -23,7 +23,7 @@ from airflow_provider_quickrouter.api.files import (
     readable_size,
 )
 from airflow_provider_quickrouter.api.prediction import LEFT_OUT
-from airflow_provider_quickrouter.storage.record import Entry, Inventory
+from airflow_provider_quickrouter.storage.record import Inventory
 
 URL = "https://replicate.delivery/a/out-0.png"
 DATA = "data:image/png;base64,AAAA"
@@ -247,27 +247,20 @@ def test_what_is_no_stored_file_is_not_taken_for_one(wrong: dict[str, Any]) -> N
 
 
 def inventory(*numbers: int, total: int) -> Inventory:
-    return Inventory(total, {Source(n, f"{URL}{n}").digest: Entry(n, "png", STORED) for n in numbers})
+    return Inventory(total, {Source(n, f"{URL}{n}").digest: (n, STORED) for n in numbers})
 
 
 def test_a_record_is_the_same_after_it_was_written() -> None:
     made = inventory(0, 1, total=3)
     read = Inventory.read(made.to_bytes())
     assert read == made
-    assert read.find(Source(1, f"{URL}1?signature")) == Entry(1, "png", STORED)
+    assert read.find(Source(1, f"{URL}1?signature")) == STORED
     assert read.find(Source(2, f"{URL}2")) is None
 
 
-def test_a_record_of_a_version_that_had_no_extensions_is_read() -> None:
-    given = json.loads(inventory(0, total=1).to_bytes())
-    for file in given["files"].values():
-        del file["ext"]
-    assert Inventory.read(json.dumps(given).encode()) == inventory(0, total=1)
-
-
 def test_a_record_is_whole_when_it_has_all_files() -> None:
-    assert [entry.n for entry in inventory(1, 0, total=2).complete()] == [0, 1]
-    assert [entry.n for entry in inventory(0, 2, total=2).complete()] == [0, 2]
+    assert inventory(1, 0, total=2).complete() == [(0, STORED), (1, STORED)]
+    assert inventory(2, 0, total=2).complete() == [(0, STORED), (2, STORED)]
     assert inventory(0, total=2).complete() == []
     assert inventory(0, 1, 2, total=2).complete() == []
     assert inventory(total=0).complete() == []

@@ -88,13 +88,11 @@ def test_an_outcome_crosses_the_process_border_as_json(reason: Reason) -> None:
         prediction_id="p1",
         prediction=seen,
         error=errors.RateLimitError("slow down", status=429, retry_after=3.0, request_id="r"),
-        unfinished_at=7.5,
     )
     payload = outcome.to_payload("https://link")
     again = Outcome.from_payload(json.loads(json.dumps(payload)))
     assert again.to_payload("https://link") == payload
     assert again.reason is reason
-    assert again.unfinished_at == 7.5
     assert type(again.error) is errors.RateLimitError
 
 
@@ -116,7 +114,6 @@ def test_an_event_holds_neither_log_nor_input() -> None:
         {"manifest": {"status": "succeeded"}},
         {"manifest": {"id": "p1", "status": "failed"}},
         {"error": "text"},
-        {"unfinished_at": "yesterday"},
         None,
     ],
 )

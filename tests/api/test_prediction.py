@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -285,21 +285,20 @@ def test_the_output_is_gone_when_the_api_says_so_or_an_hour_after_the_end() -> N
     assert not prediction(status="succeeded").expired(end)
 
 
-@pytest.mark.parametrize("skew", [-7200, 0, 7200])
-def test_the_clock_of_the_api_does_not_decide_when_a_prediction_ended_that_was_seen(skew: int) -> None:
-    done = prediction(status="succeeded", completed_at="2026-03-01T12:00:00Z")
-    assert done.completed_at
-    end = done.completed_at.timestamp()
-    ended_at = done.ended_at(end - skew + 5, unfinished_at=end - skew - 5)
-    assert ended_at == end - skew + max(-5, min(skew, 5))
-    assert not done.expired(ended_at + 3599, ended_at)
-    assert done.expired(end - skew + abs(skew) + 3605, ended_at)
+@pytest.mark.parametrize(
+    "told", [None, "2026-03-01T10:00:00Z", "2026-03-01T14:00:00+00:00", "9998-01-01T00:00:00Z"]
+)
+def test_an_end_that_a_clock_of_hours_off_names_is_the_one_that_was_seen(told: str | None) -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    done = prediction(status="succeeded", completed_at=told)
+    assert done.ended_between(noon.timestamp() - 9, noon.timestamp()).completed_at == noon
 
 
-def test_without_times_a_prediction_has_ended_when_that_was_seen() -> None:
-    done = prediction(status="succeeded")
-    assert done.ended_at(50.0, unfinished_at=40.0) == 50.0
-    assert done.ended_at(50.0) is None
+@pytest.mark.parametrize("minute", [-4, 0, 4])
+def test_an_end_that_a_clock_of_minutes_off_names_is_left_as_it_is(minute: int) -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    done = prediction(status="succeeded", completed_at=(noon + timedelta(minutes=minute)).isoformat())
+    assert done.ended_between(noon.timestamp() - 9, noon.timestamp()) is done
 
 
 def test_a_prediction_of_which_only_the_id_is_known_is_not_finished() -> None:

@@ -399,21 +399,27 @@ def test_only_an_empty_success_just_now_is_polled_again_soon(next_response: str)
     assert [waiting.awaits_output] == [False]
 
 
-def test_a_wait_knows_when_its_prediction_was_last_unfinished() -> None:
-    done = seen("succeeded", output="x")
-    late = watch(confirmed=False)
-    assert end(late.on_prediction(done, START + 5)).unfinished_at is None
-    created = watch()
-    assert end(created.on_prediction(done, START + 5)).unfinished_at == START
-    polled = watch(confirmed=False)
+BEHIND = "1970-01-01T00:00:01Z"
+
+
+def test_the_end_of_a_prediction_that_was_seen_to_run_is_not_before_that() -> None:
+    done = seen("succeeded", output="x", completed_at=BEHIND)
+    polled = watch()
     polled.on_prediction(seen(), START + 3)
-    assert end(polled.on_prediction(done, START + 5)).unfinished_at == START + 3
+    for waiting in (polled, watch(unfinished_at=START)):
+        ended = end(waiting.on_prediction(done, START + 5)).prediction
+        assert ended
+        assert ended.completed_at
+        assert ended.completed_at.timestamp() == START + 5
+        assert waiting.last == ended
 
 
-def test_a_success_on_a_gateway_whose_clock_is_behind_has_not_expired_while_its_output_is_awaited() -> None:
-    waiting = watch()
-    behind = "1970-01-01T00:00:01Z"
-    assert isinstance(waiting.on_prediction(seen("succeeded", completed_at=behind), START + 1), Again)
-    assert end(
-        watch(confirmed=False).on_prediction(seen("succeeded", completed_at=behind), START)
-    ).reason is (Reason.EXPIRED)
+def test_an_end_before_the_wait_is_as_the_api_states_it() -> None:
+    done = seen("succeeded", output="x", completed_at=BEHIND)
+    assert end(watch().on_prediction(done, START + 5)).prediction == done
+
+
+def test_an_output_that_is_not_there_yet_has_not_expired_where_the_clock_of_the_gateway_is_behind() -> None:
+    done = seen("succeeded", completed_at=BEHIND)
+    assert isinstance(watch(unfinished_at=START).on_prediction(done, START + 1), Again)
+    assert end(watch().on_prediction(done, START)).reason is Reason.EXPIRED

@@ -131,7 +131,7 @@ ADDRESSES: list[tuple[str, str, bytes, Kind]] = [
     ("a.png", "", zipped(), Kind("application/zip", "zip")),
     ("a.fbx", "application/octet-stream", b"Kaydara", Kind("application/octet-stream", "fbx")),
     ("a.fbx", "no type", b"Kaydara", Kind("application/octet-stream", "fbx")),
-    ("a.lrc", "Text/X-LRC; charset=utf-8", b"[00:01] la", Kind("text/x-lrc", "lrc")),
+    ("a.lrc", "Text/X-LRC; charset=utf-8", b"[00:01] la", Kind("application/octet-stream", "lrc")),
     ("get.php", "text/csv", b"a,b", Kind("text/csv", "csv")),
     ("v1.5", "text/csv", b"a,b", Kind("text/csv", "csv")),
     ("", "text/csv", b"a,b", Kind("text/csv", "csv")),
