@@ -113,7 +113,7 @@ def _too_large(size: int, why: str) -> InvalidInputError:
         f"has {size:,} bytes. A data URI may have {DATA_URI_LIMIT:,} characters, which is "
         f"{LARGEST_FILE:,} bytes in base64, and the storage made no presigned URL ({why}). Store the file "
         "in S3, Google Cloud Storage or Azure, with a connection that has a key to sign with; or make it "
-        "smaller; or give an https URL, a presigned one for instance."
+        "smaller; or give an https URL, such as the URL in the output of the task that created the file."
     )
 
 

@@ -267,7 +267,8 @@ def test_where_no_url_can_be_presigned_the_error_names_what_to_do(storage: Stora
         "input.image: memory://stored@b/large.png has 383,964 bytes. A data URI may have 256,000 "
         "characters, which is 191,982 bytes in base64, and the storage made no presigned URL "
         f"({type(trouble).__name__}). Store the file in S3, Google Cloud Storage or Azure, with a connection "
-        "that has a key to sign with; or make it smaller; or give an https URL, a presigned one for instance."
+        "that has a key to sign with; or make it smaller; or give an https URL, such as the URL in the "
+        "output of the task that created the file."
     )
 
 
