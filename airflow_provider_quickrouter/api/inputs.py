@@ -37,7 +37,7 @@ def check_input(
     values = with_files(input, reference, read)
     for field, value in values.items():
         if value is None:
-            raise InvalidInputError(f"input.{field}: is null, which the API refuses; leave it out.")
+            raise InvalidInputError(f"input.{field}: is null, which the API does not accept; omit the field.")
     # Imported here, since making the models' classes takes a time that parsing should not pay.
     from airflow_provider_quickrouter.api.model_inputs import obey
 

@@ -210,8 +210,8 @@ def check_fail_on(fail_on: Any) -> FailOn:
     if fail_on in ("any", "all") or (share and 0 <= fail_on < 1):
         return fail_on  # type: ignore[no-any-return]
     raise InvalidInputError(
-        f"fail_on: {fail_on!r} is neither 'any' nor 'all' nor a share from 0 to below 1, such as "
-        "0.05: the task fails if more than that share did not succeed."
+        f"fail_on: must be 'any', 'all' or a fraction of at least 0 and less than 1, such as 0.05 (the task "
+        f"fails if more than this fraction of the inputs failed), got {fail_on!r}."
     )
 
 
@@ -223,7 +223,7 @@ def progress_line(tally: Tally, running: int, done: int, seconds: float) -> str:
     rate = done / max(seconds, 1e-3)
     left = (tally.total - tally.done) / rate if rate else 0.0
     span = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
-    counts = f"{tally.done} of {tally.total} done, {tally.failed} of them not well, {running}"
+    counts = f"{tally.done} of {tally.total} done, {tally.failed} of them failed, {running}"
     estimate = f", about {span} left" if left else ""
     return f"{counts} running, {rate * 60:.0f} a minute{estimate}"
 

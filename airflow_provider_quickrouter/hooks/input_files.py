@@ -70,11 +70,14 @@ class InputFiles:
         except InvalidInputError as error:
             raise InvalidInputError(f"input.{field}: {location} {error}") from error.__cause__
         except FileNotFoundError:
-            why = "is not there; correct the path."
+            why = "does not exist; correct the path."
         except IsADirectoryError:
             why = "is a folder; give the path of one file."
         except PermissionError:
-            why = "may not be read; give its connection the right, or name another: s3://conn_id@bucket/key."
+            why = (
+                "cannot be read: its connection has no permission. Give it the permission, or name another "
+                "connection: s3://conn_id@bucket/key."
+            )
         except Exception as error:  # storage clients raise any class; its message may hold a secret
             raise FileUnavailable(
                 f"input.{field}: {location} could not be read ({type(error).__name__}). Nothing was sent."
@@ -133,7 +136,7 @@ def _content_type(data: bytes, name: str) -> str:
     found = kind.content_type if kind else "" if b"\0" in data else text
     if not found.startswith(_SENT):
         raise InvalidInputError(
-            "is neither a picture, video, audio, PDF, ZIP, GLB or safetensors file, going by its first "
-            "bytes, nor a text with a name that ends in .csv or .txt. Nothing else is sent."
+            "is not of a kind that is sent: its first bytes are not those of a picture, video, audio, PDF, "
+            "ZIP, GLB or safetensors file, and it is not a text file whose name ends in .csv or .txt."
         )
     return found

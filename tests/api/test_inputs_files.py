@@ -217,7 +217,7 @@ def test_csv_and_txt_are_known_by_their_names(name: str, content_type: str) -> N
     ],
 )
 def test_what_no_model_takes_is_not_sent(data: bytes, name: str) -> None:
-    with pytest.raises(InvalidInputError, match="neither a picture, video, audio, PDF, ZIP") as refused:
+    with pytest.raises(InvalidInputError, match="not those of a picture, video, audio, PDF, ZIP") as refused:
         data_uri(data, name)
     assert "root:x" not in str(refused.value)
 

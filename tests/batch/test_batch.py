@@ -212,15 +212,15 @@ def test_progress_has_counts_a_rate_and_the_time_left() -> None:
     for _ in range(100):
         counted.add(Reason.SUCCEEDED)
     assert progress_line(counted, 50, 100, 10.0) == (
-        "100 of 400 done, 0 of them not well, 50 running, 600 a minute, about 30 s left"
+        "100 of 400 done, 0 of them failed, 50 running, 600 a minute, about 30 s left"
     )
     assert "about 5 min left" in progress_line(counted, 50, 100, 100.0)
     for _ in range(300):
         counted.add("failed")
     assert progress_line(counted, 0, 400, 40.0) == (
-        "400 of 400 done, 300 of them not well, 0 running, 600 a minute"
+        "400 of 400 done, 300 of them failed, 0 running, 600 a minute"
     )
 
 
 def test_no_time_left_is_reported_before_anything_has_ended() -> None:
-    assert progress_line(Tally(9), 4, 0, 11.0) == ("0 of 9 done, 0 of them not well, 4 running, 0 a minute")
+    assert progress_line(Tally(9), 4, 0, 11.0) == ("0 of 9 done, 0 of them failed, 4 running, 0 a minute")

@@ -65,7 +65,7 @@ def test_a_file_that_is_missing_is_refused_and_the_others_are_sent(
     assert not retried(failed.value)
     lines = results(tmp_path / "r")
     assert [line["outcome"] for line in lines] == ["succeeded", "succeeded", "refused", "succeeded"]
-    assert "2.png is not there" in lines[2]["error"]
+    assert "2.png does not exist" in lines[2]["error"]
     (tmp_path / "cats" / "2.png").write_bytes(PNG)
     assert run(cats, tmp_path / "r", ti.again(cleared=True))["succeeded"] == COUNT
     assert gateway.creates == COUNT

@@ -214,7 +214,7 @@ def test_a_retry_resumes_the_prediction_of_a_presigned_url_while_the_file_is_the
 
 def test_a_file_that_is_not_there_fails_for_good_before_anything_is_paid(gateway: Sandbox) -> None:
     made = task({"image": "file:///nowhere/cat.png"})
-    with pytest.raises(AirflowFailException, match=r"input\.image: file:///nowhere/cat\.png is not"):
+    with pytest.raises(AirflowFailException, match=r"input\.image: file:///nowhere/cat\.png does not exist"):
         made.execute(context_of(made, TaskInstance()))
     assert gateway.requests == []
 

@@ -113,7 +113,7 @@ def test_a_file_of_s3_is_read_with_its_connection(s3: str) -> None:
     path = ObjectStoragePath(f"{s3}/cats/cat.png")
     path.write_bytes(PNG)
     assert read(str(path)) == read(path) == URI
-    with pytest.raises(errors.InvalidInputError, match=f"{s3}/cats/dog.png is not there"):
+    with pytest.raises(errors.InvalidInputError, match=f"{s3}/cats/dog.png does not exist"):
         read(f"{s3}/cats/dog.png")
     with pytest.raises(errors.InvalidInputError, match=f"{s3}/cats is a folder"):
         read(f"{s3}/cats")
@@ -142,7 +142,7 @@ def test_no_more_is_read_than_tells_that_a_file_is_too_large(storage: Storage) -
 
 
 def test_a_file_that_is_not_there_is_named_with_its_field(tmp_path: Path) -> None:
-    with pytest.raises(errors.InvalidInputError, match=r"^input\.image: file:///.* is not there;"):
+    with pytest.raises(errors.InvalidInputError, match=r"^input\.image: file:///.* does not exist;"):
         read(f"file://{tmp_path}/dog.png")
 
 
@@ -159,14 +159,14 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_picture_never_leaves_the_machine(gateway: Sandbox) -> None:
     given = {"image": "file:///etc/passwd"}
-    with pytest.raises(errors.InvalidInputError, match="neither a picture, video, audio, PDF"):
+    with pytest.raises(errors.InvalidInputError, match="not those of a picture, video, audio, PDF"):
         QuickRouterHook().create_prediction(given, version=SD_IMG2IMG)
     assert gateway.requests == []
 
 
 def test_a_file_that_may_not_be_read_is_refused_with_the_remedy(storage: Storage) -> None:
     storage.trouble = PermissionError("Access Denied")
-    with pytest.raises(errors.InvalidInputError, match="may not be read; give its connection the"):
+    with pytest.raises(errors.InvalidInputError, match="cannot be read: its connection has no permission"):
         read("memory://stored@b/cat.png")
 
 
@@ -243,7 +243,7 @@ def test_a_data_uri_that_just_does_not_fit_is_a_presigned_url(storage: Storage) 
 
 def test_a_large_file_that_no_model_takes_is_not_sent(storage: Storage) -> None:
     storage.pipe_file("/b/passwd", b"root:x:0:0\n" * 30_000)
-    with pytest.raises(errors.InvalidInputError, match="neither a picture") as refused:
+    with pytest.raises(errors.InvalidInputError, match="not those of a picture") as refused:
         read("memory://stored@b/passwd")
     assert "0f1e2d" not in str(refused.value)
 
