@@ -6,6 +6,7 @@ knows neither Airflow nor the database.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_quickrouter.api.errors import FileRefused
-from airflow_provider_quickrouter.api.files import Source, find_files
-from airflow_provider_quickrouter.api.prediction import RETENTION, PredictionStatus, amount_of
+from airflow_provider_quickrouter.api.files import Source, find_files, find_results
+from airflow_provider_quickrouter.api.prediction import LEFT_OUT, RETENTION, PredictionStatus, amount_of
 from airflow_provider_quickrouter.storage.addresses import check_url
+from airflow_provider_quickrouter.storage.media import ext_in, ext_of
 
 Place = tuple[str, int]  # a task instance of a run: task id and map index, -1 if it is not mapped
 
@@ -26,10 +28,19 @@ Place = tuple[str, int]  # a task instance of a run: task id and map index, -1 i
 STOPPED = frozenset({"failed", "upstream_failed", "skipped", "removed"})
 
 MAX_PICTURES = 64  # pictures of one prediction that are shown
-MAX_PROMPT = 10_000  # characters of a prompt that are shown, and of a whole input as Python
+MAX_TEXT = 10_000  # characters of a prompt, of an output or of an input as Python that are shown
 MAX_VALUE = 500  # characters of an input's value that are shown
 MAX_VALUES = 40  # inputs that are shown
 MAX_EXACT = 2**53  # integers below it are exact in a browser
+MAX_SIZE = 64 * 2**20  # bytes of the largest file that is served
+
+# Types that a browser shows. SVG and HTML are not, since they can contain scripts.
+SHOWN = {
+    *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"),
+    *("video/mp4", "video/quicktime", "video/webm"),
+    *("audio/mpeg", "audio/mp4", "audio/wav", "audio/flac", "audio/ogg", "audio/aac"),
+}
+TEXTS = {"application/json", "application/x-ndjson", "application/x-subrip"}
 
 
 class State(StrEnum):
@@ -143,7 +154,7 @@ def prompt_of(rendered: Any) -> str | None:
     for name in _PROMPTS:
         value = rendered.get(name) if isinstance(rendered, dict) else _string_in(rendered, name)
         if isinstance(value, str) and value:
-            return value[:MAX_PROMPT]
+            return value[:MAX_TEXT]
     return None
 
 
@@ -167,7 +178,7 @@ def others_of(rendered: Any) -> dict[str, str]:
 def python_of(rendered: Any) -> str | None:
     """Return the whole input as a Python expression, None if it is not known or too long."""
     code = pformat(rendered, width=88, sort_dicts=False) if isinstance(rendered, dict) else ""
-    return code if 2 < len(code) <= MAX_PROMPT else None
+    return code if 2 < len(code) <= MAX_TEXT else None
 
 
 def _short(value: Any) -> str:
@@ -203,14 +214,7 @@ class Found:
 def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str, Any]:
     """Return the JSON of a card; ``now`` is the database's time, with a zone."""
     manifest, (task_id, map_index) = found.manifest, entry.places[0]
-    ended = _time(manifest.get("completed_at"))
-    expires = _time(manifest.get("expires_at")) or (ended + RETENTION if ended else None)
-    stored = list(_stored(found.files))[:MAX_PICTURES]
-    alive = expires is None or now < expires
-    linked = [] if stored else _linked(manifest.get("output"))
-    shown = [source for source in linked if _is_for_browsers(source.url, manifest.get("url"))]
-    removed = not (stored or linked) and manifest.get("data_removed") is True
-    seed = manifest.get("seed")
+    stored, seed = list(_stored(found.files))[:MAX_PICTURES], manifest.get("seed")
     return {
         "key": entry.prediction_id or f"{task_id}/{map_index}",
         "id": entry.prediction_id,
@@ -232,11 +236,24 @@ def card_of(entry: Entry, state: State, found: Found, now: datetime) -> dict[str
         "try_number": found.try_number,
         "task_state": entry.stopped_state or found.task_state,
         "stored": stored,
-        "live": [_link(source.url) for source in shown[:MAX_PICTURES]] if alive else [],
+        "text": _text_of(manifest.get("output"), bool(stored)) if state is State.SUCCEEDED else None,
+        **_not_stored({} if stored else manifest, now),
+    }
+
+
+def _not_stored(manifest: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Return the files of an output that the API serves, and until when it does."""
+    ended = _time(manifest.get("completed_at"))
+    expires = _time(manifest.get("expires_at")) or (ended + RETENTION if ended else None)
+    alive = expires is None or now < expires
+    linked = _linked(manifest.get("output"))
+    shown = [source for source in linked if alive and _is_for_browsers(source.url, manifest.get("url"))]
+    expired = manifest.get("data_removed") is True if not linked else not alive
+    return {
+        "live": [_link(source.url) for source in shown[:MAX_PICTURES]],
         "private": len(linked) - len(shown) if alive else 0,
-        # True: it is not known since when.
-        "expired": (_iso(expires) or True) if removed or (linked and not alive) else None,
-        "expires_at": _iso(expires) if shown and alive else None,
+        "expired": (_iso(expires) or True) if expired else None,  # True: it is not known since when
+        "expires_at": _iso(expires) if shown else None,
     }
 
 
@@ -245,20 +262,35 @@ def _stored(files: dict[Place, list[Any]]) -> Iterator[dict[str, Any]]:
     for (task_id, map_index), listed in files.items():
         for n, file in enumerate(listed):
             if isinstance(file, dict) and isinstance(file.get("path"), str):
-                content_type = _string(file.get("content_type"))
-                kind = content_type.partition("/")[0]
+                content_type, size = _string(file.get("content_type")), _count(file.get("size"))
                 yield {
                     "task_id": task_id,
                     "map_index": map_index,
                     "n": n,
-                    "kind": kind if kind in ("image", "video", "audio") else "file",
+                    "kind": _kind_of(content_type),
+                    "served": 0 < (size or 0) <= MAX_SIZE,
                     "type": content_type,
+                    "key": _string(file.get("key")),
                     "width": _count(file.get("width")),
                     "height": _count(file.get("height")),
-                    "size": _count(file.get("size")),
+                    "size": size,
                     "path": file["path"],
                     "tag": _string(file.get("sha256"))[:16],
                 }
+
+
+def _text_of(output: Any, stored: bool) -> str | None:
+    """Return the text or JSON that an output is; None if it has files, or only a stored one has it."""
+    try:
+        results = find_results(output)
+        if len(results) != 1 or results[0].content is None:
+            return None
+        text = results[0].content.decode()
+        if results[0].ext == "json":
+            text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except (FileRefused, ValueError, RecursionError):  # JSON that Python cannot write
+        return None
+    return None if stored and LEFT_OUT in text else text[:MAX_TEXT]
 
 
 def _linked(output: Any) -> list[Source]:
@@ -288,21 +320,18 @@ def _is_for_browsers(url: str, page: Any) -> bool:
     return bool(_PLAIN_HOST.fullmatch(str(parts.hostname)))
 
 
+def _kind_of(content_type: str) -> str:
+    """Return how a browser shows a type: as image, video, audio or text. A "file" is not shown."""
+    if content_type.startswith("text/") or content_type in TEXTS:
+        return "text"
+    return content_type.partition("/")[0] if content_type in SHOWN else "file"
+
+
+_KINDS = {ext_of(content_type): _kind_of(content_type) for content_type in SHOWN}
+
+
 def _link(url: str) -> dict[str, Any]:
-    return {"url": url, "kind": _kind_of(url)}
-
-
-_KINDS = {
-    **dict.fromkeys(("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", ""), "image"),
-    **dict.fromkeys(("mp4", "webm", "mov"), "video"),
-    **dict.fromkeys(("mp3", "wav", "ogg", "flac", "m4a"), "audio"),
-}
-
-
-def _kind_of(url: str) -> str:
-    name = re.split(r"[?#]", url)[0].rpartition("/")[2]
-    extension = name.rpartition(".")[2].casefold() if "." in name else ""
-    return _KINDS.get(extension, "file")
+    return {"url": url, "kind": _KINDS.get(ext_in(url) or "png", "file")}
 
 
 def _web_url(value: Any) -> str | None:

@@ -72,6 +72,7 @@ def rows(run: Run) -> tuple[list[Row], set[Place]]:
     """
     value = XComModel.__table__.c.value
     columns = (
+        # First the place: a row's ``[:2]``.
         *(XCOM.task_id, XCOM.map_index, XCOM.key, TI.state, TI.start_date),
         OWN.label("own"),
         value["id"].as_string().label("id"),
@@ -85,23 +86,16 @@ def rows(run: Run) -> tuple[list[Row], set[Place]]:
     # XComs of a task that ended in the triggerer are JSON within a JSON string, in which the
     # database finds no fields.
     strings = [row for row in found if row.own and not (row.id or row.sha256)]
-    values = _values(run, [_place(row) for row in strings])
-    unreadable = {_place(row) for row in strings if not _row(row, values) and values.get(_key(row)) != []}
+    values = _values(run, [row[:2] for row in strings])
+    unreadable = {
+        row[:2] for row in strings if not _row(row, values) and values.get((row.key, row[:2])) != []
+    }
     return [row for each in found if (row := _row(each, values)) is not None], unreadable
 
 
-def _place(found: Any) -> Place:
-    return found.task_id, found.map_index
-
-
-def _key(found: Any) -> tuple[str, Place]:
-    return found.key, _place(found)
-
-
 def _row(found: Any, values: dict[tuple[str, Place], Any]) -> Row | None:
-    place = _place(found)
-    prediction_id, status, sha256, cost = found.id, found.status, found.sha256, found.cost
-    value = values.get(_key(found))
+    place, prediction_id, status, sha256, cost = found[:2], found.id, found.status, found.sha256, found.cost
+    value = values.get((found.key, place))
     if isinstance(value, dict):
         prediction_id, status, cost = value.get("id"), value.get("status"), value.get("cost")
     elif isinstance(value, list) and value and isinstance(value[0], dict):
@@ -180,7 +174,7 @@ def own_tasks(run: Run) -> list[Task]:
 
 def _task(row: Any) -> Task:
     operator = f"{row.operator or ''} {row.custom_operator_name or ''}".strip()
-    return Task(_place(row), row.state, row.try_number or 0, row.rendered_map_index, operator)
+    return Task(row[:2], row.state, row.try_number or 0, row.rendered_map_index, operator)
 
 
 def inputs(run: Run, places: Sequence[Place] | None = None) -> dict[Place, Any]:

@@ -23,6 +23,7 @@ from fastapi.staticfiles import StaticFiles
 
 from airflow_provider_quickrouter.api.files import StoredFile
 from airflow_provider_quickrouter.plugins import query, stored
+from airflow_provider_quickrouter.plugins.cards import SHOWN
 from airflow_provider_quickrouter.plugins.page import PRINTABLE, Wanted, page_of
 
 ACCESS = [
@@ -43,10 +44,9 @@ READERS = 4
 CACHE_CONTROL = "private, max-age=3600, immutable"
 
 NO_RUN = "This run does not exist."
-NO_FILE = "This picture does not exist."
+NO_FILE = "This file does not exist."
 UNREADABLE = "The storage could not be read; see the API server's log."
 
-thumbnails = stored.ThumbnailCache()
 readers = anyio.CapacityLimiter(READERS)
 
 
@@ -90,16 +90,17 @@ def _response(place: tuple[str, str, str, int, int], size: str, download: bool, 
     }
     if etag == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    if size == "thumb" and (thumb := thumbnails.get(record)):
+    is_image = record.content_type.startswith("image/")
+    if size == "thumb" and is_image and (thumb := stored.thumbnail_of(record)):
         return Response(thumb, media_type=stored.TYPE, headers=headers)
     data, kind = stored.read(record)
-    if size == "thumb" and (thumb := stored.thumbnail(data)):
-        thumbnails.put(record, thumb)
-        return Response(thumb, media_type=stored.TYPE, headers=headers)
-    disposition = "attachment" if download else "inline"
+    shown = kind.content_type in SHOWN
+    disposition = "attachment" if download or not shown else "inline"
     name = stored.download_name(record, kind)
     headers["Content-Disposition"] = f'{disposition}; filename="{name}"'
-    return Response(data, media_type=kind.content_type, headers=headers)
+    data = data[: stored.EXCERPT] if size == "thumb" and not shown else data
+    media_type = kind.content_type if shown else "application/octet-stream"
+    return Response(data, media_type=media_type, headers=headers)
 
 
 def _recorded(dag_id: str, run_id: str, task_id: str, map_index: int, n: int) -> StoredFile:
@@ -136,16 +137,6 @@ HEADERS = {
 FOREVER = "public, max-age=31536000, immutable"
 
 
-class ImmutableFiles(StaticFiles):
-    """Static files under a URL that changes with their content."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Allow browsers to cache a file forever."""
-        response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = FOREVER
-        return response
-
-
 def fingerprint(folder: pathlib.Path) -> str:
     """Return a checksum of all files of a folder."""
     digest = hashlib.sha256()
@@ -164,14 +155,11 @@ def app() -> FastAPI:
     made.include_router(router)
     tag = fingerprint(STATIC)
     page = (STATIC / "gallery.html").read_text().replace("{static}", f"static/{tag}")
-    made.mount(f"/static/{tag}", ImmutableFiles(directory=STATIC))
-    made.add_api_route("/gallery", lambda: HTMLResponse(page, headers=NO_CACHE))
+    made.mount(f"/static/{tag}", StaticFiles(directory=STATIC))
+    made.add_api_route("/gallery", lambda: HTMLResponse(page, headers={"Cache-Control": "no-cache"}))
     for icon in ("icon.svg", "icon-dark.svg"):
         made.add_api_route(f"/{icon}", _file(STATIC / icon))
     return made
-
-
-NO_CACHE = {"Cache-Control": "no-cache"}
 
 
 def _file(path: pathlib.Path) -> Any:
@@ -182,4 +170,7 @@ async def _add_headers(request: Request, respond: Any) -> Response:
     response: Response = await respond(request)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    # The URL of a static file changes with its content.
+    if "/static/" in request.url.path and response.status_code == 200:
+        response.headers["Cache-Control"] = FOREVER
     return response

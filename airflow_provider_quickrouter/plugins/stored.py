@@ -2,7 +2,8 @@
 
 The path comes from XCom, which other people may be able to write. So a file is served only if it
 has the recorded size and checksum, which only someone who knows the file can write, and if its
-first bytes are those of a picture, video or sound.
+first bytes are those of a picture, video or sound. Other files are downloads if their name ends as
+this provider names files of their type.
 
 Pillow (extra ``gallery``), if installed, makes thumbnails, which are cached in memory. All functions
 block: call them in a thread.
@@ -14,17 +15,18 @@ import hashlib
 import logging
 import re
 import threading
-from collections import OrderedDict
 from contextlib import nullcontext, suppress
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
+from airflow_provider_quickrouter.api.errors import FileRefused
 from airflow_provider_quickrouter.api.files import StoredFile
-from airflow_provider_quickrouter.storage.media import HEAD, Kind, sniff
-
-MAX_SIZE = 64 * 2**20  # bytes of the largest file that is served
+from airflow_provider_quickrouter.plugins.cards import MAX_SIZE, SHOWN
+from airflow_provider_quickrouter.storage.media import HEAD, Kind, ext_in, kind_of, sniff
 
 MAX_PATH = 4096
+EXCERPT = 1_000  # bytes of a text that a card shows
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +40,6 @@ class NoSuchFile(Exception):
 
 class StorageUnavailable(Exception):
     """The storage could not be read."""
-
-
-# Types that are served. SVG and HTML are not, since they can contain scripts.
-SHOWN = frozenset(
-    {
-        *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"),
-        *("video/mp4", "video/quicktime", "video/webm"),
-        *("audio/mpeg", "audio/mp4", "audio/wav", "audio/flac", "audio/ogg", "audio/aac"),
-    }
-)
 
 
 def recorded(files: Any, n: int) -> StoredFile:
@@ -78,12 +70,24 @@ def read(file: StoredFile) -> tuple[bytes, Kind]:
     except StorageUnavailable:
         # Airflow caches filesystems, and the connection may have changed since.
         data = _bytes(file, renew=True)
-    kind = sniff(data[:HEAD])
-    if kind is None or kind.content_type not in SHOWN:
-        raise NoSuchFile
+    kind = _kind_of(file, data[:HEAD])
     if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
         raise NoSuchFile
     return data, kind
+
+
+def _kind_of(file: StoredFile, head: bytes) -> Kind:
+    found = sniff(head)
+    if found and found.content_type in SHOWN:
+        return found
+    try:
+        kind = kind_of(file.content_type, head, file.path)
+    except FileRefused:
+        raise NoSuchFile from None
+    # The name must end as this provider names files of the type, unlike /etc/passwd or ~/.ssh/key.pem.
+    if kind != Kind(file.content_type, ext_in(file.path)) or "/." in file.path:
+        raise NoSuchFile
+    return kind
 
 
 def warm_up() -> None:
@@ -144,8 +148,9 @@ def download_name(file: StoredFile, kind: Kind) -> str:
     """
     parts = re.split(r"/+", re.sub(r"^\w+:/+([^/@]*@)?", "", file.path))
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts[-2:]))
-    stem = (name.rpartition(".")[0] or name)[-100:].strip("._-")
-    return f"{stem or 'picture'}.{kind.ext}"
+    stem = name.removesuffix(f".{kind.ext}")
+    stem = (stem if stem != name else name.rpartition(".")[0] or name)[-100:].strip("._-")
+    return f"{stem or 'file'}.{kind.ext}"
 
 
 SIDE = 320  # pixels of a thumbnail's longer side
@@ -158,34 +163,16 @@ LARGE = 2_000_000
 STRIP = 16  # rows of a reduced picture that are made at once
 
 QUALITY = 76
-CACHE_BYTES = 32 * 2**20
+THUMBNAILS = 500  # thumbnails that are cached: 6 MB, and 40 MB if all of them are noise
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 TYPE = "image/webp"
 
 
-class ThumbnailCache:
-    """The thumbnails that were requested last, at most ``limit`` bytes of them."""
-
-    def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self._limit, self._held = limit, 0
-        self._thumbs: OrderedDict[Any, bytes] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Any) -> bytes | None:
-        """Return a thumbnail, or None if it is not cached."""
-        with self._lock:
-            if key in self._thumbs:
-                self._thumbs.move_to_end(key)
-            return self._thumbs.get(key)
-
-    def put(self, key: Any, thumb: bytes) -> None:
-        """Cache a thumbnail, and drop the oldest ones beyond the limit."""
-        with self._lock:
-            self._held += len(thumb) - len(self._thumbs.pop(key, b""))
-            self._thumbs[key] = thumb
-            while self._held > self._limit:
-                self._held -= len(self._thumbs.popitem(last=False)[1])
+@lru_cache(THUMBNAILS)
+def thumbnail_of(file: StoredFile) -> bytes | None:
+    """Return the thumbnail of a stored file: see :func:`read` and :func:`thumbnail`."""
+    return thumbnail(read(file)[0])
 
 
 def thumbnail(data: bytes) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext
@@ -12,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from airflow_provider_quickrouter.sandbox.pictures import render
 from dev.gallery_browser import Visitor, browser, chromium
 from dev.gallery_data import FilledRun, FilledTask
-from dev.gallery_runs import DAG_ID, large_run, manifest, motley_run, prediction_tasks, running_run
+from dev.gallery_runs import DAG_ID, large_run, manifest, motley_run, prediction_tasks, running_run, store
 from dev.gallery_server import GalleryServer
 from tests.browser.hostile import hostile_run
 from tests.plugins.denying import SECRET_DAG
@@ -20,6 +21,7 @@ from tests.plugins.denying import SECRET_DAG
 USERS = {"admin": "admin", "outsider": "viewer"}
 MANAGER = {"AIRFLOW__CORE__AUTH_MANAGER": "tests.plugins.denying.DenyingAuthManager"}
 HERE = Path(__file__).parent
+LONG_TEXT = "Seven waves. " * 4000 + "The end."
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +47,24 @@ def picture_server() -> Iterator[HTTPServer]:
         yield server
 
 
+def texts_run(folder: Path) -> FilledRun:
+    """Outputs that are no pictures: a text in XCom, a longer one in storage, JSON, a 3D model."""
+
+    def stored(name: str, data: bytes, content_type: str) -> dict[str, Any]:
+        no_size = {"width": None, "height": None}
+        return store(data, folder / "texts" / name, (0, 0)) | no_size | {"content_type": content_type}
+
+    tasks = [
+        *prediction_tasks(0, manifest(0, output=["Seven", " waves"])),
+        *prediction_tasks(
+            1, manifest(1, output=LONG_TEXT), [stored("0.txt", LONG_TEXT.encode(), "text/plain")]
+        ),
+        *prediction_tasks(2, manifest(2, output={"label": "cat"})),
+        *prediction_tasks(3, manifest(3), [stored("0.glb", b"glTF a lighthouse", "model/gltf-binary")]),
+    ]
+    return FilledRun(DAG_ID, "texts", tasks)
+
+
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory, picture_server: HTTPServer) -> Iterator[GalleryServer]:
     home = tmp_path_factory.mktemp("gallery")
@@ -56,6 +76,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, picture_server: HTTPServer)
             motley_run(files, picture_server.url_for("/out-0.png")),
             running_run(files),
             hostile_run(files),
+            texts_run(files),
             FilledRun(DAG_ID, "empty", []),
             FilledRun(DAG_ID, "skipped", [FilledTask("submit", 0, "skipped")]),
             FilledRun(DAG_ID, "lost", lost),

@@ -71,6 +71,24 @@ def test_the_whole_input_is_copied_as_python(visitor: Visitor) -> None:
     expect(copy).to_have_text("Copy as Python")
 
 
+def test_texts_are_shown_and_other_files_are_offered_as_downloads(visitor: Visitor) -> None:
+    frame = visitor.open_run(DAG_ID, "texts")
+    shown = frame.locator(".frame .text")
+    expect(shown).to_have_count(3)
+    expect(shown.first).to_have_text("Seven waves")
+    expect(shown.nth(1)).to_contain_text("Seven waves. Seven waves.")
+    shown.nth(1).click()
+    box = frame.get_by_role("dialog")
+    expect(box.locator(".stage .text")).to_contain_text("The end.")
+    visitor.page.keyboard.press("ArrowRight")
+    expect(box.locator(".stage .text.json")).to_have_text(re.compile('"label": "cat"'))
+    visitor.page.keyboard.press("ArrowRight")
+    expect(box.locator(".stage")).to_contain_text("model/gltf-binary")
+    with visitor.page.expect_download() as caught:
+        box.get_by_role("button", name="Download").click()
+    assert caught.value.suggested_filename == "texts-0.glb"
+
+
 def test_after_an_hour_no_button_opens_the_gateway(stranger: Visitor) -> None:
     stranger.log_in("admin")
     stranger.page.clock.install()

@@ -20,7 +20,7 @@ from airflow_provider_quickrouter.batch.ledger import NOT_STORED, NOT_SUBMITTED,
 from airflow_provider_quickrouter.hooks import input_files
 from airflow_provider_quickrouter.hooks.airflow_errors import as_airflow
 from airflow_provider_quickrouter.operators.batch import CREATES_PER_MINUTE
-from airflow_provider_quickrouter.plugins import stored
+from airflow_provider_quickrouter.plugins import cards
 from airflow_provider_quickrouter.sandbox.__main__ import _parser
 from airflow_provider_quickrouter.sandbox.faults import KINDS
 from airflow_provider_quickrouter.storage import record
@@ -171,7 +171,7 @@ LIMITS = {
         f"{input_files.DATA_URI_LIMIT:,} characters",
         f"{input_files.LARGEST_FILE:,} bytes",
     ),
-    "guides/gallery.md": (f"{stored.MAX_SIZE // 2**20} MiB at most",),
+    "guides/gallery.md": (f"{cards.MAX_SIZE // 2**20} MiB at most",),
     "guides/store.md": (
         f"default {DEFAULT_MAX_BYTES // 2**20} MiB",
         f"default `{DEFAULT_NAME}`",

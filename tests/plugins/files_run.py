@@ -13,6 +13,7 @@ from dev.gallery_runs import DAG_ID, manifest, store
 RUN = "files"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 PAGE = b"<!doctype html><script>alert(1)</script>"
+TEXT = "Seven waves, 七 and a half. ".encode() * 100
 PASSWD = Path("/etc/passwd")
 
 
@@ -65,6 +66,16 @@ def entries(folder: Path) -> dict[str, Any]:
         "nothing": None,
         "a nul": {**good, "path": f"{good['path']}\0.png"},
         "odd name": record(folder, 'a "b";\u00e9\u4e2d.png', png(2)),
+        "text": record(folder, "0.txt", TEXT, content_type="text/plain"),
+        "json": record(folder, "0.json", b'{"label": "cat"}', content_type="application/json"),
+        "archive": record(folder, "0.tar.gz", b"\x1f\x8b\x08", content_type="application/gzip"),
+        "passwd as a text": {**record_of(PASSWD), "content_type": "text/plain"},
+        "a text in a hidden folder": record(folder, ".secret/0.txt", TEXT, content_type="text/plain"),
+        "a text of another type": record(folder, "1.txt", TEXT, content_type="application/json"),
+        "mesh": record(folder, "0.obj", b"v 0 0 0", content_type="application/octet-stream"),
+        "no extension": record(folder, "0", b"v 0 0 0", content_type="application/octet-stream"),
+        "a page as a text": record(folder, "2.txt", PAGE, content_type="text/plain"),
+        "empty text": record(folder, "3.txt", b"", content_type="text/plain"),
     }
 
 

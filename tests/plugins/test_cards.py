@@ -48,6 +48,13 @@ def test_only_web_addresses_become_links(address: Any) -> None:
     assert (made["url"], made["live"]) == (None, [])
 
 
+def deeply_nested(levels: int) -> list[Any]:
+    nested = list[Any]()
+    for _ in range(levels):
+        nested = [nested]
+    return nested
+
+
 PRIVATE = [
     "http://192.168.0.1/cgi-bin/reboot?x.png",
     "http://10.0.0.7/a.png",
@@ -87,6 +94,56 @@ def test_an_output_that_the_api_had_removed_says_since_when_it_is_gone(output: A
     assert (made["expired"], made["stored"], made["live"]) == (ENDED, [], [])
     assert card({"output": output, "data_removed": True})["expired"] is True
     assert card({"output": output, "expires_at": ENDED})["expired"] is None
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        (["a transcript"], "a transcript"),
+        (["Seven", " waves"], "Seven waves"),
+        ([{"label": "cat"}], '{\n  "label": "cat"\n}'),
+        (["[left out of XCom: text of 40000 characters]"], "[left out of XCom: text of 40000 characters]"),
+        (["x" * 10_001], "x" * 10_000),
+        ([URL], None),
+        ([URL, "a caption"], None),
+        ([], None),
+        (None, None),
+        ([10**5000], None),
+        (deeply_nested(100_000), None),
+    ],
+)
+def test_an_output_that_is_a_text_or_json_is_shown(output: Any, text: str | None) -> None:
+    assert card({"output": output})["text"] == text
+
+
+def test_a_stored_text_is_shown_instead_of_a_note_of_its_size() -> None:
+    file = {"path": "/x/0.txt", "size": 5, "sha256": "ab" * 32, "content_type": "text/plain"}
+    note = "[left out of XCom: text of 40000 characters]"
+    assert card({"output": [note]}, [file])["text"] is None
+    assert card({"output": ["short"]}, [file])["text"] == "short"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "size", "kind", "served"),
+    [
+        ("image/png", 9, "image", True),
+        ("image/heic", 9, "file", True),
+        ("image/svg+xml", 9, "file", True),
+        ("text/vtt", 9, "text", True),
+        ("text/vtt", 0, "text", False),
+        ("application/json", 9, "text", True),
+        ("video/x-matroska", 2**26 + 1, "file", False),
+        ("application/octet-stream", 9, "file", True),
+        ("", None, "file", False),
+    ],
+)
+def test_a_stored_file_is_shown_by_its_type_or_offered_as_a_download(
+    content_type: str, size: int | None, kind: str, served: bool
+) -> None:
+    (file,) = card({}, [{"path": "/x/0", "size": size, "content_type": content_type, "key": "vocals"}])[
+        "stored"
+    ]
+    assert (file["kind"], file["served"], file["key"]) == (kind, served, "vocals")
 
 
 @pytest.mark.parametrize("number", [10**400, float("nan"), float("inf"), 2**53])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from io import BytesIO
 from pathlib import Path
@@ -16,10 +17,14 @@ from airflow_provider_quickrouter.storage.media import Kind
 from dev.gallery_runs import manifest
 from dev.gallery_server import GalleryServer, UserRest
 from tests.plugins.conftest import Ask
-from tests.plugins.files_run import RUN, entries, png
+from tests.plugins.files_run import RUN, TEXT, entries, png
 
 NAMES = list(entries(Path("/tmp")))
-SERVED = {"good", "odd name"}
+DOWNLOADS = {
+    "svg": "odd-picture.svg", "text": "odd-0.txt", "json": "odd-0.json", "archive": "odd-0.tar.gz",
+    "mesh": "odd-0.obj",
+}  # fmt: skip
+SERVED = {"good", "odd name", *DOWNLOADS}
 
 
 @pytest.mark.parametrize("size", ["thumb", "full"])
@@ -43,6 +48,20 @@ def test_a_stored_file_is_served_as_it_is_and_cannot_run_anything(file: Ask) -> 
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in answer.headers["content-security-policy"]
     assert answer.headers["content-disposition"] == 'inline; filename="odd-good.png"'
+
+
+@pytest.mark.parametrize("name", DOWNLOADS)
+def test_another_file_is_a_download_that_no_browser_opens(file: Ask, name: str) -> None:
+    answer = file(run_id=RUN, n=NAMES.index(name))
+    assert hashlib.sha256(answer.content).hexdigest() == answer.headers["etag"].strip('"').partition("-")[0]
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{DOWNLOADS[name]}"'
+
+
+def test_of_a_text_a_card_loads_the_beginning(file: Ask) -> None:
+    answer = file(run_id=RUN, n=NAMES.index("text"), size="thumb")
+    assert answer.content == TEXT[:1000]
 
 
 def test_a_download_has_a_name_that_is_safe_everywhere(file: Ask) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from airflow_provider_quickrouter.api.files import StoredFile
 from airflow_provider_quickrouter.plugins import stored
 from airflow_provider_quickrouter.sandbox.pictures import render
+from dev.gallery_runs import store
 
 
 def saved(picture: Image.Image, form: str, **more: object) -> bytes:
@@ -84,13 +88,12 @@ def test_a_picture_that_is_small_anyway_is_used_itself() -> None:
     assert stored.thumbnail(saved(tiny, "WEBP", quality=1)) is None
 
 
-def test_the_oldest_thumbnails_are_forgotten_first() -> None:
-    kept = stored.ThumbnailCache(limit=25)
-    for name in "abc":
-        kept.put(name, b"x" * 10)
-    assert [kept.get(name) is None for name in "abc"] == [True, False, False]
-    kept.get("b")
-    kept.put("c", b"y" * 12)
-    kept.put("d", b"z" * 10)
-    assert [kept.get(name) is None for name in "bcd"] == [True, False, False]
-    assert kept.get("c") == b"y" * 12
+def test_a_thumbnail_is_made_once(tmp_path: Path) -> None:
+    picture = Image.effect_noise((800, 400), 90)
+    file = StoredFile.from_json(store(saved(picture, "PNG"), tmp_path / "0.png", (800, 400)))
+    made = stored.thumbnail_of(file)
+    assert made
+    (tmp_path / "0.png").unlink()
+    assert stored.thumbnail_of(file) is made
+    with pytest.raises(stored.NoSuchFile):
+        stored.thumbnail_of(replace(file, size=file.size + 1))

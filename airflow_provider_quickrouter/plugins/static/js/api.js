@@ -52,7 +52,10 @@ export function fileUrl(file, size, download = false) {
   return address("file", download ? { ...query, download: true } : query);
 }
 
-export async function reasonOf(url) {
+export async function loadText(url) {
   const response = await request(url);
-  return response.ok ? "The browser cannot show this file." : detail(response);
+  if (!response.ok) throw new ApiError(response.status, await detail(response));
+  return response.text();
 }
+
+export const reasonOf = (url) => loadText(url).then(() => "The browser cannot show this file.", ({ message }) => message);

@@ -24,8 +24,8 @@ export function timeOf(card) {
 }
 
 export function downloadButton(card) {
-  const [first] = card.stored;
-  const many = card.stored.length > 1 ? ` file 1 of ${card.stored.length}` : "";
+  const first = card.stored.find(({ served }) => served);
+  const many = card.stored.length > 1 ? ` file ${card.stored.indexOf(first) + 1} of ${card.stored.length}` : "";
   if (first) return button(`Download${many}`, () => download(fileUrl(first, "full", true)), { class: "ghost" }, icon("download"));
   const [linked] = card.live;
   const props = { class: "ghost", "data-until": card.expires_at };

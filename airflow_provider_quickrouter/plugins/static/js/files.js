@@ -17,12 +17,13 @@ function expiry(card) {
 
 const hidden = ({ private: count }) => count > 0 && plural(count, "file in a private network", "files in a private network");
 
+// Airflow serves other files as downloads only.
+const opens = ({ served, kind }) => served && !["text", "file"].includes(kind);
+
 export function actionsOf(card, item) {
   const made = [];
-  if (item?.path) {
-    made.push(button("Download", save(item), { class: "solid" }, icon("download"), "Download"));
-    made.push(button("Open the original in a tab", original(item), {}, icon("external"), "Original"));
-  }
+  if (item?.served) made.push(button("Download", save(item), { class: "solid" }, icon("download"), "Download"));
+  if (item && opens(item)) made.push(button("Open the original in a tab", original(item), {}, icon("external"), "Original"));
   if (item?.url) {
     const props = { class: "solid", "data-until": card.expires_at };
     made.push(button("Open at the gateway", () => openTab(item.url), props, icon("external"), "At the gateway"));
@@ -49,7 +50,7 @@ export function filesOf(card, items, shown) {
 }
 
 function row(card, item, n, shown) {
-  const about = [pixels(item), weight(item)].filter(Boolean).join(", ");
+  const about = [item.key, pixels(item), weight(item)].filter(Boolean).join(", ");
   const where = (shown === null || shown === n || !about) && el("code", {}, item.path ?? item.url);
   const text = el("div", {}, about, where);
   return el("li", { "aria-current": shown === n && "true" }, el("span", { class: "n" }, n + 1), text, ...buttons(card, item, n + 1));
@@ -62,7 +63,7 @@ function buttons(card, item, n) {
     return [button(`Open file ${n} at the gateway`, () => openTab(item.url), props, icon("external"))];
   }
   return [
-    button(`Download file ${n}`, save(item), ghost, icon("download")),
-    button(`Open the original of file ${n} in a tab`, original(item), ghost, icon("external")),
+    item.served && button(`Download file ${n}`, save(item), ghost, icon("download")),
+    opens(item) && button(`Open the original of file ${n} in a tab`, original(item), ghost, icon("external")),
   ];
 }

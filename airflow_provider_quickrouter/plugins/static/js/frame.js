@@ -4,12 +4,17 @@ import { fileUrl, reasonOf } from "./api.js";
 import { breakable, button, el } from "./dom.js";
 import { moment, plural } from "./format.js";
 import { icon } from "./icons.js";
+import { textBox } from "./text.js";
 
 const IN_MOSAIC = 4;
 const PRIVATE = "The output names an address in a private network, which the browser does not request.";
 export const REMEDY = "Store outputs with output_path= or QuickRouterToObjectStorageOperator.";
 
-export const mediaOf = (card) => [...card.stored, ...card.live];
+// An output without files is a text, whether it is stored or not.
+export function mediaOf({ stored, live, text }) {
+  if (!text || live.length || stored.length > 1) return [...stored, ...live];
+  return stored[0]?.kind === "text" || !stored.length ? [{ kind: "text", ...stored[0], text }] : stored;
+}
 
 export const sourceOf = (item, size) => item.url ?? fileUrl(item, size);
 
@@ -38,18 +43,23 @@ function counted(items) {
 }
 
 function shot(card, item, n, count, open) {
-  const which = count > 1 ? `picture ${n + 1} of ${count}` : "picture";
+  const word = item.kind === "image" ? "picture" : item.kind;
+  const which = count > 1 ? `${word} ${n + 1} of ${count}` : word;
   const label = `Open ${which}: ${card.prompt ?? card.key}`;
   return button(label, () => open(card, n), { class: "shot", title: null }, medium(item, "thumb"));
 }
 
 export function medium(item, size) {
   if (item.kind === "image") return image(item, size);
-  if (item.kind === "file") return el("span", { class: "note" }, icon("image"), "This file is not a picture");
+  if (item.kind === "text") return textBox(item, size);
   const controls = size === "full";
+  if (item.kind === "audio" && !controls) return fileNote("sound", item, "");
+  if (item.kind === "file") return fileNote("file", item, "No preview");
   const props = { src: sourceOf(item, "full"), preload: "metadata", muted: !controls, controls };
   return el(item.kind, { class: "medium", ...props });
 }
+
+const fileNote = (sign, item, text) => el("span", { class: "note" }, icon(sign), el("strong", {}, item.type || "File"), text);
 
 function image(item, size) {
   const lazy = size === "thumb" ? { loading: "lazy" } : {};
@@ -68,7 +78,7 @@ async function showLoadError(node, item, size) {
   }
   const note = el("span", { class: "note broken" }, icon("warning"), "This picture could not be loaded.");
   node.replaceWith(note);
-  const reason = await reasonOf(fileUrl(item, size)).catch(() => "");
+  const reason = await reasonOf(fileUrl(item, size));
   if (reason) note.lastChild.data = reason;
 }
 

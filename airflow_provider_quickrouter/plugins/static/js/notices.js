@@ -4,7 +4,6 @@ import { button, el } from "./dom.js";
 import { plural } from "./format.js";
 import { icon } from "./icons.js";
 
-
 function notice(sign, title, lines, ...actions) {
   const text = lines.map((line) => el("p", {}, ...[line].flat()));
   const kind = { class: "notice", role: sign === "image" || sign === "search" ? "status" : "alert" };

@@ -4,9 +4,8 @@ import { framed, host } from "./host.js";
 
 const COLORS = [
   ...["bg", "bg-subtle", "bg-muted", "bg-emphasized", "bg-panel"],
-  ...["fg", "fg-muted", "fg-subtle", "border", "border-muted", "border-emphasized"],
-  ...["brand-solid", "brand-contrast", "brand-fg", "brand-muted", "brand-subtle", "brand-focus-ring"],
-  ...["success-solid", "failed-solid", "running-solid", "queued-solid", "skipped-solid", "fg-error"],
+  ...["fg", "fg-muted", "border", "border-emphasized", "success-solid", "failed-solid"],
+  ...["brand-solid", "brand-contrast", "brand-focus-ring"],
 ];
 
 function copy(root) {
