@@ -114,8 +114,7 @@ _CONNECTION_FIELDS = {
     "prices": _field(
         "Prices",
         "object",
-        'By model: {"owner/name": {"per_second": 0.0011}} or {"owner/name": {"per_output": 0.04}}; the costs '
-        "of predictions are computed from them.",
+        'By model, to see costs: {"owner/name": {"per_second": 0.0011}}, or {"per_output": 0.04} there.',
     ),
     "console_url": _field(
         "Console URL",

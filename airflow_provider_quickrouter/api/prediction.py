@@ -27,8 +27,6 @@ MAX_JSON = 65_536
 MAX_VALUES = MAX_JSON // 2
 # Levels of lists and objects in the manifest's output; what is deeper is left out.
 MAX_DEPTH = 20
-# Amounts, seconds and counts below it keep six decimal places as floats.
-LARGEST_AMOUNT = 1e9
 # How long the API stores input, output, logs and files after a prediction has ended.
 RETENTION = timedelta(hours=1)
 # Seconds by which the API's clock may differ from this machine's.
@@ -326,7 +324,7 @@ def amount_of(value: object) -> float | None:
         number = float(str(value))  # as a string: a bool is not a number
     except ValueError:
         return None
-    return number if 0 <= number < LARGEST_AMOUNT else None
+    return number if 0 <= number < 1e9 else None  # a float of up to 1e9 has six exact decimal places
 
 
 def _time(value: object) -> datetime | None:

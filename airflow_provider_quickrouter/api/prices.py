@@ -34,9 +34,8 @@ class Price(BaseModel):
 
     @model_validator(mode="after")
     def _has_one_unit(self) -> Self:
-        seconds, outputs = (self.per_second, self.max_seconds), (self.per_output, self.max_outputs)
-        used, unused = (seconds, outputs) if self.per_output is None else (outputs, seconds)
-        if used[0] is None or unused != (None, None):
+        others = self.max_outputs if self.per_output is None else self.max_seconds
+        if (self.per_second is None) == (self.per_output is None) or others:
             raise ValueError
         return self
 

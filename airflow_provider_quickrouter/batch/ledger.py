@@ -17,11 +17,13 @@ Entry                               Means
 ``{"done"}``                        the task is about to succeed
 ==================================  =====================================================
 
+An entry of an item may have ``cost``: that of its prediction, or while it runs the most.
+
 One item of the results, as a line of JSON: ``index`` (of the input, from 0), ``id`` (null without a
 prediction), ``outcome`` (a word of ``Reason`` or one of those below), ``output`` (a list of the
 whole output), ``files`` (what is stored of it, as in XCom ``files``), ``error`` (a message, "" for
 a success), ``completed_at`` and ``expires_at`` (ISO 8601 or null; the API has no files after the
-latter) and ``metrics``. Lines of earlier versions have no ``files``.
+latter), ``metrics`` and ``cost`` (or null). Lines of earlier versions lack ``files`` and ``cost``.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import IntEnum
 from sys import intern
 from typing import Any
@@ -104,6 +107,7 @@ class ItemResult:
             "completed_at": seen and _iso(seen.completed_at),
             "expires_at": seen and _iso(seen.expires_at),
             "metrics": seen and dict(seen.metrics),
+            "cost": seen and seen.cost,
         }
         return cls(line, retry)
 
@@ -125,7 +129,8 @@ class ItemResult:
         """Return the result of an item whose prediction, if there is one, was not seen to end."""
         line = {"index": index, "id": id, "outcome": outcome, "error": truncated(error)}
         unknown = dict.fromkeys(("completed_at", "expires_at", "metrics"))
-        return cls({**line, "output": [], "files": [], **unknown}, retry)
+        cost = None if id or outcome == UNCERTAIN else 0.0
+        return cls({**line, "output": [], "files": [], **unknown, "cost": cost}, retry)
 
 
 def add_files(files: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
@@ -247,6 +252,7 @@ class Ledger:
     :ivar ids: by item, None as long as it is unknown.
     :ivar started: by item, when its create request was started, epoch seconds.
     :ivar places: by item, where in the record its result is.
+    :ivar cost: of the predictions of all attempts; of those that run, the most.
     :ivar known: all ids that belong to items, or did before these were created again.
     """
 
@@ -260,6 +266,8 @@ class Ledger:
         self.started = array("d", bytes(8 * total))
         self.places = array("q", bytes(8 * total))
         self.known: set[str] = set()
+        self.cost = Decimal(0)
+        self._costs = array("d", bytes(8 * total))
         self._states = bytearray(total)
         self._retry = bytearray(total)
         self._outcomes = [""] * total
@@ -328,6 +336,11 @@ class Ledger:
         error = str(stopped or "the task ended before")
         return without_output(index, NOT_SUBMITTED, error, retry)
 
+    def charge(self, index: int, cost: float) -> None:
+        """Count what an item's prediction costs, in place of what was known of it."""
+        self.cost += Decimal(str(cost)) - Decimal(str(self._costs[index]))
+        self._costs[index] = cost
+
     def cleared(self, max_tries: int) -> bool:
         """Return whether a person has cleared the task since the last attempt."""
         return bool(self.started_at) and max_tries > self.max_tries
@@ -356,9 +369,9 @@ class Ledger:
         if "try" in entry:
             if entry.get("anew"):
                 # Ids stay known: none of them may be found again as that of a lost create.
-                known = self.known
+                known, cost = self.known, self.cost
                 self.__init__(self.total)  # type: ignore[misc]
-                self.known = known
+                self.known, self.cost = known, cost
             if not self.started_at or entry.get("cleared"):
                 self.started_at = float(entry["at"])
             self.max_tries, self.stopped, self.done = int(entry["max_tries"]), None, False
@@ -366,6 +379,8 @@ class Ledger:
         self.done = self.done or "done" in entry
 
     def _take_item(self, index: int, entry: Mapping[str, Any], place: Place) -> None:
+        if entry.get("cost") is not None:
+            self.charge(index, entry["cost"])
         if "f" in entry:
             self._states[index], self.ids[index] = State.SENDING, None
             self._prints[index], self.started[index] = int(entry["f"], 16), float(entry["at"])
@@ -374,6 +389,7 @@ class Ledger:
             self.known.add(entry["id"])
         elif "no" in entry:
             self._states[index], self.ids[index] = State.MISSING, None
+            self._costs[index] = 0.0  # what was paid for this item stays in the sum
         else:
             end, retry = entry["end"], entry["retry"]
             self._states[index], self.ids[index] = State.ENDED, end["id"]

@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from airflow_provider_quickrouter.batch.ledger import (
     REFUSED,
     SUBMIT,
     UNCERTAIN,
+    Entry,
     ItemResult,
     State,
 )
@@ -65,6 +67,8 @@ class Submitting:
     :param read_request: returns it as it is sent. Blocks: it reads the files.
     :param wanted: False as soon as Airflow has killed the task.
     :param resubmit: submit again what stays uncertain.
+    :param cost_limit: returns the most that an item's prediction costs; 0 if that is unknown.
+    :param max_cost: the most that the predictions of all attempts may cost.
     """
 
     waits: Waits
@@ -76,6 +80,8 @@ class Submitting:
     max_in_flight: int
     wanted: Callable[[], bool]
     resubmit: bool
+    cost_limit: Callable[[int], Decimal]
+    max_cost: Decimal
 
     def __post_init__(self) -> None:
         self._journal, self._ledger = self.waits.journal, self.waits.ledger
@@ -110,25 +116,34 @@ class Submitting:
                         wait.cancel()
 
     async def _submit_all(self, group: asyncio.TaskGroup) -> None:
-        missing = self._ledger.those(State.MISSING)
+        missing, index = self._ledger.those(State.MISSING), None
         while self._goes_on:
             submits = len(self._submits)
             in_flight = self._ledger.count(State.RUNNING) + submits
-            if submits >= AT_ONCE + self._intents or in_flight >= self.max_in_flight:
-                await self._change()
-                continue
-            index = self._again.popleft() if self._again else next(missing, None)
-            if index is not None:
+            full = submits >= AT_ONCE + self._intents or in_flight >= self.max_in_flight
+            if index is None and not full:
+                index = self._again.popleft() if self._again else next(missing, None)
+            if index is not None and not full and self._charge(index):
                 self._start(group, self._submit(group, index), self._submits)
-            elif self._submits or self._uncertain:
-                await self._change()
+                index = None
+            elif full or self._submits or self._uncertain or (index is not None and self._waiting):
+                await self._change()  # what ends may have cost less than it might have
             else:
-                return
+                break
         while self._submits:
             await self._change()
         if self._late and self._ledger.count(State.MISSING):
-            late = BatchFailed("the batch's timeout came before it was submitted")
-            await self._journal.put({"stop": late.to_payload()})
+            await self._stop(BatchFailed("the batch's timeout came before it was submitted"))
+        elif index is not None and self._goes_on:
+            paid = f"max_cost={self.max_cost}: {float(self._ledger.cost)} was paid, and another may exceed it"
+            await self._stop(BatchFailed(f"{paid}. Raise it, and clear the task"))
+
+    def _charge(self, index: int) -> bool:
+        """Count the most that an item costs; return False if ``max_cost`` leaves no room for it."""
+        limit = self.cost_limit(index)
+        if fits := self._ledger.cost + limit <= self.max_cost:
+            self._ledger.charge(index, float(limit))  # at once, since its intent is stored later
+        return fits
 
     @property
     def _goes_on(self) -> bool:
@@ -162,10 +177,10 @@ class Submitting:
             async with self._ahead:
                 request = self.request(index)
                 intent = {"i": index, "f": fingerprint(request)[:PRINT], "at": time.time()}
-                await self._journal.put(intent)
+                await self._journal.put(intent | {"cost": float(self.cost_limit(index))})
                 await self._pace()
             if not self._goes_on:
-                await self._journal.put({"i": index, "no": True})
+                await self._journal.put({"i": index, "no": True, "cost": 0})
                 return
             async with self._sends:
                 prediction = await self._send(index)
@@ -178,7 +193,7 @@ class Submitting:
             result = ItemResult.without_output(index, NOT_SUBMITTED, str(error), SUBMIT)
             await self.waits.end(index, result)
         except QuickRouterError as error:
-            await self._stop(error, index)
+            await self._stop(error, {"i": index, "no": True, "cost": 0})
         else:
             await self._journal.put({"i": index, "id": prediction.id})
             await asyncio.to_thread(count_submitted, request.reference)
@@ -208,10 +223,10 @@ class Submitting:
                 await asyncio.sleep(pause)
             self._rate_limit.count(time.time())
 
-    async def _stop(self, error: QuickRouterError, index: int) -> None:
+    async def _stop(self, error: QuickRouterError, *entries: Entry) -> None:
         """Stop submitting: this error applies to every item."""
         self._stopped = self._stopped or error
-        await self._journal.put({"i": index, "no": True}, {"stop": self._stopped.to_payload()})
+        await self._journal.put(*entries, {"stop": self._stopped.to_payload()})
 
     def _add_uncertain(self, index: int) -> None:
         create = reconcile.UncertainCreate(index, self.request(index), self._ledger.started[index])
@@ -255,11 +270,12 @@ class Submitting:
             await self._journal.put({"i": index, "id": result.found[index]})
             self._wait(group, index)
         elif self._lost[index] < TRIES and (index in result.lost or self.resubmit):
-            await self._journal.put({"i": index, "no": True})
+            # What may have been accepted may cost something, too.
+            await self._journal.put({"i": index, "no": True, "cost": 0 if index in result.lost else None})
             self._again.append(index)
         elif index in result.lost:
             lost = f"the responses to {TRIES} create requests were lost, and none was accepted"
-            await self._stop(UpstreamError(lost), index)
+            await self._stop(UpstreamError(lost), {"i": index, "no": True, "cost": 0})
         else:
             error = lost_by_earlier_attempt(create.request, create.started_at, time.time())
             await self.waits.end(index, ItemResult.without_output(index, UNCERTAIN, str(error)))

@@ -140,7 +140,8 @@ class Waits:
 
     async def end(self, index: int, result: ItemResult) -> None:
         """Store how an item ended."""
-        await self.journal.put({"i": index, "end": result.line, "retry": result.retry})
+        end = {"i": index, "end": result.line, "retry": result.retry, "cost": result.line["cost"]}
+        await self.journal.put(end)
         self.tally.add(result.outcome, result.retry)
 
     async def _cancel(self, outcome: Outcome) -> Outcome:

@@ -7,12 +7,17 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_provider_quickrouter.api.errors import UpstreamError, from_payload
+from airflow_provider_quickrouter.api.attachments import is_template
+from airflow_provider_quickrouter.api.errors import InvalidInputError, UpstreamError, from_payload
+from airflow_provider_quickrouter.api.inputs import as_dict
+from airflow_provider_quickrouter.api.prediction import amount_of
+from airflow_provider_quickrouter.api.prices import price_of
 from airflow_provider_quickrouter.api.protocol import Request, check_cancel_after, create
 from airflow_provider_quickrouter.batch.journal import FILE_REMEDY, Record
 from airflow_provider_quickrouter.batch.ledger import PRINT, FailOn, Ledger, State, add_files, check_fail_on
@@ -50,7 +55,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     It submits on the worker, at the pace that the limits allow, and then waits in one deferral.
     The results have one line for each input, in order, however it ended: see ``batch.ledger``.
     XCom: ``return_value`` is a summary: ``{"total", "succeeded", "outcomes": {word: number},
-    "output_path", "seconds"}``; with ``store_path``, ``files`` are the first thousand stored files,
+    "output_path", "seconds", "cost"}``; with ``store_path``, ``files`` are the first thousand stored files,
     each with its ``prediction_id``. The results are stored before the task fails.
 
     A record of what was submitted is stored next to the results, in ``<output_path>.record``, one
@@ -77,6 +82,10 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
     :param deployment: ``owner/name``, for deployments at Replicate itself.
     :param max_in_flight: how many may run at once; the worker waits for room.
     :param creates_per_minute: at most; a 429 lowers it for a while.
+    :param max_cost: the most that the predictions of all attempts may cost together, in the unit of
+        the connection's ``prices``; the model's price must be ``per_output``, or have ``max_seconds``.
+        If the next prediction may exceed it, the worker waits for those that run, as they may cost
+        less. Then the task fails without a retry; a clear with a higher limit submits the rest.
     :param fail_on: when the task fails: ``any`` or ``all`` have not succeeded, or more than this
         share (0.05: a twentieth). It is retried if a retry may end otherwise.
     :param timeout: seconds or timedelta for the batch, from the first attempt on; the task's
@@ -99,6 +108,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         "version",
         "model",
         "deployment",
+        "max_cost",
         "quickrouter_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
@@ -115,6 +125,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         deployment: str | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         creates_per_minute: float = CREATES_PER_MINUTE,
+        max_cost: float | str | None = None,
         fail_on: FailOn = "any",
         timeout: float | timedelta = DEFAULT_TIMEOUT,
         cancel_after: float | timedelta | None = CANCEL_AFTER,
@@ -134,6 +145,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             check_choice("on_uncertain", on_uncertain, "fail", "resubmit")
             self.max_in_flight = int(positive("max_in_flight", max_in_flight))
             self.creates_per_minute = positive("creates_per_minute", creates_per_minute)
+            if not (max_cost is None or is_template(max_cost)):
+                positive("max_cost", amount_of(max_cost), 0)
             check_creates(inputs, **reference_of(self))
             check_path("output_path", output_path, FILE_REMEDY)
             if store_path is not None:
@@ -142,6 +155,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         self.output_path, self.store_path = output_path, store_path
         # A template may be rendered to None: that is an error, and not the default.
         self._stores = store_path is not None
+        self.max_cost, self._limited = max_cost, max_cost is not None
         self._target: Target | None = None
         self.on_uncertain = on_uncertain
         self.deferrable = deferrable
@@ -155,6 +169,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         """Submit what is missing, and wait: here, or in the triggerer."""
         with airflow_errors(self.log, resubmits=True):
             self.inputs = checked_list(self.inputs, **reference_of(self))
+            self._check_max_cost()
             record, ledger = self._read_record(context)
             if not ledger.started_at:
                 record.claim(context["ti"])
@@ -194,6 +209,21 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
             # Airflow handles an ``execution_timeout`` while the task still counts as running.
             owner = cancel.Owner(self._ti, over=isinstance(sys.exception(), AirflowTaskTimeout))
             cancel.stop(self.hook.sibling, ids, owner, self.log)
+
+    def _check_max_cost(self) -> None:
+        if not self._limited:
+            return
+        positive("max_cost", amount_of(self.max_cost), 0)
+        if self.inputs and self._cost_limit(0) is None:
+            raise InvalidInputError(
+                'max_cost: needs the connection\'s extra.prices: {"owner/name": {"per_output": 0.04}}, or '
+                '{"per_second": 0.0011, "max_seconds": 60}. If version is a hash, write owner/name:hash.'
+            )
+
+    def _cost_limit(self, index: int) -> Decimal | None:
+        """Return the most that the prediction of an item costs; None if that is unknown."""
+        price = price_of(self.hook.settings.prices, *reference_of(self).values())
+        return price.limit_of(as_dict(self.inputs[index])) if price else None
 
     def _cancel_rest(self, context: Context, record: Record, ledger: Ledger) -> dict[str, Any]:
         """Poll what still runs after the deadline once more; cancel what is not over by then."""
@@ -239,10 +269,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
 
     def _server_limit(self, deadline: float) -> float:
         """Return the seconds until the server itself should end a prediction that is created now."""
-        latest = max(5.0, deadline - time.time()) + SERVER_MARGIN
-        return (
-            latest if self.cancel_after is None else min(latest, seconds("cancel_after", self.cancel_after))
-        )
+        return min(self.cancel_after, max(5.0, deadline - time.time()) + SERVER_MARGIN)
 
     async def _work(self, record: Record, ledger: Ledger, deadline: float) -> None:
         # Imported here, since no parsing of DAGs should pay for what only a run needs.
@@ -267,6 +294,8 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
                     max_in_flight=self.max_in_flight,
                     wanted=self.kill_handler.is_alive,
                     resubmit=self.on_uncertain == "resubmit",
+                    cost_limit=lambda index: self._cost_limit(index) or Decimal(0),
+                    max_cost=Decimal(str(amount_of(self.max_cost) or 0) if self._limited else "inf"),
                 )
                 async with waits.progress_logged():
                     await submitting.run(then_wait=not self.deferrable)
@@ -300,6 +329,7 @@ class QuickRouterBatchPredictionOperator(PredictionTask, BaseOperator):
         record.store_results(ledger.results(stopped), lambda result: add_files(files, result))
         tally = ledger.tally(stopped)
         summary = tally.summary(self.output_path, time.time() - ledger.started_at)
+        summary["cost"] = float(ledger.cost)
         self.log.info("Results are stored: %s", summary)
         if self.do_xcom_push:
             # Airflow pushes no return value of a task that fails.

@@ -86,14 +86,11 @@ def ledger_entry(record: Record, now: float, base_url: str, prices: Prices) -> d
 
 
 def parse_prices(given: Mapping[str, Mapping[str, float]]) -> Prices:
-    """Read prices in the form of the connection's extra ``prices``.
-
-    :raises ValueError: they have another form.
-    """
+    """Read prices in the form of the connection's extra ``prices``; another form is a ValueError."""
     units = ("per_second", "per_output")
     try:
         return {
-            name: tuple(Decimal(str(price.get(unit, 0))) for unit in units) for name, price in given.items()
+            name: tuple(Decimal(str(each.get(unit, 0))) for unit in units) for name, each in given.items()
         }
     except (ArithmeticError, AttributeError) as error:
         raise ValueError('prices must be {"owner/name": {"per_second": number}}, or per_output') from error

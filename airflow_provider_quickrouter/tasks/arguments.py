@@ -222,13 +222,13 @@ def naming(index: int) -> Iterator[None]:
         raise InvalidInputError(f"inputs[{index}]{text.removeprefix('input')}") from None
 
 
-def positive(name: str, number: Any) -> float:
-    """Return a number if it is 1 or more.
+def positive(name: str, number: Any, least: float = 1) -> float:
+    """Return a number if it is 1, or another least number, or more.
 
     :raises InvalidInputError: it is not; names the argument.
     """
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 1 <= number < LONGEST:
-        raise InvalidInputError(f"{name}: must be a number from 1 on, got {number!r}.")
+    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number < LONGEST:
+        raise InvalidInputError(f"{name}: must be a number from {least} on, got {number!r}.")
     return number
 
 

@@ -37,8 +37,7 @@ SUCCEEDED = "quickrouter.succeeded"  # counter: waits that ended with an output
 # Counter, with a dot and the reason (a value of `Reason`): waits that ended otherwise.
 FAILED = "quickrouter.failed"
 
-# Counter: what the predictions of ended waits have cost, in the unit of the connection's prices.
-COST = "quickrouter.cost"
+COST = "quickrouter.cost"  # counter: of ended waits, in the unit of the connection's prices
 
 # Timer: from the create request until the model started, by the API's times.
 QUEUE = "quickrouter.queue"

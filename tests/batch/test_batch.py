@@ -60,6 +60,7 @@ def test_a_success_is_told_with_its_output_and_when_its_files_go() -> None:
             "completed_at": "2026-09-21T12:00:00+00:00",
             "expires_at": "2026-09-21T13:00:00+00:00",
             "metrics": {"predict_time": 2},
+            "cost": None,
         }
     )
 

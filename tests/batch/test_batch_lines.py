@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -153,3 +154,42 @@ def test_the_results_are_lines_or_the_places_where_they_stand() -> None:
         "uncertain",
         "not_submitted",
     ]
+
+
+def costs(entry: dict[str, Any], cost: float | None) -> dict[str, Any]:
+    return {**entry, "cost": cost}
+
+
+NOT_ACCEPTED = {"i": 0, "no": True, "cost": 0}
+RESUBMITTED = {"i": 0, "no": True}
+PAID = [costs(intent(0), 0.2), accepted(0), costs(ended(0), 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "cost"),
+    [
+        ([], "0"),
+        (PAID[:1], "0.2"),
+        (PAID[:2], "0.2"),
+        (PAID, "0.1"),
+        ([*PAID[:2], costs(ended(0), None)], "0.2"),
+        ([*PAID, accepted(0), costs(ended(0), 0.1)], "0.1"),
+        ([costs(intent(0), 0.2), NOT_ACCEPTED], "0"),
+        ([costs(intent(0), 0.2), RESUBMITTED, *PAID], "0.3"),
+        ([*PAID, RESUBMITTED, *PAID], "0.2"),
+        ([*PAID, RESUBMITTED, costs(intent(0), 0.2), NOT_ACCEPTED], "0.1"),
+        ([*PAID, BEGIN | {"cleared": True, "anew": True}, *PAID], "0.2"),
+        ([intent(0), accepted(0), ended(0), NOT_ACCEPTED], "0"),
+    ],
+)
+def test_the_costs_of_all_predictions_are_summed_also_of_those_that_were_created_again(
+    entries: Any, cost: str
+) -> None:
+    assert ledger(*entries).cost == Decimal(cost)
+
+
+def test_what_is_charged_before_its_intent_is_stored_is_not_charged_twice() -> None:
+    read = ledger()
+    read.charge(0, 0.04)
+    read.take(costs(intent(0), 0.04))
+    assert read.cost == Decimal("0.04")

@@ -39,6 +39,7 @@ def test_each_input_has_one_line_in_order_with_its_own_output(
         "outcomes": {"succeeded": 12},
         "output_path": str(path),
         "seconds": 0,
+        "cost": 0.0,
     }
     assert ti.xcoms["return_value"] == summary
     truth = {entry["input"]["prompt"]: entry for entry in gateway.predictions}
