@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from airflow_provider_quickrouter.api.models import STABLE_DIFFUSION
+from airflow_provider_quickrouter.sandbox.faults import Faults
 from airflow_provider_quickrouter.sandbox.server import Sandbox
 from dev.local_airflow import LocalAirflow
 
@@ -26,16 +27,17 @@ def test_the_example_submits_once_defers_while_it_waits_and_uses_id_and_picture(
     airflow: LocalAirflow, gateway: Sandbox, api_key: str, tmp_path: Path
 ) -> None:
     dag_id = "quickrouter_text_to_image"
+    # Long enough for a busy machine to start the second task before the prediction is over.
+    gateway.set_faults(Faults(processing=8), times=1, method="POST")
     run_id = airflow.trigger(dag_id, {"folder": f"file://{tmp_path}"})
 
-    airflow.wait_for_task(dag_id, run_id, "wait", state="deferred")
+    assert airflow.wait_for_run(dag_id, run_id) == "success"
     prediction_id = airflow.xcom(dag_id, run_id, "submit")
     page = f"{gateway.url}/predictions/{prediction_id}"
+    assert "Deferring" in airflow.task_log(dag_id, run_id, "wait")
     assert airflow.extra_links(dag_id, run_id, "wait") == {LINK: page}
     assert files_with(airflow, api_key) == set()
     assert airflow.xcom(dag_id, run_id, "wait", "prediction")["id"] == prediction_id
-
-    assert airflow.wait_for_run(dag_id, run_id) == "success"
     output = airflow.xcom(dag_id, run_id, "wait")
     assert output == [f"{gateway.url}/files/{prediction_id}/out-0.png"]
     log = airflow.task_log(dag_id, run_id, "use")

@@ -81,6 +81,7 @@ def test_every_path_gives_the_same_return_value_and_manifest(gateway: Sandbox, m
         "created_at": truth["created_at"].replace("Z", "+00:00"),
         "started_at": truth["started_at"].replace("Z", "+00:00"),
         "data_removed": False,
+        "cost": None,
         "metrics": truth["metrics"],
         "url": f"{gateway.url}/replicate/v1/predictions/{prediction_id}",
     }

@@ -30,7 +30,7 @@ from tests.triggers.stored import STORED, inflated, submit, those_with
 BAD_ENDS: dict[str, tuple[type[QuickRouterError], dict[str, Any]]] = {
     "failed": (PredictionFailed, {"fail": "CUDA is tired"}),
     "timeout": (PredictionTimeout, {"never": True}),
-    "api_error": (AuthenticationError, {}),
+    "api_error": (AuthenticationError, {"never": True}),
 }
 """By reason of an event: the exception that it means, and the prediction that ends so."""
 
