@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 from playwright.sync_api import FrameLocator, expect
@@ -160,9 +161,9 @@ def look(airflow: LocalAirflow, say: Say) -> None:
     :raises RuntimeError: something is not as it should be.
     :raises AssertionError: likewise.
     """
-    folder = f"file://{airflow.home}/pictures"
-    one = airflow.trigger(ONE, {"folder": folder})
-    with browser() as context:
+    # The screenshots show where a picture is stored, so that is no folder of this machine's user.
+    with TemporaryDirectory(prefix="pictures-") as folder, browser() as context:
+        one = airflow.trigger(ONE, {"folder": f"file://{folder}"})
         visitor = Visitor(context.new_page(), airflow.url)
         visitor.log_in("admin")
         session = Session(airflow, visitor, say)
@@ -170,7 +171,7 @@ def look(airflow: LocalAirflow, say: Say) -> None:
         files = airflow.home / "files"
         fill_in(airflow.env, "dev.gallery_data", given=as_json([motley_run(files), large_run(files)]))
         say("runs with odd ends and with 1,000 pictures are filled in")
-        many = airflow.trigger(MANY, {"subjects": SUBJECTS, "folder": folder})
+        many = airflow.trigger(MANY, {"subjects": SUBJECTS})
         session.running(many)
         session.run(many)
         session.finished(ONE, one)

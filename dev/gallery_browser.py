@@ -138,6 +138,7 @@ class Visitor:
         self.page.get_by_role("menuitem", name="Appearance").click()
         self.page.get_by_role("menuitemradio", name=name).click()
         self.page.keyboard.press("Escape")
+        self.page.evaluate("document.activeElement.blur()")  # else its outline is in the screenshot
         self.page.mouse.move(700, 80)
 
     def widths(self) -> list[int]:
