@@ -200,8 +200,8 @@ class Prediction:
         The API's clock may be wrong by hours, or the API returns no times. A difference of a few
         minutes does not matter.
         """
-        told = self.completed_at.timestamp() if self.completed_at else -math.inf
-        if start - CLOCK_SKEW <= told <= end + CLOCK_SKEW:
+        reported = self.completed_at.timestamp() if self.completed_at else -math.inf
+        if start - CLOCK_SKEW <= reported <= end + CLOCK_SKEW:
             return self
         return replace(self, completed_at=datetime.fromtimestamp(end, UTC))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 from airflow_provider_quickrouter.api.errors import InvalidInputError
@@ -42,7 +41,11 @@ def near_miss(reference: str) -> str | None:
     """Return the listed name that differs from this one in a single character, if there is one."""
     name = reference.partition(":")[0]
     listed = {each.partition(":")[0] for each in LISTED}
-    for other in sorted(listed - {name}) if name not in listed else ():
+    if name in listed:
+        return None
+    import difflib  # only now: DAG files that need no search are parsed without it
+
+    for other in sorted(listed):
         shorter = min(len(name), len(other))
         alike = difflib.SequenceMatcher(None, name, other).ratio() >= 1 - 1 / shorter
         if alike and abs(len(name) - len(other)) <= 1:

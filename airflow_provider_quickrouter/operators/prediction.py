@@ -26,7 +26,6 @@ from airflow_provider_quickrouter.hooks.airflow_errors import airflow_errors
 from airflow_provider_quickrouter.links import QuickRouterPredictionLink
 from airflow_provider_quickrouter.polling.poll import DEFAULT_POLL_INTERVAL, Again, Limits, Poll
 from airflow_provider_quickrouter.submission.cancel import CLEAR, MARK, TIMEOUT, is_canceled, may_run_on
-from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import (
     alternatives,
     check_alternatives,
@@ -174,6 +173,7 @@ class QuickRouterSubmitPredictionOperator(PredictionTask, BaseOperator):
     def _obtain(self, context: Context, submission: Submission) -> tuple[Prediction, float]:
         """Return the task's prediction and since when its time counts; push its manifest."""
         from airflow_provider_quickrouter.hooks.input_files import InputFiles
+        from airflow_provider_quickrouter.submission.record import fingerprint
 
         self._check_output_path()
         listed = alternatives(reference_of(self))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -114,7 +113,9 @@ def check_names(given: Iterable[str], callee: Any) -> None:
     for name in given if known else ():
         if name in known or name.startswith("_"):  # Airflow itself passes some with an underscore
             continue
-        # Imported here: only a mistake needs it.
+        # Imported here: only a mistake needs them.
+        import difflib
+
         from airflow_provider_quickrouter.api.model_inputs import INPUTS
 
         fields = {field for kind in INPUTS.values() for field in kind.model_fields if "input" in known}

@@ -23,7 +23,6 @@ from airflow_provider_quickrouter.links import FILE_KEY, FILES_KEY
 from airflow_provider_quickrouter.polling.poll import Again, Poll, airflows_limit
 from airflow_provider_quickrouter.storage.target import check_path
 from airflow_provider_quickrouter.submission.cancel import KillHandler, cancel_and_log
-from airflow_provider_quickrouter.submission.record import fingerprint
 from airflow_provider_quickrouter.tasks.arguments import check_names, check_template
 from airflow_provider_quickrouter.tasks.reporting import (
     add_to_asset_events,
@@ -347,6 +346,8 @@ class PredictionTask:
 
     def _find_equal(self, request: Request) -> Prediction | None:
         """Return the prediction of an equal request whose files are stored."""
+        from airflow_provider_quickrouter.submission.record import fingerprint
+
         prediction, files = self._new_storing().find_request(fingerprint(request)) or (None, [])
         if prediction:
             self.log.info("Reusing prediction %s: its files are stored", prediction.id)

@@ -149,7 +149,7 @@ def _check(path: Any, prediction_id: Any, output: Any) -> None:
 
 
 def _outputs(source: Any) -> int:
-    """Return how many outputs the task was told to make whose XCom this is, if that is constant."""
+    """Return how many outputs the task was asked to create whose XCom this is, if that is constant."""
     task = getattr(source, "operator", None)
     if task is not None and hasattr(task, "prediction_id"):
         return _outputs(task.prediction_id)
